@@ -1,0 +1,33 @@
+# make help | make run | make test
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c "" 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help install run test format clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
+
+install: $(VENV)/installed  ## create .venv and install rwtl into it
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 13) else f"rwtl needs Python 3.11 or 3.12, this is {sys.version.split()[0]}; use make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+run: install  ## the whole study in its small form, from simulated waves to outputs/comparison/*/report.html
+	$(BIN)/python experiments/compare.py experiment=demo $(ARGS)
+
+test: install  ## lint and tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q $(ARGS)
+
+format: install  ## format and mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove .venv (outputs stay)
+	rm -rf $(VENV)

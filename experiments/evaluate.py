@@ -1,0 +1,20 @@
+"""Evaluate a trained RAFT on held-out procedural scenes and on a folder of real pairs."""
+
+import hydra
+from omegaconf import DictConfig
+
+from rwtl.study import stages
+from rwtl.study.app import readable_errors
+from rwtl.study.tables import print_evaluation
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
+@readable_errors
+def main(cfg: DictConfig) -> None:
+    made = stages.evaluation(cfg)
+    print_evaluation(stages.errors_by_pair(made))
+    print(f"table: {made.path / stages.ERRORS}")
+
+
+if __name__ == "__main__":
+    main()

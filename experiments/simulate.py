@@ -1,0 +1,20 @@
+"""Simulate a recording of retinal waves and draw it."""
+
+import hydra
+from omegaconf import DictConfig
+
+from rwtl.study import stages
+from rwtl.study.app import readable_errors
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="simulate")
+@readable_errors
+def main(cfg: DictConfig) -> None:
+    made = stages.recording(cfg)
+    print(f"recording: {made.path / stages.RECORDING}")
+    print(f"picture:   {made.path / stages.MOSAIC}")
+    print(f"movie:     {made.path / stages.MOVIE}")
+
+
+if __name__ == "__main__":
+    main()

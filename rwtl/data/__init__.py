@@ -1,0 +1,1 @@
+"""Data sets: clips of waves, and pairs of frames with optical flow."""

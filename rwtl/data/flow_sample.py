@@ -1,0 +1,48 @@
+"""The one form in which every optical-flow data set hands out a pair of frames."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+# RAFT leaves longer displacements out of its loss (Teed and Deng 2020, official training code).
+MAX_DISPLACEMENT = 400.0
+
+
+class FlowSample(NamedTuple):
+    """Two frames and the optical flow from the first to the second.
+
+    `default_collate` turns a list of samples into one FlowSample with a leading batch axis.
+
+    Attributes:
+        image1: First frame, RGB, 0..255.
+        image2: Second frame, RGB, 0..255.
+        flow: Displacement in px of each pixel of `image1`; channel 0 is x to the right, channel 1 is y down.
+        valid: 1.0 where the flow is known and shorter than 400 px, elsewhere 0.0.
+    """
+
+    image1: Float[Tensor, "*batch 3 h w"]
+    image2: Float[Tensor, "*batch 3 h w"]
+    flow: Float[Tensor, "*batch 2 h w"]
+    valid: Float[Tensor, "*batch h w"]
+
+
+def dense_sample(
+    image1: Float32[np.ndarray, "3 h w"], image2: Float32[np.ndarray, "3 h w"], flow: Float32[np.ndarray, "2 h w"]
+) -> FlowSample:
+    """Build a FlowSample from arrays whose flow says itself where it is known.
+
+    Args:
+        image1: First frame, RGB, 0..255.
+        image2: Second frame, RGB, 0..255.
+        flow: Displacement in px (x to the right, y down); the Middlebury mark for unknown flow, more than 1e9, is
+            among the displacements that are too long to be valid.
+
+    Returns:
+        The sample; it shares memory with the arrays.
+    """
+    # In double precision, for marks near the float32 limit have a length beyond it.
+    valid = (np.hypot(*flow, dtype=np.float64) < MAX_DISPLACEMENT).astype(np.float32)
+    return FlowSample(*(torch.from_numpy(array) for array in (image1, image2, flow, valid)))

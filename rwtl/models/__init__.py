@@ -1,0 +1,1 @@
+"""RAFT and the next-frame-prediction model, composed from the same parts."""

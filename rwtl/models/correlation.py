@@ -1,0 +1,77 @@
+"""The all-pairs correlation volume, its pyramid and its lookup (RAFT, section 3.2)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def pixel_grid(batch: int, height: int, width: int, device: torch.device) -> Float[Tensor, "b 2 h w"]:
+    """Return the coordinates of every pixel, channel 0 = x (column), channel 1 = y (row), in pixels."""
+    y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
+    return torch.stack((x, y)).float().expand(batch, 2, height, width)
+
+
+def sample_at(
+    images: Float[Tensor, "b c h w"], points: Float[Tensor, "b h2 w2 2"], padding_mode: str = "zeros"
+) -> Float[Tensor, "b c h2 w2"]:
+    """Sample bilinearly at `points` (x, y) in pixels; outside the image is zero, or the `border`.
+
+    The same numbers as RAFT's sampler, but for images of height or width 1, where RAFT's gives NaN.
+    """
+    size = points.new_tensor((images.shape[-1], images.shape[-2]))
+    return F.grid_sample(images, (2 * points + 1) / size - 1, padding_mode=padding_mode, align_corners=False)
+
+
+class Correlation(nn.Module):
+    """Builds the correlation pyramid of two feature maps and looks up windows in it.
+
+    Args:
+        levels: number of pyramid levels, each half the resolution of the one before.
+        radius: half the window's side; a window holds (2·radius + 1)² values per level.
+    """
+
+    def __init__(self, levels: int = 4, radius: int = 4):
+        super().__init__()
+        self.levels = levels
+        self.radius = radius
+
+    @property
+    def out_channels(self) -> int:
+        return self.levels * (2 * self.radius + 1) ** 2
+
+    def pyramid(
+        self, features1: Float[Tensor, "b c h w"], features2: Float[Tensor, "b c h w"]
+    ) -> list[Float[Tensor, "n 1 _h _w"]]:
+        """Return the volume of scaled dot products, pooled over its last two axes; n = b·h·w."""
+        b, c, h, w = features1.shape
+        scaled = features1.flatten(2).transpose(1, 2) / math.sqrt(c)  # (b, h·w, c)
+        volume = scaled @ features2.flatten(2)  # (b, h·w, h·w)
+        levels = [volume.reshape(b * h * w, 1, h, w)]
+        for _ in range(self.levels - 1):
+            last = levels[-1]
+            # A level of one row or column cannot be halved: it stands for all coarser ones too.
+            kernel = (min(2, last.shape[-2]), min(2, last.shape[-1]))
+            levels.append(F.avg_pool2d(last, kernel, stride=kernel))
+        return levels
+
+    def lookup(
+        self, pyramid: list[Float[Tensor, "n 1 _h _w"]], coordinates: Float[Tensor, "b 2 h w"]
+    ) -> Float[Tensor, "b k h w"]:
+        """Return the windows around `coordinates` (pixels of the finest level) of every level, concatenated.
+
+        In each window x is the slow index: channel i·(2r+1) + j holds x-offset i - r and y-offset j - r, the order
+        that official checkpoints were trained with.
+        """
+        b, _, h, w = coordinates.shape
+        side = 2 * self.radius + 1
+        offset = torch.arange(-self.radius, self.radius + 1, device=coordinates.device, dtype=coordinates.dtype)
+        window = torch.stack(torch.meshgrid(offset, offset, indexing="ij"), dim=-1)  # (side, side, 2), x slow
+        centre = coordinates.permute(0, 2, 3, 1).reshape(b * h * w, 1, 1, 2)
+        looked_up = []
+        for level, volume in enumerate(pyramid):
+            values = sample_at(volume, centre / 2**level + window)  # (b·h·w, 1, side, side)
+            looked_up.append(values.reshape(b, h, w, side * side))
+        return torch.cat(looked_up, dim=-1).permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,1 @@
+"""Artifacts, comparison and report."""

@@ -1,0 +1,81 @@
+"""Errors of a trained RAFT on pairs with known flow."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch.utils.data import Dataset
+
+from rwtl.data.flow_datasets import FlyingChairs
+from rwtl.data.procedural_flow import ProceduralFlow
+from rwtl.errors import InputError
+from rwtl.models.raft import RAFT
+from rwtl.progress import Progress
+from rwtl.training.metrics import FlowMetrics
+
+METRICS = ("epe", "1px", "3px", "5px")
+
+
+@dataclass
+class EvaluationConfig:
+    """What a trained RAFT is evaluated on.
+
+    Args:
+        iterations: recurrent iterations of RAFT.
+        procedural: arguments of ProceduralFlow but `split`, which is `test`.
+        folder: a folder of real pairs in FlyingChairs' layout, or None.
+    """
+
+    iterations: int
+    procedural: dict[str, Any]
+    folder: str | None
+
+    def datasets(self) -> dict[str, Dataset]:
+        """Return the data sets by name: `procedural`, and the folder's own name."""
+        try:
+            found: dict[str, Dataset] = {"procedural": ProceduralFlow(split="test", **self.procedural)}
+        except TypeError as error:
+            raise InputError(f"evaluation.procedural: {error}; its keys are the arguments of ProceduralFlow") from error
+        if self.folder is not None:
+            found[Path(self.folder).resolve().name] = FlyingChairs(self.folder)
+        return found
+
+    def identity(self) -> dict[str, Any]:
+        """Return the values that determine an evaluation: a folder counts by names and sizes of files, not by path."""
+        listing = None
+        if self.folder is not None:
+            files = sorted((file.name, file.stat().st_size) for file in Path(self.folder).iterdir())
+            listing = hashlib.sha256(json.dumps(files).encode()).hexdigest()
+        return {"iterations": self.iterations, "procedural": self.procedural, "folder": listing}
+
+
+@torch.no_grad()
+def evaluate(model: RAFT, datasets: dict[str, Dataset], iterations: int, label: str) -> pd.DataFrame:
+    """Return one row for each pair: `dataset`, `pair`, `pixels` (valid ones), `epe` (px), `1px`, `3px`, `5px` (%)."""
+    model.eval()
+    progress = Progress(label, sum(len(dataset) for dataset in datasets.values()), "pairs")
+    rows = []
+    for name, dataset in datasets.items():
+        for index in range(len(dataset)):
+            sample = dataset[index]
+            flow = model(sample.image1[None], sample.image2[None], iterations)[-1]
+            metrics = FlowMetrics()
+            metrics.update(flow, sample.flow[None], sample.valid[None])
+            pair = dataset.names[index] if hasattr(dataset, "names") else f"scene {index}"
+            errors = {metric: float(value) for metric, value in metrics.compute().items()}
+            rows.append({"dataset": name, "pair": pair, "pixels": int(metrics.pixels), **errors})
+            progress(len(rows))
+    return pd.DataFrame(rows)
+
+
+def pooled(errors: pd.DataFrame) -> pd.DataFrame:
+    """Return the errors over all valid pixels of each data set, with the number of pairs."""
+    weighted = errors.assign(**{metric: errors[metric] * errors.pixels for metric in METRICS})
+    sums = weighted.groupby("dataset", sort=False)[["pixels", *METRICS]].sum()
+    table = sums[list(METRICS)].div(sums.pixels, axis=0)
+    table.insert(0, "pairs", errors.groupby("dataset", sort=False).size())
+    return table.reset_index()

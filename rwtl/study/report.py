@@ -1,0 +1,118 @@
+"""One self-contained HTML page of a comparison: it opens without a network."""
+
+import base64
+import io
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+from omegaconf import DictConfig, OmegaConf
+
+from rwtl.config import typed
+from rwtl.models.checkpoints import load_raft
+from rwtl.study import plots, stages
+from rwtl.study.artifact import Artifact, provenance
+from rwtl.study.evaluation import METRICS, EvaluationConfig
+from rwtl.study.runs import Run
+from rwtl.study.tables import HEADINGS, mean_and_deviation, steps_reached
+
+SHOWN_SCENES = 3
+
+
+def write_report(
+    file: Path,
+    cfg: DictConfig,
+    recording: Artifact,
+    pretraining: Artifact,
+    runs: list[Run],
+    curves: pd.DataFrame,
+    errors: pd.DataFrame,
+    table: pd.DataFrame,
+) -> None:
+    """Write the page. The tables are those of `rwtl.study.comparison`."""
+    seeds = list(dict.fromkeys(run.seed for run in runs))
+    first_runs = [run for run in runs if run.seed == seeds[0]]
+    threshold = float(table.threshold_px.iloc[0])
+    predictions = np.load(pretraining.path / stages.PREDICTIONS)
+    clips = stages.section(cfg, "clips")
+    images = {
+        "curves": _embed(plots.learning_curves(curves, threshold)),
+        "errors": _embed(plots.final_errors(errors)),
+        "next_frames": _embed(plots.next_frames(predictions["clips"], predictions["predicted"], clips["dt"])),
+        "flows": _embed(plots.flow_fields(*_flows(cfg, first_runs))),
+        "mosaic": _data_uri((recording.path / stages.MOSAIC).read_bytes(), "image/png"),
+        "movie": _data_uri((recording.path / stages.MOVIE).read_bytes(), "image/gif"),
+    }
+    environment = Environment(loader=PackageLoader("rwtl.study", "."), autoescape=True, undefined=StrictUndefined)
+    baseline = stages.section(cfg, "comparison")["baseline"]
+    page = environment.get_template("report.html.j2").render(
+        rows=list(dict.fromkeys(table.row)),
+        seeds=seeds,
+        baseline=baseline,
+        verdict=verdict(table, baseline),
+        headings=[*HEADINGS.values(), f"steps to {threshold:.2f} px"],
+        tables=[{"dataset": name, "lines": _lines(of_name)} for name, of_name in table.groupby("dataset", sort=False)],
+        images=images,
+        baselines=stages.against_baselines(pretraining),
+        transfers={run.row: json.loads((run.training.path / stages.TRANSFER).read_text()) for run in first_runs},
+        command=shlex.join(["python", *sys.argv]),
+        provenance=provenance(),
+        artifacts={"recording": recording.path, "pre-training": pretraining.path}
+        | {f"training {run.row} seed {run.seed}": run.training.path for run in runs},
+        configuration=OmegaConf.to_yaml(cfg),
+        **{name: stages.section(cfg, name) for name in ("recording", "training", "flow_data")},
+        clips=clips,
+    )
+    file.write_text(page)
+
+
+def verdict(table: pd.DataFrame, baseline: str) -> str:
+    """Say in one sentence which rows have a lower mean EPE than the baseline, and whether by more than the spread."""
+    sentences = []
+    for dataset, lines in table.groupby("dataset", sort=False):
+        base = lines[lines.row == baseline].iloc[0]
+        lower = lines[lines.epe_mean < base.epe_mean]
+        clear = lower[base.epe_mean - lower.epe_mean > np.hypot(lower.epe_sd, base.epe_sd)]
+        names = ", ".join(f"{row}{' (by more than the spread)' if row in set(clear.row) else ''}" for row in lower.row)
+        sentences.append(f"On {dataset}, {names or 'no condition'} had a lower mean EPE than {baseline}.")
+    return " ".join(sentences)
+
+
+def _lines(table: pd.DataFrame) -> list[dict]:
+    lines = []
+    for _, line in table.iterrows():
+        cells = [mean_and_deviation(line[f"{metric}_mean"], line[f"{metric}_sd"]) for metric in METRICS]
+        lines.append({"name": line.row, "cells": [*cells, steps_reached(line)]})
+    return lines
+
+
+@torch.no_grad()
+def _flows(cfg: DictConfig, runs: list[Run]) -> tuple[list, dict]:
+    """Return scenes and every run's flow on them: procedural ones, and a real pair in place of the last if named."""
+    config = typed(EvaluationConfig, stages.section(cfg, "evaluation"), "evaluation")
+    procedural, *real = config.datasets().items()
+    shown = [(procedural, k) for k in range(min(SHOWN_SCENES, len(procedural[1])))]
+    shown[len(shown) - len(real) :] = [(dataset, 0) for dataset in real]
+    samples = [(f"{name} {k}", dataset[k]) for (name, dataset), k in shown]
+    predictions = {}
+    for run in runs:
+        model = load_raft(run.training.path / stages.MODEL)
+        flows = [model(s.image1[None], s.image2[None], config.iterations)[-1][0] for _, s in samples]
+        predictions[run.row] = [flow.numpy() for flow in flows]
+    return [(name, s.image1.numpy(), s.flow.numpy()) for name, s in samples], predictions
+
+
+def _embed(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return _data_uri(buffer.getvalue(), "image/png")
+
+
+def _data_uri(content: bytes, mime: str) -> str:
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,44 @@
+"""Tables on the terminal."""
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from rwtl.study.evaluation import METRICS, pooled
+
+HEADINGS = {"epe": "EPE px", "1px": "< 1 px %", "3px": "< 3 px %", "5px": "< 5 px %"}
+
+
+def print_evaluation(errors: pd.DataFrame) -> None:
+    """Print the errors of every real pair and of every data set as a whole."""
+    table = Table("data set", "pair", *HEADINGS.values())
+    for row in errors[errors.dataset != "procedural"].itertuples(index=False):
+        table.add_row(row.dataset, row.pair, *(f"{value:.2f}" for value in row[3:]))
+    for _, row in pooled(errors).iterrows():
+        table.add_row(row.dataset, f"all {row.pairs}", *(f"{row[metric]:.2f}" for metric in METRICS), style="bold")
+    Console().print(table)
+
+
+def mean_and_deviation(mean: float, deviation: float, digits: int = 2) -> str:
+    """Return `1.23 ± 0.04`, or `1.23 (one seed)` where there is no deviation."""
+    return f"{mean:.{digits}f}" + (" (one seed)" if pd.isna(deviation) else f" ± {deviation:.{digits}f}")
+
+
+def steps_reached(line: pd.Series) -> str:
+    """Return in how many steps, and for how many seeds, a row came to the baseline's final EPE."""
+    if line.seeds_reached == 0:
+        return "not reached"
+    return f"{line.steps_to_threshold:.0f} ({line.seeds_reached} of {line.seeds} seeds)"
+
+
+def print_comparison(table: pd.DataFrame) -> None:
+    """Print the comparison: mean ± standard deviation over seeds, for each row and data set."""
+    threshold = table.threshold_px.iloc[0]
+    for dataset, lines in table.groupby("dataset", sort=False):
+        shown = Table(
+            "condition", *HEADINGS.values(), f"steps to {threshold:.2f} px", title=f"{dataset}: mean ± sd over seeds"
+        )
+        for _, line in lines.iterrows():
+            errors = (mean_and_deviation(line[f"{metric}_mean"], line[f"{metric}_sd"]) for metric in METRICS)
+            shown.add_row(line.row, *errors, steps_reached(line))
+        Console().print(shown)

@@ -1,0 +1,113 @@
+"""One training run, for both source and target task."""
+
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import CSVLogger
+from torch.utils.data import DataLoader, Dataset
+
+from rwtl.data.stream import SampleStream
+from rwtl.errors import InputError
+from rwtl.progress import Progress
+from rwtl.training.recipe import Recipe
+
+
+@dataclass
+class TrainerConfig:
+    """Where and how fast, not what: nothing here changes what is trained beyond rounding.
+
+    Args:
+        accelerator: `cpu`, `gpu` or `auto`, as Lightning's.
+        precision: `32-true`, `bf16-mixed` or `16-mixed`, as Lightning's.
+        threads: CPU threads of one run.
+        data_workers: processes that prepare samples; 0 prepares them in the training process.
+    """
+
+    accelerator: str
+    precision: str
+    threads: int
+    data_workers: int
+
+
+class ProgressLines(pl.Callback):
+    """Prints steps done, time left, the loss and the last validation."""
+
+    def __init__(self, label: str, steps: int, metric: str):
+        self.label = label
+        self.steps = steps
+        self.metric = metric
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.progress = Progress(self.label, self.steps, "steps")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_) -> None:
+        shown = {name: float(trainer.callback_metrics[name]) for name in ("loss", self.metric)}
+        self.progress(trainer.global_step, " · ".join(f"{name} {value:.4g}" for name, value in shown.items()))
+
+
+def fit(
+    module: pl.LightningModule,
+    recipe: Recipe,
+    training: SampleStream,
+    validation: Dataset,
+    trainer_config: TrainerConfig,
+    folder: Path,
+    label: str,
+    metric: str,
+    callbacks: list[pl.Callback],
+) -> pd.DataFrame:
+    """Train for `recipe.steps` steps and return the validation curve, step 0 included.
+
+    Everything that is logged goes to `folder`/metrics.csv. The returned frame has a column `step` and one for each
+    metric of the validation; `metric` names the one shown as progress.
+    """
+    _quiet_lightning()
+    torch.set_num_threads(trainer_config.threads)
+    try:
+        trainer = pl.Trainer(
+            accelerator=trainer_config.accelerator,
+            devices=1,
+            precision=trainer_config.precision,
+            max_steps=recipe.steps,
+            gradient_clip_val=recipe.gradient_clip,
+            val_check_interval=recipe.validate_every,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            log_every_n_steps=min(10, recipe.validate_every),
+            logger=CSVLogger(folder, name="", version=""),
+            callbacks=[*callbacks, ProgressLines(label, recipe.steps, metric)],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except pl.utilities.exceptions.MisconfigurationException as error:
+        raise InputError(f"trainer.accelerator is {trainer_config.accelerator!r}: {error}") from error
+    workers = {"num_workers": trainer_config.data_workers, "persistent_workers": trainer_config.data_workers > 0}
+    training_loader = DataLoader(training, recipe.batch_size, **workers)
+    validation_loader = DataLoader(validation, recipe.batch_size, **workers)
+    trainer.validate(module, validation_loader, verbose=False)
+    trainer.fit(module, training_loader, validation_loader)
+    if trainer.global_step < recipe.steps:
+        # Lightning ends a fit quietly on Ctrl-C; a run cut short must not pass for a finished one.
+        raise KeyboardInterrupt(f"{label} was interrupted at step {trainer.global_step}")
+    return validation_curve(folder / "metrics.csv", metric)
+
+
+def validation_curve(file: Path, metric: str) -> pd.DataFrame:
+    """Return the rows of a metrics.csv that hold validation metrics."""
+    logged = pd.read_csv(file)
+    rows = logged[logged[metric].notna()].dropna(axis=1, how="all")
+    return rows.drop(columns="epoch", errors="ignore").reset_index(drop=True)
+
+
+def _quiet_lightning() -> None:
+    """Our own progress lines say what matters; device banners and advice on worker counts would drown them."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*before.*optimizer.step.*")

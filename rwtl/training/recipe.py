@@ -1,0 +1,56 @@
+"""How a model is trained: what both source and target task share."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
+
+from rwtl.errors import InputError
+
+
+@dataclass
+class Recipe:
+    """A training recipe, in steps.
+
+    Args:
+        steps: optimiser steps.
+        batch_size: samples in a step.
+        learning_rate: the peak of a one-cycle schedule (linear, peak after 5 % of the steps), as RAFT's.
+        weight_decay: of AdamW.
+        gradient_clip: largest norm of the gradient.
+        validate_every: steps between validations; divides `steps`.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    gradient_clip: float
+    validate_every: int
+
+    def __post_init__(self):
+        for key in ("steps", "batch_size", "learning_rate", "gradient_clip", "validate_every"):
+            if getattr(self, key) <= 0:
+                raise InputError(f"{key} is {getattr(self, key)}; it must be positive")
+        if self.steps % self.validate_every:
+            raise InputError(
+                f"validate_every is {self.validate_every}, which does not divide steps {self.steps}: the last step "
+                "would not be validated"
+            )
+
+
+def adamw_one_cycle(parameters: Iterable[nn.Parameter], recipe: Recipe) -> dict:
+    """Return AdamW over the parameters that are not frozen and its schedule, in the form that Lightning expects."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    optimizer = AdamW(trainable, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, eps=1e-8)
+    scheduler = OneCycleLR(
+        optimizer,
+        recipe.learning_rate,
+        total_steps=recipe.steps + 1,  # one more than are taken: the last step must not have a rate of zero
+        pct_start=0.05,
+        anneal_strategy="linear",
+        cycle_momentum=False,
+    )
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

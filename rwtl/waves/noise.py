@@ -1,0 +1,63 @@
+"""Counter-based Gaussian noise: a pure function of seed, cell and step, the same on every engine and thread count."""
+
+import numpy as np
+from brian2 import Function
+
+# The splitmix64 finaliser (Steele et al. 2014) turns (seed, step) into a key; it does not depend on the cell, so the
+# compiler computes it once a step. The pcg3d hash (Jarzynski & Olano, "Hash functions for GPU rendering", JCGT 2020)
+# turns (cell, key) into two words; it has 32-bit arithmetic only, which vectorises. Box–Muller in single precision in
+# every simulation: then a float64 one draws the same numbers as a float32 one.
+_CPP = """
+static inline float standard_normal(const int64_t seed, const int32_t cell, const int64_t step)
+{
+    uint64_t key = (uint64_t)seed + (uint64_t)step * 0x9E3779B97F4A7C15u;
+    key = (key ^ (key >> 30)) * 0xBF58476D1CE4E5B9u;
+    key = (key ^ (key >> 27)) * 0x94D049BB133111EBu;
+    key ^= key >> 31;
+    uint32_t x = (uint32_t)cell * 1664525u + 1013904223u;
+    uint32_t y = (uint32_t)key * 1664525u + 1013904223u;
+    uint32_t z = (uint32_t)(key >> 32) * 1664525u + 1013904223u;
+    x += y * z; y += z * x; z += x * y;
+    x ^= x >> 16; y ^= y >> 16; z ^= z >> 16;
+    x += y * z; y += z * x;
+    const float radius_draw = ((int32_t)(x >> 8) + 0.5f) * 5.9604645e-8f;  // (0, 1)
+    const float angle = (int32_t)(y >> 8) * 3.7450702e-7f;                 // [0, 2 pi)
+    return sqrtf(-2.0f * logf(radius_draw)) * cosf(angle);
+}
+"""
+
+
+def standard_normal(seed: object, cell: object, step: object) -> np.ndarray:
+    """Standard normal numbers, one for every (seed, cell, step).
+
+    Args:
+        seed, cell, step: non-negative integers or arrays of them, broadcast against each other; cell below 2³².
+
+    Returns:
+        float32 of the broadcast shape; |value| is at most 5.9, the tail that 24-bit uniform numbers reach.
+    """
+    seed, cell, step = (np.asarray(word).astype(np.uint64) for word in (seed, cell, step))
+    key = np.atleast_1d(seed + step * np.uint64(0x9E3779B97F4A7C15))  # arrays wrap around silently, scalars warn
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    key ^= key >> np.uint64(31)
+    words = (np.atleast_1d(cell), key, key >> np.uint64(32))
+    x, y, z = (word.astype(np.uint32) * np.uint32(1664525) + np.uint32(1013904223) for word in words)
+    x, y, z = np.broadcast_arrays(x, y, z)
+    x = x + y * z
+    y = y + z * x
+    z = z + x * y
+    x, y, z = (word ^ (word >> np.uint32(16)) for word in (x, y, z))
+    x = x + y * z
+    y = y + z * x
+    radius_draw = ((x >> np.uint32(8)).astype(np.float32) + np.float32(0.5)) * np.float32(5.9604645e-8)
+    angle = (y >> np.uint32(8)).astype(np.float32) * np.float32(3.7450702e-7)
+    normal = np.sqrt(np.float32(-2) * np.log(radius_draw)) * np.cos(angle)
+    return normal.reshape(np.broadcast_shapes(seed.shape, cell.shape, step.shape))
+
+
+def standard_normal_function() -> Function:
+    """`standard_normal` as a function of Brian2's equations, for the C++ and the NumPy targets."""
+    function = Function(standard_normal, arg_units=[1, 1, 1], return_unit=1, arg_types=["integer"] * 3, stateless=True)
+    function.implementations.add_implementation("cpp", _CPP)
+    return function

@@ -1,0 +1,33 @@
+"""Every tensor annotation of rwtl is checked while testing."""
+
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook("rwtl", "beartype.beartype")
+
+
+@pytest.fixture
+def recording_of(tmp_path):
+    """Write given frames (frame, row, column), nM, as a recording and return its path."""
+    from rwtl.waves import RecordingConfig, SacParameters
+    from rwtl.waves.recording import RecordingWriter
+
+    def write(frames, frame_interval):
+        config = RecordingConfig(
+            rows=frames.shape[1],
+            columns=frames.shape[2],
+            spacing=50.0,
+            duration=len(frames) * frame_interval,
+            transient=0.0,
+            time_step=1e-4,
+            frame_interval=frame_interval,
+            seed=1,
+            cell=SacParameters(),
+        )
+        with RecordingWriter(tmp_path / "recording", config) as writer:
+            for frame in frames:
+                writer.write(frame)
+            writer.finish()
+        return tmp_path / "recording"
+
+    return write

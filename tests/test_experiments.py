@@ -1,0 +1,268 @@
+"""The experiments as a user runs them: whole processes, real simulation, real training, at a tiny scale."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rwtl.data.flow_files import write_flo
+
+ROOT = Path(__file__).parents[1]
+WAVES = ["recording.rows=24", "recording.columns=24", "recording.duration=6", "recording.transient=1"]
+CLIPS = ["clips.dt=0.5", "clips.min_active=0", "clips.crop=16", "trainer.threads=1"]
+PRETRAINING = ["steps=4", "validate_every=2", "batch_size=2", "validation_clips=4", "iterations=1"]
+TRAINING = ["steps=4", "validate_every=2", "batch_size=2", "iterations=2"]
+SCENES = ["height=32", "width=32", "mean_displacement=2"]
+TINY_SOURCE = WAVES + CLIPS + [f"pretraining.{value}" for value in PRETRAINING]
+TINY_TRAINING = [
+    *TINY_SOURCE,
+    *(f"training.{value}" for value in TRAINING),
+    *(f"flow_data.{value}" for value in [*SCENES, "size=20", "validation_size=2"]),
+]
+TINY_EVALUATION = [*TINY_TRAINING, *(f"evaluation.procedural.{value}" for value in [*SCENES, "size=4"])]
+
+
+def command(app, outputs, *overrides):
+    return [sys.executable, str(ROOT / "experiments" / f"{app}.py"), f"paths.outputs={outputs}", *overrides]
+
+
+def run(app, outputs, *overrides):
+    return subprocess.run(command(app, outputs, *overrides), capture_output=True, text=True, cwd=outputs.parent)
+
+
+def states(outputs):
+    return {path.parent.relative_to(outputs): path.read_text() for path in outputs.glob("*/*/status.json")}
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    return tmp_path_factory.mktemp("study") / "outputs"
+
+
+@pytest.fixture(scope="module")
+def compared(outputs):
+    return run("compare", outputs, *TINY_EVALUATION, "comparison.seeds=[1]")
+
+
+def test_compare_makes_everything_and_a_report_that_needs_no_network(compared, outputs):
+    assert compared.returncode == 0, compared.stderr
+    for shown in (
+        "s of model time",
+        "pretrain: 4/4 steps",
+        "train freeze_encoder seed 1: 4/4 steps",
+        "next-frame model",
+    ):
+        assert shown in compared.stdout
+    (folder,) = (outputs / "comparison").glob("*/")
+    table = pd.read_csv(folder / "comparison.csv")
+    strategies = ["scratch", "freeze_none", "freeze_encoder", "freeze_batchnorm", "freeze_encoder_batchnorm"]
+    assert list(table.row) == strategies
+    assert table.epe_mean.between(0, 100).all() and table.epe_mean.nunique() == 5
+    page = (folder / "report.html").read_text()
+    assert f"report: {folder / 'report.html'}" in compared.stdout
+    for strategy in strategies:
+        assert strategy in page
+    assert page.count("data:image/png;base64,") == 5 and page.count("data:image/gif;base64,") == 1
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+
+
+def test_again_reuses_everything(compared, outputs):
+    before = states(outputs)
+    again = run("compare", outputs, *TINY_EVALUATION, "comparison.seeds=[1]")
+    assert again.returncode == 0, again.stderr
+    assert "making" not in again.stdout and again.stdout.count("reused") == 13
+    assert states(outputs) == before
+
+
+def test_a_sweep_of_train_builds_upstream_once_and_reuses_what_the_comparison_made(compared, outputs):
+    swept = run("train", outputs, "-m", *TINY_TRAINING, "transfer=scratch,freeze_encoder", "seed=1,2")
+    assert swept.returncode == 0, swept.stderr
+    assert swept.stdout.count("training scratch seed 1: reused") == 1
+    assert swept.stdout.count("training freeze_encoder seed 2: making") == 1
+    assert swept.stdout.count("validation EPE after 4 steps") == 4
+    assert len(list((outputs / "recording").glob("*/"))) == len(list((outputs / "pretraining").glob("*/"))) == 1
+
+
+def test_the_same_training_gives_the_same_weights_on_another_day(compared, outputs, tmp_path):
+    (folder,) = (
+        path.parent
+        for path in (outputs / "training").glob("*/status.json")
+        if '"training scratch seed 1"' in path.read_text()
+    )
+    again = run("train", tmp_path / "elsewhere", *TINY_TRAINING)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "elsewhere" / "training" / folder.name / "curve.csv").read_text() == (
+        folder / "curve.csv"
+    ).read_text()
+    assert not (tmp_path / "elsewhere" / "recording").exists(), "training from scratch needs no waves"
+
+
+def test_after_a_kill_it_goes_on_from_the_last_finished_stage(compared, outputs, tmp_path):
+    """Another pre-training, of the finished recording, is killed while it trains; then the same command is given again."""
+    overrides = [*TINY_SOURCE, "pretraining.seed=2", "pretraining.steps=400", "pretraining.validate_every=400"]
+    job = subprocess.Popen(command("pretrain", outputs, *overrides), stdout=subprocess.PIPE, text=True)
+    for line in job.stdout:
+        if "/400 steps" in line:
+            os.kill(job.pid, signal.SIGKILL)
+    assert job.wait() == -signal.SIGKILL
+    killed = [path.parent for path in outputs.glob("pretraining/*/status.json") if '"running"' in path.read_text()]
+    assert len(killed) == 1
+    finished = run("pretrain", outputs, *overrides)
+    assert finished.returncode == 0, finished.stderr
+    assert "recording: reused" in finished.stdout and f"pretraining: making {killed[0]}" in finished.stdout
+    assert '"complete"' in (killed[0] / "status.json").read_text()
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_so(compared, outputs):
+    overrides = [*TINY_SOURCE, "pretraining.seed=3", "pretraining.steps=4000", "pretraining.validate_every=4000"]
+    job = subprocess.Popen(
+        command("pretrain", outputs, *overrides), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while "/4000 steps" not in job.stdout.readline():
+        pass
+    job.send_signal(signal.SIGINT)
+    _, errors = job.communicate(timeout=60)
+    assert job.returncode not in (0, -signal.SIGINT)
+    assert "goes on from there" in errors.strip().splitlines()[-1]
+    assert "Traceback" not in errors
+    assert sum('"interrupted"' in text for text in states(outputs).values()) == 1
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """Two pairs in FlyingChairs' layout: noise that moves 2 px to the right."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("pairs")
+    rng = np.random.default_rng(0)
+    for name in ("00001", "00002"):
+        image = rng.integers(0, 255, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(image).save(folder / f"{name}_img1.ppm")
+        Image.fromarray(np.roll(image, 2, axis=1)).save(folder / f"{name}_img2.ppm")
+        flow = np.zeros((2, 40, 48), np.float32)
+        flow[0] = 2.0
+        write_flo(folder / f"{name}_flow.flo", flow)
+    return folder
+
+
+def checkpoint(outputs):
+    return next((outputs / "training").glob("*/model.pt"))
+
+
+def test_evaluate_gives_the_errors_of_a_checkpoint_on_every_real_pair(compared, outputs, pairs):
+    done = run("evaluate", outputs, *TINY_EVALUATION, f"checkpoint={checkpoint(outputs)}", f"evaluation.folder={pairs}")
+    assert done.returncode == 0, done.stderr
+    errors = pd.read_csv(re.search(r"table: (.*)", done.stdout)[1], dtype={"pair": str})
+    of_pairs = errors[errors.dataset == pairs.name]
+    assert list(of_pairs.pair) == ["00001", "00002"] and (of_pairs.epe > 0).all()
+    for row in of_pairs.itertuples():
+        assert re.search(rf"{row.pair}.*{row.epe:.2f}", done.stdout)
+
+
+def test_a_recording_is_shown(compared, outputs):
+    done = run("simulate", outputs, *WAVES)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (outputs / "recording").glob("*/")
+    assert (folder / "mosaic.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "movie.gif").read_bytes().startswith(b"GIF8")
+
+
+@pytest.mark.parametrize("app", ["simulate", "pretrain", "train", "evaluate", "compare"])
+def test_help_lists_groups_and_values(app, tmp_path):
+    done = run(app, tmp_path / "outputs", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "recording: rings" in done.stdout and "g_A: 0.1" in done.stdout
+
+
+def damaged(pairs, tmp_path, change):
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for file in pairs.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    change(folder)
+    return folder
+
+
+def truncate_flow(folder):
+    file = folder / "00002_flow.flo"
+    file.write_bytes(file.read_bytes()[:500])
+
+
+def shrink_frame(folder):
+    from PIL import Image
+
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(folder / "00001_img2.ppm")
+
+
+BAD = {
+    "unknown key": ("train", ["training.stepz=3"], r"stepz"),
+    "unknown choice": ("train", ["transfer=freeze_everything"], r"freeze_everything"),
+    "negative duration": ("simulate", ["recording.duration=-5"], r"recording\.duration is -5"),
+    "missing folder": ("train", ["flow_data=chairs", "flow_data.root=nowhere"], r"nowhere"),
+    "folder not named": ("train", ["flow_data=chairs"], r"flow_data\.root"),
+    "missing checkpoint": ("evaluate", ["checkpoint=nothing.pt"], r"nothing\.pt does not exist"),
+    "nothing to freeze": (
+        "train",
+        [*TINY_TRAINING, "transfer=freeze_batchnorm", "model.feature_norm=instance"],
+        r"freeze_batchnorm .*would freeze nothing",
+    ),
+    "output folder": ("simulate", [*WAVES, "paths.outputs=/dev/null/outputs"], r"cannot write to /dev/null/outputs"),
+    "output folder of a sweep": (
+        "train",
+        ["-m", *TINY_TRAINING, "seed=1,2", "paths.outputs=/dev/null/outputs"],
+        r"/dev/null/outputs",
+    ),
+}
+
+
+def assert_one_clear_message(done, named):
+    assert done.returncode != 0
+    last = [line for line in done.stderr.strip().splitlines() if line.strip()]
+    assert re.search(named, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    assert len(last) <= 12, done.stderr
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_ends_in_one_clear_message(case, tmp_path):
+    app, overrides, named = BAD[case]
+    assert_one_clear_message(run(app, tmp_path / "outputs", *overrides), named)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda folder: [file.unlink() for file in folder.iterdir()], r"damaged.*no FlyingChairs pairs"),
+        (truncate_flow, r"00002_flow\.flo"),
+        (shrink_frame, r"00001_img2\.ppm 40x40"),
+    ],
+)
+def test_bad_pairs_are_named_and_nothing_finished_is_lost(compared, outputs, pairs, tmp_path, change, named):
+    before = states(outputs)
+    folder = damaged(pairs, tmp_path, change)
+    checkpoint_of = f"checkpoint={checkpoint(outputs)}"
+    done = run("evaluate", outputs, *TINY_EVALUATION, checkpoint_of, f"evaluation.folder={folder}")
+    assert_one_clear_message(done, named)
+    assert before.items() <= states(outputs).items()
+
+
+def test_a_checkpoint_of_another_variant_is_refused(compared, outputs):
+    import torch
+
+    path = outputs / "other.pt"
+    content = torch.load(checkpoint(outputs), weights_only=True)
+    torch.save(content | {"arguments": content["arguments"] | {"variant": "basic"}}, path)
+    done = run("evaluate", outputs, *TINY_EVALUATION, f"checkpoint={path}")
+    assert_one_clear_message(done, r"other\.pt does not fit raft .*basic.*feature_encoder\.")
+
+
+def test_the_status_of_a_failure_says_why(compared, outputs):
+    done = run("train", outputs, *TINY_TRAINING, "transfer=freeze_batchnorm", "model.feature_norm=none")
+    assert done.returncode != 0
+    assert any('"failed"' in text and "would freeze nothing" in text for text in states(outputs).values())

@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from rwtl.errors import InputError
+from rwtl.models.correlation import Correlation, pixel_grid, sample_at
+from rwtl.models.raft import build_raft
+from rwtl.models.upsampling import crop_to, pad_to_multiple_of_8, upsample_convex
+
+
+def bilinear(image, x, y):
+    """Bilinear interpolation by definition; zero outside."""
+    height, width = image.shape
+    total = 0.0
+    x0, y0 = int(torch.floor(x)), int(torch.floor(y))
+    for column in (x0, x0 + 1):
+        for row in (y0, y0 + 1):
+            if 0 <= column < width and 0 <= row < height:
+                total += float(image[row, column] * (1 - abs(x - column)) * (1 - abs(y - row)))
+    return total
+
+
+@pytest.mark.parametrize(("variant", "parameters"), [("basic", 5_257_536), ("small", 990_162)])
+def test_parameters_are_those_of_official_raft(variant, parameters):
+    assert sum(p.numel() for p in build_raft(variant).parameters()) == parameters
+
+
+def test_lookup_is_the_window_around_the_coordinates_with_x_as_slow_index():
+    torch.manual_seed(0)
+    correlation = Correlation(levels=2, radius=1)
+    features1, features2 = torch.randn(2, 1, 6, 4, 8).unbind(0)
+    coordinates = pixel_grid(1, 4, 8, torch.device("cpu")) + torch.randn(1, 2, 4, 8)
+    found = correlation.lookup(correlation.pyramid(features1, features2), coordinates)
+    assert found.shape == (1, 18, 4, 8)
+    for row, column in ((0, 0), (2, 3), (3, 7)):
+        volume = torch.einsum("c,chw->hw", features1[0, :, row, column], features2[0]) / 6**0.5
+        pooled = volume.reshape(2, 2, 4, 2).mean(dim=(1, 3))
+        x, y = coordinates[0, :, row, column]
+        for level, image in enumerate((volume, pooled)):
+            for i in range(3):
+                for j in range(3):
+                    expected = bilinear(image, x / 2**level + i - 1, y / 2**level + j - 1)
+                    assert float(found[0, level * 9 + i * 3 + j, row, column]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_sampling_an_image_of_one_row_is_finite_and_zero_outside():
+    image = torch.tensor([[[[1.0, 2.0, 3.0]]]])
+    points = torch.tensor([[[[1.0, 0.0], [1.5, 0.0], [1.0, 1.0], [1.0, 0.5]]]])
+    assert sample_at(image, points).flatten().tolist() == pytest.approx([2.0, 2.5, 0.0, 1.0])
+
+
+def test_convex_upsampling_by_definition():
+    torch.manual_seed(0)
+    flow, mask = torch.randn(1, 2, 3, 4), torch.randn(1, 576, 3, 4)
+    fine = upsample_convex(flow, mask)
+    padded = torch.nn.functional.pad(8 * flow, (1, 1, 1, 1))
+    for row, column, sub_row, sub_column in ((0, 0, 0, 0), (1, 2, 3, 5), (2, 3, 7, 7)):
+        weights = mask[0, :, row, column].reshape(9, 8, 8)[:, sub_row, sub_column].softmax(dim=0)
+        neighbours = padded[0, :, row : row + 3, column : column + 3].reshape(2, 9)
+        expected = (neighbours * weights).sum(dim=1)
+        torch.testing.assert_close(fine[0, :, 8 * row + sub_row, 8 * column + sub_column], expected)
+
+
+@pytest.mark.parametrize("variant", ["basic", "small"])
+@pytest.mark.parametrize("size", [(16, 16), (41, 67)])
+def test_any_size_gives_a_finite_flow_of_that_size_after_each_iteration(variant, size):
+    torch.manual_seed(0)
+    images = 255 * torch.rand(2, 2, 3, *size)
+    flows = build_raft(variant).eval()(images[0], images[1], iterations=2)
+    assert [tuple(flow.shape) for flow in flows] == [(2, 2, *size)] * 2
+    assert all(torch.isfinite(flow).all() for flow in flows)
+
+
+def test_padding_repeats_the_border_evenly_and_is_undone():
+    images = torch.rand(1, 3, 10, 13)
+    padded, corner = pad_to_multiple_of_8(images)
+    assert padded.shape == (1, 3, 16, 16)
+    assert corner == (3, 1)
+    assert torch.equal(padded[0, :, 0, 1:14], images[0, :, 0])
+    assert torch.equal(crop_to(padded, images.shape, corner), images)
+
+
+def test_gradients_of_a_later_iteration_do_not_pass_through_an_earlier_flow():
+    torch.manual_seed(0)
+    model = build_raft("small")
+    images = 255 * torch.rand(2, 1, 3, 32, 32)
+    captured = []
+    model.update_block.flow_head.register_forward_hook(lambda *a: (a[2].retain_grad(), captured.append(a[2]))[0])
+    model(images[0], images[1], iterations=2)[-1].sum().backward()
+    assert captured[0].grad is None
+    assert captured[1].grad is not None
+
+
+def test_unknown_variant_and_norm_are_named():
+    with pytest.raises(InputError, match="'tiny'.*basic, small"):
+        build_raft("tiny")
+    with pytest.raises((InputError, Exception), match="group"):
+        build_raft("small", "group")

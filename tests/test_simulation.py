@@ -1,0 +1,172 @@
+"""What is simulated, and that the compiled program simulates it."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from brian2 import Network, prefs, second
+from brian2.devices.device import get_device, runtime_device
+
+from rwtl.errors import InputError
+from rwtl.waves import CppEngine, RecordingConfig, SacParameters, open_recording, simulate
+from rwtl.waves.lattice import build_lattice
+from rwtl.waves.sac import nM
+
+CONFIG = RecordingConfig(
+    rows=12,
+    columns=20,
+    spacing=50.0,
+    duration=3.1,
+    transient=0.1,
+    time_step=2e-4,
+    frame_interval=0.02,
+    seed=3,
+    cell=SacParameters(sigma=5.0, I_ext=20.0),
+)
+CONF = Path(__file__).parents[1] / "conf"
+
+
+def record(path: Path, config: RecordingConfig, threads: int = 1) -> np.ndarray:
+    simulate(config, CppEngine(threads=threads, precision="float32"), path)
+    recording = open_recording(path)
+    return recording.frames(0, recording.valid_frames)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("recordings")
+
+
+@pytest.fixture(scope="module")
+def heard():
+    """Every call of the progress function during the simulation of `frames`."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def frames(folder, heard):
+    simulate(CONFIG, CppEngine(threads=1, precision="float32"), folder / "one", progress=heard.append)
+    return open_recording(folder / "one").frames(0, 150)
+
+
+def test_a_recording_is_described_and_complete(frames, folder):
+    recording = open_recording(folder / "one")
+    assert recording.complete
+    assert (recording.valid_frames, recording.shape) == (150, (12, 20))
+    assert (recording.frame_interval, recording.spacing) == (0.02, 50.0)
+    assert recording.time_of(0) == pytest.approx(0.12)
+    assert recording.time_of(149) == pytest.approx(3.1)
+
+
+def test_cells_burst(frames):
+    assert frames.min() > 40
+    assert 300 < frames.max() < 1000
+    assert frames.std() > 50
+
+
+def test_progress_counts_the_whole_duration(frames, heard):
+    np.testing.assert_allclose(heard, 0.02 * np.arange(1, 156))
+
+
+def test_frames_are_the_state_that_brian2_itself_computes(frames):
+    """The same lattice on Brian2's NumPy target in double precision, at the times of the frames."""
+    before = prefs.codegen.target
+    prefs.codegen.target = "numpy"
+    try:
+        cells, objects = build_lattice(12, 20, 2e-4, 3, CONFIG.cell)
+        network = Network(objects)
+        for seconds, frame in ((0.12, 0), (0.02, 1), (0.06, 4)):
+            network.run(seconds * second, namespace={})
+            expected = np.array(cells.c / nM).reshape(12, 20)
+            assert np.ptp(expected) > 5
+            np.testing.assert_allclose(frames[frame], expected, atol=0.02)
+    finally:
+        prefs.codegen.target = before
+
+
+def test_two_threads_give_the_same_frames_and_nothing_is_left_behind(frames, folder):
+    """A second simulation in the same process, which ends at another time."""
+    left = set(Path(tempfile.gettempdir()).glob("rwtl-simulation-*"))
+    shorter = dataclasses.replace(CONFIG, duration=2.1)
+    np.testing.assert_array_equal(record(folder / "two", shorter, threads=2), frames[:100])
+    assert get_device() is runtime_device
+    assert prefs.core.default_float_dtype is np.float64
+    assert set(Path(tempfile.gettempdir()).glob("rwtl-simulation-*")) <= left
+
+
+def test_another_seed_gives_other_frames(frames, folder):
+    other = record(folder / "other", dataclasses.replace(CONFIG, seed=4, duration=0.6))
+    assert np.abs(other - frames[:25]).max() > 1
+
+
+def test_a_missing_compiler_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match=r"no-such-compiler not found: install a C\+\+ compiler"):
+        simulate(CONFIG, CppEngine(threads=1, precision="float32"), tmp_path / "recording")
+
+
+def test_a_program_that_does_not_compile_is_reported(tmp_path, monkeypatch):
+    compiler = tmp_path / "broken-compiler"
+    compiler.write_text("#!/bin/sh\necho 'no space in the tool shed' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(RuntimeError, match=r"does not compile:(.|\n)*tool shed"):
+        simulate(CONFIG, CppEngine(threads=1, precision="float32"), tmp_path / "recording")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"duration": -1.0}, r"duration is -1\.0"),
+        ({"rows": 0}, r"rows is 0"),
+        ({"spacing": float("nan")}, r"spacing is nan"),
+        ({"seed": -1}, r"seed is -1"),
+        ({"transient": 3.1}, r"transient is 3\.1 s.*duration, 3\.1 s"),
+        ({"time_step": 5e-4}, r"time_step is 0\.5 ms: above 0\.25 ms"),
+        ({"frame_interval": 0.0203}, r"frame_interval is 0\.0203 s.*time_step, 0\.0002 s"),
+        ({"duration": 3.11}, r"duration is 3\.11 s.*frame_interval, 0\.02 s"),
+        ({"transient": 0.11}, r"transient is 0\.11 s.*frame_interval, 0\.02 s"),
+    ],
+)
+def test_impossible_values_are_refused(changes, message):
+    with pytest.raises(InputError, match=rf"recording\.{message}"):
+        dataclasses.replace(CONFIG, **changes)
+
+
+def test_an_engine_needs_a_thread():
+    with pytest.raises(InputError, match=r"engine\.threads is 0"):
+        CppEngine(threads=0, precision="float32")
+
+
+def test_the_default_configs_are_the_default_values():
+    values = yaml.safe_load((CONF / "recording" / "rings.yaml").read_text())
+    assert RecordingConfig.from_dict(values).cell == SacParameters()
+    assert set(values["cell"]) == set(SacParameters.__dataclass_fields__)
+    CppEngine(**yaml.safe_load((CONF / "engine" / "cpp.yaml").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"row": 3}, r"recording\.row is not a known key; recording takes rows, columns"),
+        ({"rows": 3.5}, r"recording\.rows is 3\.5: give a whole number"),
+        ({"duration": "long"}, r"recording\.duration is 'long': give a number"),
+        ({"cell": {"g_a": 0.1}}, r"recording\.cell\.g_a is not a known key"),
+        ({"cell": {"g_A": None}}, r"recording\.cell\.g_A is None: give a number"),
+        ({"cell": 3}, r"recording\.cell is 3: give a mapping"),
+    ],
+)
+def test_a_config_with_a_wrong_key_is_refused(changes, message):
+    values = dataclasses.asdict(CONFIG) | changes
+    with pytest.raises(InputError, match=message):
+        RecordingConfig.from_dict(values)
+
+
+def test_a_config_that_lacks_a_key_is_refused():
+    values = dataclasses.asdict(CONFIG)
+    del values["spacing"]
+    with pytest.raises(InputError, match="recording lacks spacing"):
+        RecordingConfig.from_dict(values)
