@@ -9,6 +9,8 @@ from jaxtyping import Float32, Float64
 from torch.nn import functional
 
 _SPACINGS = (16, 8, 4, 2)  # px between the random values of each octave, coarse to fine
+# Amplitudes of natural images fall with frequency (Field, JOSA A 1987): fine grain alone is no usual surface.
+_AMPLITUDES = np.array([1.0, 0.6, 0.35, 0.2])
 _PATTERNS = ("none", "grating", "checks")
 
 
@@ -60,7 +62,8 @@ def random_texture(rng: np.random.Generator) -> Texture:
     uniform = rng.random(octaves + 14)
     # Uneven shares of the variance, or every surface would look like the same grain.
     shares = -np.log1p(-uniform[:octaves])
-    shares = np.sqrt(shares / shares.sum())
+    shares = _AMPLITUDES * np.sqrt(shares / shares.sum())
+    shares /= np.linalg.norm(shares)
     base, (contrast, angle, scale, offset_x, offset_y), (period, period2, turn, phase, phase2, sharpness) = np.split(
         uniform[octaves:], [3, 8]
     )
@@ -68,16 +71,16 @@ def random_texture(rng: np.random.Generator) -> Texture:
     pattern = _PATTERNS[rng.integers(len(_PATTERNS))]
     pattern_share = 0.0 if pattern == "none" else rng.uniform(0.3, 0.7)
     shares = np.append((1 - pattern_share) * shares, pattern_share)
-    tints = 1 + 0.8 * rng.standard_normal((3, octaves + 1))
-    period, period2, turn = 5 * 4**period, 5 * 4**period2, np.pi * turn  # 5 to 20 px
+    tints = 1 + 0.5 * rng.standard_normal((3, octaves + 1))
+    period, period2, turn = 8 * 4**period, 8 * 4**period2, np.pi * turn  # 8 to 32 px
     wave_number, wave_number2 = 2 * np.pi / period, 2 * np.pi / period2
     # 1.15 to 2.3 px of the surface for each px of the canvas: finer noise, like harder edges of a fine pattern, would
     # be sampled too coarsely by the frames, and its grain would not move with the surface.
     zoom, angle = 2 ** (-0.2 - scale), 2 * np.pi * angle
     cosine, sine = zoom * math.cos(angle), zoom * math.sin(angle)
     return Texture(
-        base=40 + 175 * base,
-        palette=(35 + 40 * contrast) * shares * tints,
+        base=80 + 95 * base,
+        palette=(70 + 50 * contrast) * shares * tints,
         placement=np.array([[cosine, -sine, 1024 * offset_x], [sine, cosine, 1024 * offset_y]]),
         pattern=pattern,
         waves=np.array(
@@ -86,7 +89,7 @@ def random_texture(rng: np.random.Generator) -> Texture:
                 [-wave_number2 * math.sin(turn), wave_number2 * math.cos(turn), 2 * np.pi * phase2],
             ]
         ),
-        sharpness=(min(period, period2) / 5) ** sharpness,
+        sharpness=(min(period, period2) / 8) ** sharpness,
     )
 
 
