@@ -52,13 +52,13 @@ def test_nothing_left_is_an_error_that_says_why(recording_of):
     recording = recording_of(np.full((40, 8, 8), 100, np.float32), frame_interval=0.1)
     with pytest.raises(InputError, match=r"min_active 0.1 drops all 20 training clips .* reach 0.0000"):
         clips(recording, min_active=0.1)
-    with pytest.raises(InputError, match="spans 21 frames, but the validation part .* has 10"):
+    with pytest.raises(InputError, match=r"spans 21 frames, but the validation part .* has 10"):
         clips(recording, "validation", dt=1.0)
 
 
 def test_dt_that_is_no_multiple_of_the_frame_interval(recording_of):
     recording = recording_of(np.full((40, 8, 8), 100, np.float32), frame_interval=0.1)
-    with pytest.raises(InputError, match="clips.dt is 0.25 s.*frame interval of 0.1 s"):
+    with pytest.raises(InputError, match=r"clips.dt is 0.25 s.*frame interval of 0.1 s"):
         clips(recording, dt=0.25)
 
 
@@ -87,5 +87,5 @@ def test_crop_is_the_same_in_every_frame_and_must_fit():
     cropped = CropClip(4)(clip, counter_rng(1))
     assert cropped.shape == (3, 1, 4, 4)
     assert torch.equal(cropped[1] - cropped[0], torch.full((1, 4, 4), 30.0))
-    with pytest.raises(InputError, match="clips.crop is 6 px, but the recording has 5×6 cells"):
+    with pytest.raises(InputError, match=r"clips.crop is 6 px, but the recording has 5×6 cells"):
         CropClip(6)(clip, counter_rng(1))

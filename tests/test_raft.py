@@ -91,7 +91,7 @@ def test_gradients_of_a_later_iteration_do_not_pass_through_an_earlier_flow():
 
 
 def test_unknown_variant_and_norm_are_named():
-    with pytest.raises(InputError, match="'tiny'.*basic, small"):
+    with pytest.raises(InputError, match=r"'tiny'.*basic, small"):
         build_raft("tiny")
     with pytest.raises((InputError, Exception), match="group"):
         build_raft("small", "group")

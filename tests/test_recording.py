@@ -142,7 +142,8 @@ def test_a_killed_simulation_leaves_whole_shards_and_no_program(path, tmp_path):
     script = """
 import sys
 from pathlib import Path
-from rwtl.waves import CppEngine, RecordingConfig, SacParameters, simulate
+from rwtl.waves import RecordingConfig, SacParameters, simulate
+from rwtl.waves.cpp_engine import CppEngine
 config = RecordingConfig(6, 9, 50.0, 1e6, 0.0, 2e-4, 0.01, 1, SacParameters())
 simulate(config, CppEngine(1, "float32"), Path(sys.argv[1]))
 """

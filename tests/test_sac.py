@@ -7,7 +7,8 @@ from brian2 import Network, NeuronGroup, ms, mV, prefs, second
 from rwtl.errors import InputError
 from rwtl.waves.lattice import build_lattice
 from rwtl.waves.noise import standard_normal
-from rwtl.waves.sac import PARAMETER_UNITS, RESTING_STATE, SacParameters, SacState, nM
+from rwtl.waves.parameters import SacParameters
+from rwtl.waves.sac import PARAMETER_UNITS, RESTING_STATE, SacState, nM
 
 
 @pytest.fixture(autouse=True)

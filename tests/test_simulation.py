@@ -10,8 +10,10 @@ import yaml
 from brian2 import Network, prefs, second
 from brian2.devices.device import get_device, runtime_device
 
+from rwtl.config import typed
 from rwtl.errors import InputError
-from rwtl.waves import CppEngine, RecordingConfig, SacParameters, open_recording, simulate
+from rwtl.waves import RecordingConfig, SacParameters, open_recording, simulate
+from rwtl.waves.cpp_engine import CppEngine
 from rwtl.waves.lattice import build_lattice
 from rwtl.waves.sac import nM
 
@@ -143,30 +145,30 @@ def test_an_engine_needs_a_thread():
 
 def test_the_default_configs_are_the_default_values():
     values = yaml.safe_load((CONF / "recording" / "rings.yaml").read_text())
-    assert RecordingConfig.from_dict(values).cell == SacParameters()
+    assert typed(RecordingConfig, values, "recording").cell == SacParameters()
     assert set(values["cell"]) == set(SacParameters.__dataclass_fields__)
-    CppEngine(**yaml.safe_load((CONF / "engine" / "cpp.yaml").read_text()))
+    typed(CppEngine, yaml.safe_load((CONF / "engine" / "cpp.yaml").read_text()), "engine")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"row": 3}, r"recording\.row is not a known key; recording takes rows, columns"),
-        ({"rows": 3.5}, r"recording\.rows is 3\.5: give a whole number"),
-        ({"duration": "long"}, r"recording\.duration is 'long': give a number"),
-        ({"cell": {"g_a": 0.1}}, r"recording\.cell\.g_a is not a known key"),
-        ({"cell": {"g_A": None}}, r"recording\.cell\.g_A is None: give a number"),
-        ({"cell": 3}, r"recording\.cell is 3: give a mapping"),
+        ({"row": 3}, r"recording\.row: Key 'row' not in.*keys of recording are rows, columns"),
+        ({"rows": 3.5}, r"recording\.rows: Value '3\.5'"),
+        ({"duration": "long"}, r"recording\.duration: Value 'long'"),
+        ({"cell": {"g_a": 0.1}}, r"recording\.cell\.g_a: Key 'g_a' not in"),
+        ({"cell": {"g_A": None}}, r"recording\.cell\.g_A: .*None"),
+        ({"cell": 3}, r"recording\.cell: .*3|recording: .*cell"),
     ],
 )
 def test_a_config_with_a_wrong_key_is_refused(changes, message):
     values = dataclasses.asdict(CONFIG) | changes
     with pytest.raises(InputError, match=message):
-        RecordingConfig.from_dict(values)
+        typed(RecordingConfig, values, "recording")
 
 
 def test_a_config_that_lacks_a_key_is_refused():
     values = dataclasses.asdict(CONFIG)
     del values["spacing"]
-    with pytest.raises(InputError, match="recording lacks spacing"):
-        RecordingConfig.from_dict(values)
+    with pytest.raises(InputError, match=r"recording\.spacing"):
+        typed(RecordingConfig, values, "recording")

@@ -74,7 +74,7 @@ def test_loaded_tensors_equal_the_source_and_frozen_ones_stay_so(name, tmp_path)
     after = model.state_dict()
     for key in of_encoder:
         unchanged = torch.equal(after[key], loaded[key])
-        # A bias in front of a BatchNorm has no effect and so no gradient but rounding; weight decay leaves zero at zero.
+        # A bias in front of a BatchNorm has no effect, and so no gradient but rounding.
         if key in expected or not key.endswith(".bias"):
             assert unchanged == (key in expected), key
     assert not torch.equal(after["update_block.gru.convz.weight"], loaded["update_block.gru.convz.weight"])
@@ -104,7 +104,7 @@ def test_a_frozen_tensor_that_changes_is_found_out(tmp_path):
 
 
 def test_freezing_batchnorm_where_there_is_none_is_an_error():
-    with pytest.raises(InputError, match="freeze_batchnorm .* has none: it would freeze nothing"):
+    with pytest.raises(InputError, match=r"freeze_batchnorm .* has none: it would freeze nothing"):
         apply_transfer(build_raft("small", "instance"), STRATEGIES["freeze_batchnorm"], source_weights("instance"))
 
 

@@ -41,9 +41,7 @@ class ComparisonConfig:
             if row not in self.conditions:
                 raise InputError(f"comparison names the row {row}; the conditions are {', '.join(self.conditions)}")
         if self.baseline not in self.rows:
-            raise InputError(
-                f"comparison.baseline is {self.baseline}, none of the rows {', '.join(self.rows)}"
-            )
+            raise InputError(f"comparison.baseline is {self.baseline}, none of the rows {', '.join(self.rows)}")
         for key, values in (("rows", self.rows), ("seeds", self.seeds)):
             if len(set(values)) < max(1, len(values)):
                 raise InputError(f"comparison.{key} is {list(values)}; it must name each once, and at least one")

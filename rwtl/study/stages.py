@@ -28,7 +28,8 @@ from rwtl.training.fit import TrainerConfig, fit
 from rwtl.training.next_frame import NextFrameModule, PretrainingRecipe
 from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
 from rwtl.training.transfer import KeepFrozen, TransferConfig, apply_transfer
-from rwtl.waves import CppEngine, RecordingConfig, draw_mosaic, open_recording, simulate, write_movie
+from rwtl.waves import RecordingConfig, open_recording, simulate
+from rwtl.waves.pictures import draw_mosaic, write_movie
 
 RECORDING = "recording"
 MOSAIC = "mosaic.png"
@@ -56,10 +57,12 @@ def outputs_folder(cfg: DictConfig) -> Path:
 def recording(cfg: DictConfig) -> Artifact:
     """Simulate the waves; the artifact holds `recording` (Zarr), `mosaic.png` and `movie.gif`."""
     values = section(cfg, "recording")
-    config = RecordingConfig.from_dict(values)
-    engine = typed(CppEngine, section(cfg, "engine"), "engine")
+    config = typed(RecordingConfig, values, "recording")
 
     def make(folder: Path) -> None:
+        from rwtl.waves.cpp_engine import CppEngine  # loads Brian2, which takes seconds: only where it is needed
+
+        engine = typed(CppEngine, section(cfg, "engine"), "engine")
         progress = Progress("simulate", config.duration, "s of model time")
         simulate(config, engine, folder / RECORDING, progress)
         made = open_recording(folder / RECORDING)

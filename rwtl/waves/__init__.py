@@ -1,19 +1,11 @@
-"""Retinal waves: the starburst amacrine cell model, its simulation and its recordings."""
+"""Retinal waves: the starburst amacrine cell model, its simulation and its recordings.
+
+What needs Brian2, which takes seconds to load, is imported from its own module: `sac`, `lattice`, `cpp_engine`.
+"""
 
 from rwtl.waves.config import RecordingConfig
-from rwtl.waves.cpp_engine import CppEngine
-from rwtl.waves.sac import RESTING_STATE, SAC_EQUATIONS, SacParameters, SacState
+from rwtl.waves.parameters import SacParameters
 from rwtl.waves.simulation import simulate
 from rwtl.waves.store import Recording, open_recording
 
-__all__ = [
-    "RESTING_STATE",
-    "SAC_EQUATIONS",
-    "CppEngine",
-    "Recording",
-    "RecordingConfig",
-    "SacParameters",
-    "SacState",
-    "open_recording",
-    "simulate",
-]
+__all__ = ["Recording", "RecordingConfig", "SacParameters", "open_recording", "simulate"]

@@ -1,11 +1,9 @@
 """What to simulate: the values that determine a recording."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rwtl.errors import InputError
-from rwtl.waves._mapping import from_mapping
-from rwtl.waves.sac import SacParameters
+from rwtl.waves.parameters import SacParameters
 
 # The fast potassium gate makes the equations stiff: the midpoint rule is stable up to 2 τ_N/Λ(V), with the default
 # parameters 0.19 ms at V_K, which no cell passes. Leak and after-hyperpolarisation hold a quiet cell above -81 mV,
@@ -13,7 +11,7 @@ from rwtl.waves.sac import SacParameters
 LARGEST_TIME_STEP = 0.25e-3
 
 
-@dataclass(frozen=True)
+@dataclass
 class RecordingConfig:
     """What determines a recording. Times in s of model time.
 
@@ -71,15 +69,6 @@ class RecordingConfig:
                 f"recording.{name} is {getattr(self, name)} s: it must be a whole number of recording.{unit}, "
                 f"{getattr(self, unit)} s"
             )
-
-    @classmethod
-    def from_dict(cls, values: Mapping) -> "RecordingConfig":
-        """The config from a mapping as a YAML file holds it; only parameters of `cell` may be left out.
-
-        Raises:
-            InputError: a key is unknown or missing, or a value has the wrong type or is out of range.
-        """
-        return from_mapping(cls, values, "recording")
 
     @property
     def steps_per_frame(self) -> int:

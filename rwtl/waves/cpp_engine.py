@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from brian2 import BrianLogger, Network, device, prefs, second
@@ -32,24 +31,26 @@ _BLOCK = 256
 BrianLogger.suppress_name("openmp")
 
 
-@dataclass(frozen=True)
+@dataclass
 class CppEngine:
     """Brian2's C++ standalone mode. Needs a C++ compiler and GNU make.
 
     Attributes:
         threads: of OpenMP; the frames do not depend on it.
-        precision: of the state. float32 moves calcium by about 3 nM (RMS) over 30 s of waves that reach 650 nM.
+        precision: of the state, `float32` or `float64`. float32 moves calcium by about 3 nM (RMS) over 30 s of waves that reach 650 nM.
 
     Raises:
-        InputError: threads is below 1.
+        InputError: threads is below 1, or the precision is another.
     """
 
     threads: int
-    precision: Literal["float32", "float64"]
+    precision: str
 
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise InputError(f"engine.threads is {self.threads}: it must be at least 1")
+        if self.precision not in ("float32", "float64"):
+            raise InputError(f"engine.precision is {self.precision!r}: choose float32 or float64")
 
     def frames(self, config: RecordingConfig) -> Iterator[np.ndarray]:
         """Build the program in a temporary directory, run it, and yield its calcium.

@@ -4,7 +4,8 @@ import numpy as np
 from brian2 import BrianObject, NeuronGroup, linked_var, second
 
 from rwtl.waves.noise import standard_normal_function
-from rwtl.waves.sac import RESTING_STATE, SAC_EQUATIONS, SacParameters, SacState, parameter_declarations
+from rwtl.waves.parameters import SacParameters
+from rwtl.waves.sac import RESTING_STATE, SAC_EQUATIONS, SacState, parameter_declarations, parameter_quantities
 
 # What a cell releases and what arrives from its four neighbours. Both are plain variables, refreshed by two operations
 # before the step, so that the state update gathers nothing and vectorises.
@@ -57,7 +58,7 @@ def build_lattice(
         dtype={"seed": np.int64},
         name="cells",
     )
-    for name, value in {**cell.quantities(), **start.quantities()}.items():
+    for name, value in {**parameter_quantities(cell), **start.quantities()}.items():
         setattr(cells, name, value)
     cells.seed = seed
 
