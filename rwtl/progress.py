@@ -19,16 +19,22 @@ class Progress:
         self.unit = unit
         self.interval = interval
         self.started = self.printed = time.monotonic()
+        self.origin: tuple[float, float] | None = None  # time and amount at the first call: preparation has no rate
 
     def __call__(self, done: int | float, note: str = "") -> None:
         now = time.monotonic()
         finished = done >= self.total
-        if done <= 0 or (now - self.printed < self.interval and not finished):
+        if self.origin is None:
+            self.origin = (now, float(done))
+            self.printed = now
+        if not finished and (now - self.printed < self.interval or done <= self.origin[1]):
             return
         self.printed = now
-        elapsed = now - self.started
-        remaining = elapsed * (self.total - done) / done
-        clock = f"took {_clock(elapsed)}" if finished else f"{_clock(remaining)} left"
+        if finished:
+            clock = f"took {_clock(now - self.started)}"
+        else:
+            rate = (done - self.origin[1]) / (now - self.origin[0])
+            clock = f"{_clock((self.total - done) / rate)} left"
         note = f" · {note}" if note else ""
         print(f"  {self.label}: {done:g}/{self.total:g} {self.unit} · {clock}{note}", flush=True)
 

@@ -104,7 +104,7 @@ def test_the_same_training_gives_the_same_weights_on_another_day(compared, outpu
 
 
 def test_after_a_kill_it_goes_on_from_the_last_finished_stage(compared, outputs, tmp_path):
-    """Another pre-training, of the finished recording, is killed while it trains; then the same command is given again."""
+    """Another pre-training, of the finished recording, is killed while it trains; then it is started again."""
     overrides = [*TINY_SOURCE, "pretraining.seed=2", "pretraining.steps=400", "pretraining.validate_every=400"]
     job = subprocess.Popen(command("pretrain", outputs, *overrides), stdout=subprocess.PIPE, text=True)
     for line in job.stdout:

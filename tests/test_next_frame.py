@@ -14,7 +14,7 @@ def test_warp_samples_where_the_flow_points_and_repeats_the_border():
 
 
 def test_the_motion_that_the_decoder_expects_carries_a_moving_front_on():
-    """A front that moves 2 px to the right per frame: the motion from I2 to I1 is -2 px, and warping I2 by it gives I3."""
+    """A front moves 2 px to the right per frame: the motion from I2 to I1 is -2 px, and warping I2 by it gives I3."""
     ramp = torch.sigmoid(torch.arange(24.0) - 8).expand(1, 1, 16, 24)
     frame2, frame3 = torch.roll(ramp, 2, dims=-1), torch.roll(ramp, 4, dims=-1)
     motion = torch.zeros(1, 2, 16, 24)

@@ -11,6 +11,7 @@ from rwtl.models.encoder import batch_norms
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
 from rwtl.training.fit import TrainerConfig, fit
+from rwtl.training.metrics import METRICS
 from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
 from rwtl.training.transfer import KeepFrozen, TransferConfig, apply_transfer
 
@@ -45,7 +46,7 @@ def train(model, callbacks, folder):
     validation = ProceduralFlow(size=2, height=32, width=32, split="validation")
     where = TrainerConfig(accelerator="cpu", precision="32-true", threads=1, data_workers=0)
     module = OpticalFlowModule(model, RECIPE)
-    return fit(module, RECIPE, training, validation, where, folder, "test", "epe", callbacks)
+    return fit(module, RECIPE, training, validation, where, folder, "test", METRICS, callbacks)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -61,7 +62,7 @@ def test_loaded_tensors_equal_the_source_and_frozen_ones_stay_so(name, tmp_path)
 
     norms = {f"feature_encoder.{layer}" for layer in batch_norms(model.feature_encoder)}
     of_norms = {key for key in of_encoder if key.rsplit(".", 1)[0] in norms}
-    assert len(norms) == 15
+    assert len(norms) == 21
     expected = set()
     if config.freeze_encoder_weights:
         expected |= set(of_encoder) - of_norms

@@ -12,10 +12,11 @@ from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.study import stages
 from rwtl.study.artifact import Artifact, build
-from rwtl.study.evaluation import METRICS, EvaluationConfig, pooled
+from rwtl.study.evaluation import EvaluationConfig, pooled
 from rwtl.study.report import write_report
 from rwtl.study.runs import Run
 from rwtl.study.tables import print_comparison
+from rwtl.training.metrics import METRICS
 
 
 @dataclass
@@ -27,7 +28,8 @@ class ComparisonConfig:
         rows: the names of those that are compared, in the order of the table.
         baseline: the row whose final EPE the others are measured by.
         seeds: every row is run with each of them.
-        jobs: runs side by side.
+        jobs: runs side by side; they share `trainer.threads`. Small models train faster side by side than with many
+            threads each.
     """
 
     conditions: dict[str, Any]
@@ -50,7 +52,7 @@ class ComparisonConfig:
 
 
 def comparison(cfg: DictConfig) -> Artifact:
-    """Run what is missing, and compare; the artifact holds `comparison.csv`, `runs.csv`, `curves.csv`, `report.html`."""
+    """Run what is missing and compare; the artifact holds `report.html`, `comparison.csv`, `runs.csv`, `curves.csv`."""
     config = typed(ComparisonConfig, stages.section(cfg, "comparison"), "comparison")
     typed(
         EvaluationConfig, stages.section(cfg, "evaluation"), "evaluation"
@@ -81,11 +83,12 @@ def comparison(cfg: DictConfig) -> Artifact:
 def _run_all(cfg: DictConfig, config: ComparisonConfig) -> list[Run]:
     """Train and evaluate every row with every seed, several at a time; a failure does not stop the others."""
     # Spawned, not forked: a fork of a process that has used torch's threads can hang.
+    threads = max(1, stages.section(cfg, "trainer")["threads"] // config.jobs)
     with ProcessPoolExecutor(config.jobs, mp_context=get_context("spawn")) as pool:
         futures = {}
         for seed in config.seeds:
             for row in config.rows:
-                changed = OmegaConf.merge(cfg, {"transfer": config.conditions[row], "seed": seed})
+                changed = _with(cfg, transfer=config.conditions[row], seed=seed, trainer={"threads": threads})
                 futures[pool.submit(_run, changed, row, seed)] = f"{row} seed {seed}"
         failures = {}
         for count, future in enumerate(as_completed(futures), start=1):
@@ -102,6 +105,13 @@ def _run_all(cfg: DictConfig, config: ComparisonConfig) -> list[Run]:
         raise InputError(f"{len(failures)} of {len(futures)} runs failed, the others are kept. {listed}")
     order = {name: position for position, name in enumerate(config.rows)}
     return sorted((future.result() for future in futures), key=lambda run: (order[run.row], run.seed))
+
+
+def _with(cfg: DictConfig, **changes: Any) -> DictConfig:
+    """The configuration of one run; `transfer` and `seed` are keys that the comparison's own has not."""
+    extended = cfg.copy()
+    OmegaConf.set_struct(extended, False)
+    return OmegaConf.merge(extended, changes)
 
 
 def _run(cfg: DictConfig, row: str, seed: int) -> Run:

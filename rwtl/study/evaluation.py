@@ -15,9 +15,7 @@ from rwtl.data.procedural_flow import ProceduralFlow
 from rwtl.errors import InputError
 from rwtl.models.raft import RAFT
 from rwtl.progress import Progress
-from rwtl.training.metrics import FlowMetrics
-
-METRICS = ("epe", "1px", "3px", "5px")
+from rwtl.training.metrics import METRICS, FlowMetrics
 
 
 @dataclass

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from rwtl.data.flow_colour import colour_wheel, flow_to_colour
 
-WAVE_COLOURS = "jet"  # blue is low, red is high
+WAVE_COLOURS = "coolwarm"  # blue is low, red is high
 
 
 def _colours(rows: Sequence[str]) -> dict[str, tuple]:

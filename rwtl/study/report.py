@@ -18,9 +18,10 @@ from rwtl.config import typed
 from rwtl.models.checkpoints import load_raft
 from rwtl.study import plots, stages
 from rwtl.study.artifact import Artifact, provenance
-from rwtl.study.evaluation import METRICS, EvaluationConfig
+from rwtl.study.evaluation import EvaluationConfig
 from rwtl.study.runs import Run
 from rwtl.study.tables import HEADINGS, mean_and_deviation, steps_reached
+from rwtl.training.metrics import METRICS
 
 SHOWN_SCENES = 3
 

@@ -24,7 +24,9 @@ from rwtl.models.raft import build_raft
 from rwtl.progress import Progress
 from rwtl.study.artifact import Artifact, build
 from rwtl.study.evaluation import EvaluationConfig, evaluate
+from rwtl.training import next_frame
 from rwtl.training.fit import TrainerConfig, fit
+from rwtl.training.metrics import METRICS
 from rwtl.training.next_frame import NextFrameModule, PretrainingRecipe
 from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
 from rwtl.training.transfer import KeepFrozen, TransferConfig, apply_transfer
@@ -90,7 +92,7 @@ def pretraining(cfg: DictConfig) -> Artifact:
         augmentations = [CropClip(clips.crop), *([rotate_and_flip] if clips.rotations_and_flips else [])]
         stream = SampleStream(train, augmentations, recipe.seed, recipe.steps * recipe.batch_size)
         module = NextFrameModule(model, recipe)
-        curve = fit(module, recipe, stream, validation, trainer, folder, "pretrain", "mse", callbacks=[])
+        curve = fit(module, recipe, stream, validation, trainer, folder, "pretrain", next_frame.METRICS, callbacks=[])
         curve.to_csv(folder / CURVE, index=False)
         save_model(folder / MODEL, "next_frame", arguments, model)
         _save_predictions(folder / PREDICTIONS, model, _evenly(validation, 4))
@@ -127,14 +129,14 @@ def _save_predictions(file: Path, model: torch.nn.Module, clips: Subset) -> None
 
 def training(cfg: DictConfig) -> Artifact:
     """Train RAFT for optical flow; the artifact holds `model.pt`, `curve.csv` and `transfer.json`."""
-    values = {name: section(cfg, name) for name in ("model", "transfer", "flow_data", "training", "seed")}
+    values = {name: section(cfg, name) for name in ("model", "transfer", "flow_data", "training")}
+    values["seed"] = seed = cfg.seed
     transfer = typed(TransferConfig, values["transfer"], "transfer")
     recipe = typed(FlowRecipe, values["training"], "training")
     trainer = typed(TrainerConfig, section(cfg, "trainer"), "trainer")
     data = flow_source(values["flow_data"])
     # Before anything upstream is built: a folder that is not there should not cost a pre-training.
     train, validation = data.training(), data.validation()
-    seed = values["seed"]
     parents = {"pretraining": pretraining(cfg)} if transfer.load_feature_encoder else {}
 
     def make(folder: Path) -> None:
@@ -151,7 +153,7 @@ def training(cfg: DictConfig) -> Artifact:
         label = f"train {transfer.name} seed {seed}"
         module = OpticalFlowModule(model, recipe)
         callbacks = [KeepFrozen(model, report)]
-        curve = fit(module, recipe, stream, validation, trainer, folder, label, "epe", callbacks)
+        curve = fit(module, recipe, stream, validation, trainer, folder, label, METRICS, callbacks)
         curve.to_csv(folder / CURVE, index=False)
         save_model(folder / MODEL, "raft", values["model"], model)
 

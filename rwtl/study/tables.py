@@ -1,10 +1,13 @@
 """Tables on the terminal."""
 
+import sys
+
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from rwtl.study.evaluation import METRICS, pooled
+from rwtl.study.evaluation import pooled
+from rwtl.training.metrics import METRICS
 
 HEADINGS = {"epe": "EPE px", "1px": "< 1 px %", "3px": "< 3 px %", "5px": "< 5 px %"}
 
@@ -16,7 +19,12 @@ def print_evaluation(errors: pd.DataFrame) -> None:
         table.add_row(row.dataset, row.pair, *(f"{value:.2f}" for value in row[3:]))
     for _, row in pooled(errors).iterrows():
         table.add_row(row.dataset, f"all {row.pairs}", *(f"{row[metric]:.2f}" for metric in METRICS), style="bold")
-    Console().print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    """A console wide enough for a table in a log file, where there is no terminal to ask."""
+    return Console(width=None if sys.stdout.isatty() else 120)
 
 
 def mean_and_deviation(mean: float, deviation: float, digits: int = 2) -> str:
@@ -41,4 +49,4 @@ def print_comparison(table: pd.DataFrame) -> None:
         for _, line in lines.iterrows():
             errors = (mean_and_deviation(line[f"{metric}_mean"], line[f"{metric}_sd"]) for metric in METRICS)
             shown.add_row(line.row, *errors, steps_reached(line))
-        Console().print(shown)
+        _console().print(shown)

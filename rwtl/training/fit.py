@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,20 @@ class ProgressLines(pl.Callback):
         self.progress = Progress(self.label, self.steps, "steps")
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_) -> None:
-        shown = {name: float(trainer.callback_metrics[name]) for name in ("loss", self.metric)}
-        self.progress(trainer.global_step, " · ".join(f"{name} {value:.4g}" for name, value in shown.items()))
+        known = [name for name in ("loss", self.metric) if name in trainer.callback_metrics]
+        self.progress(trainer.global_step, " · ".join(f"{name} {trainer.callback_metrics[name]:.4g}" for name in known))
+
+
+class ValidationCurve(pl.Callback):
+    """Collects the metrics of every validation with the number of optimiser steps before it."""
+
+    def __init__(self, metrics: Sequence[str]):
+        self.metrics = metrics
+        self.rows: list[dict[str, float]] = []
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        values = {name: float(trainer.callback_metrics[name]) for name in self.metrics}
+        self.rows.append({"step": trainer.global_step, **values})
 
 
 def fit(
@@ -58,15 +71,16 @@ def fit(
     trainer_config: TrainerConfig,
     folder: Path,
     label: str,
-    metric: str,
+    metrics: Sequence[str],
     callbacks: list[pl.Callback],
 ) -> pd.DataFrame:
     """Train for `recipe.steps` steps and return the validation curve, step 0 included.
 
-    Everything that is logged goes to `folder`/metrics.csv. The returned frame has a column `step` and one for each
-    metric of the validation; `metric` names the one shown as progress.
+    Everything that is logged goes to `folder`/log/metrics.csv. The returned frame has a column `step` and one for each
+    of the validation's `metrics`, the first of which is shown as progress.
     """
     _quiet_lightning()
+    curve = ValidationCurve(metrics)
     torch.set_num_threads(trainer_config.threads)
     try:
         trainer = pl.Trainer(
@@ -79,8 +93,9 @@ def fit(
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             log_every_n_steps=min(10, recipe.validate_every),
-            logger=CSVLogger(folder, name="", version=""),
-            callbacks=[*callbacks, ProgressLines(label, recipe.steps, metric)],
+            logger=CSVLogger(folder, name="", version="log"),
+            callbacks=[*callbacks, curve, ProgressLines(label, recipe.steps, metrics[0])],
+            inference_mode=False,  # it would mark the metrics' states, which outlive a validation, as unchangeable
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -95,14 +110,7 @@ def fit(
     if trainer.global_step < recipe.steps:
         # Lightning ends a fit quietly on Ctrl-C; a run cut short must not pass for a finished one.
         raise KeyboardInterrupt(f"{label} was interrupted at step {trainer.global_step}")
-    return validation_curve(folder / "metrics.csv", metric)
-
-
-def validation_curve(file: Path, metric: str) -> pd.DataFrame:
-    """Return the rows of a metrics.csv that hold validation metrics."""
-    logged = pd.read_csv(file)
-    rows = logged[logged[metric].notna()].dropna(axis=1, how="all")
-    return rows.drop(columns="epoch", errors="ignore").reset_index(drop=True)
+    return pd.DataFrame(curve.rows)
 
 
 def _quiet_lightning() -> None:
@@ -110,4 +118,4 @@ def _quiet_lightning() -> None:
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*before.*optimizer.step.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*", module="pytorch_lightning.*")

@@ -6,6 +6,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 THRESHOLDS = (1, 3, 5)
+METRICS = ("epe", *(f"{threshold}px" for threshold in THRESHOLDS))
 
 
 def end_point_error(predicted: Float[Tensor, "b 2 h w"], flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b h w"]:

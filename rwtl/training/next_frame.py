@@ -13,6 +13,8 @@ from rwtl.errors import InputError
 from rwtl.models.next_frame import NextFrameModel
 from rwtl.training.recipe import Recipe, adamw_one_cycle
 
+METRICS = ("mse", "mse_copy", "mse_extrapolation")
+
 
 @dataclass
 class PretrainingRecipe(Recipe):
@@ -55,9 +57,8 @@ class NextFrameModule(pl.LightningModule):
         super().__init__()
         self.model = model
         self.recipe = recipe
-        predictors = {"mse": model, "mse_copy": copy_last, "mse_extrapolation": extrapolate}
-        self._predictors = predictors  # the model is registered above; this is a plain dictionary of functions
-        self.validation_metrics = torch.nn.ModuleDict({name: MeanMetric() for name in predictors})
+        self.predictors = dict(zip(METRICS, (model, copy_last, extrapolate), strict=True))
+        self.validation_metrics = torch.nn.ModuleDict({name: MeanMetric() for name in METRICS})
 
     def training_step(self, clips: Float[Tensor, "b 3 1 h w"], batch_idx: int) -> Tensor:
         predicted = self.model(clips[:, 0], clips[:, 1])
@@ -66,7 +67,7 @@ class NextFrameModule(pl.LightningModule):
         return loss
 
     def validation_step(self, clips: Float[Tensor, "b 3 1 h w"], batch_idx: int) -> None:
-        for name, predict in self._predictors.items():
+        for name, predict in self.predictors.items():
             error = F.mse_loss(predict(clips[:, 0], clips[:, 1]), clips[:, 2])
             self.validation_metrics[name].update(error, weight=len(clips))
 

@@ -37,7 +37,8 @@ class CppEngine:
 
     Attributes:
         threads: of OpenMP; the frames do not depend on it.
-        precision: of the state, `float32` or `float64`. float32 moves calcium by about 3 nM (RMS) over 30 s of waves that reach 650 nM.
+        precision: of the state, `float32` or `float64`. float32 moves calcium by about 3 nM (RMS) over 30 s of waves
+            that reach 650 nM.
 
     Raises:
         InputError: threads is below 1, or the precision is another.
