@@ -24,10 +24,10 @@ def recording_of(tmp_path):
             seed=1,
             cell=SacParameters(),
         )
-        with RecordingWriter(tmp_path / "recording", config) as writer:
-            for frame in frames:
-                writer.write(frame)
-            writer.finish()
+        writer = RecordingWriter(tmp_path / "recording", config)
+        for frame in frames:
+            writer.write(frame)
+        writer.finish()
         return tmp_path / "recording"
 
     return write

@@ -28,6 +28,7 @@ def errors_of(epe):
             "1px": 1.0,
             "3px": 2.0,
             "5px": 3.0,
+            "no_motion": 9.0,
         }
         for (row, seed), value in epe.items()
     ]
@@ -102,10 +103,12 @@ def test_errors_of_a_data_set_are_pooled_over_pixels():
             "1px": 0.0,
             "3px": 0.0,
             "5px": 8.0,
+            "no_motion": 2.0,
         }
     )
     table = pooled(errors)
-    assert table.epe.tolist() == [1.0] and table["5px"].tolist() == [8.0] and table.pairs.tolist() == [2]
+    assert table.epe.tolist() == [1.0] and table["5px"].tolist() == [8.0] and table.no_motion.tolist() == [2.0]
+    assert table.pairs.tolist() == [2]
 
 
 @pytest.mark.parametrize(

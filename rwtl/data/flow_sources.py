@@ -63,6 +63,7 @@ class ChairsSource:
         root: folder of the training pairs.
         validation_root: folder of the validation pairs; the same folder measures how well it can be overfitted.
         height, width: of the training crops, in pixels.
+        horizontal_flip, vertical_flip: probabilities of mirroring a training pair.
     """
 
     name: str
@@ -70,6 +71,8 @@ class ChairsSource:
     validation_root: str
     height: int
     width: int
+    horizontal_flip: float
+    vertical_flip: float
 
     def training(self) -> Dataset:
         return FlyingChairs(Path(self.root))
@@ -78,7 +81,7 @@ class ChairsSource:
         return FlyingChairs(Path(self.validation_root))
 
     def augmentations(self) -> list[Callable]:
-        return [RandomFlip(horizontal=0.5, vertical=0.1), RandomCrop(self.height, self.width)]
+        return [RandomFlip(self.horizontal_flip, self.vertical_flip), RandomCrop(self.height, self.width)]
 
 
 SOURCES = {"procedural": ProceduralSource, "chairs": ChairsSource}

@@ -126,9 +126,9 @@ def gather_curves(runs: list[Run]) -> pd.DataFrame:
 
 
 def gather_errors(runs: list[Run]) -> pd.DataFrame:
-    """Return the errors on held-out data after training: `row`, `seed`, `dataset`, `pairs`, and the metrics."""
+    """Return the errors on held-out data: `row`, `seed`, `dataset`, `pairs`, the metrics and `no_motion`."""
     tables = [pooled(stages.errors_by_pair(run.evaluation)).assign(row=run.row, seed=run.seed) for run in runs]
-    return pd.concat(tables, ignore_index=True)[["row", "seed", "dataset", "pairs", *METRICS]]
+    return pd.concat(tables, ignore_index=True)[["row", "seed", "dataset", "pairs", *METRICS, "no_motion"]]
 
 
 def steps_to_reach(curve: pd.DataFrame, threshold: float) -> float | None:
@@ -140,8 +140,9 @@ def steps_to_reach(curve: pd.DataFrame, threshold: float) -> float | None:
 def compare(curves: pd.DataFrame, errors: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """Return one line for each row and data set: mean and standard deviation over seeds, and steps to the baseline.
 
-    `threshold_px` is the baseline's mean validation EPE at the last step; `seeds_reached` of the `seeds` came to it, in
-    `steps_to_threshold` steps on average over those. With one seed the deviation is empty.
+    `no_motion` is the EPE of predicting no motion there. `threshold_px` is the baseline's mean validation EPE
+    at the last step; `seeds_reached` of the `seeds` came to it, in `steps_to_threshold` steps on average over those.
+    With one seed the deviation is empty.
     """
     last = curves[curves.row == baseline].groupby("seed").epe.last()
     threshold = float(last.mean())
@@ -152,7 +153,7 @@ def compare(curves: pd.DataFrame, errors: pd.DataFrame, baseline: str) -> pd.Dat
         line = {"row": row, "dataset": dataset, "seeds": len(of_row)}
         for metric in METRICS:
             line |= {f"{metric}_mean": of_row[metric].mean(), f"{metric}_sd": of_row[metric].std()}
-        line |= {"threshold_px": threshold, "seeds_reached": len(steps)}
+        line |= {"no_motion": of_row.no_motion.mean(), "threshold_px": threshold, "seeds_reached": len(steps)}
         line["steps_to_threshold"] = sum(steps) / len(steps) if steps else None
         lines.append(line)
     return pd.DataFrame(lines)

@@ -53,7 +53,10 @@ class EvaluationConfig:
 
 @torch.no_grad()
 def evaluate(model: RAFT, datasets: dict[str, Dataset], iterations: int, label: str) -> pd.DataFrame:
-    """Return one row for each pair: `dataset`, `pair`, `pixels` (valid ones), `epe` (px), `1px`, `3px`, `5px` (%)."""
+    """Return one row for each pair: `dataset`, `pair`, `pixels` (valid), `epe`, `1px`, `3px`, `5px`, `no_motion`.
+
+    `epe` is in px, those below a threshold in %; `no_motion` is the EPE (px) of predicting no motion.
+    """
     model.eval()
     progress = Progress(label, sum(len(dataset) for dataset in datasets.values()), "pairs")
     rows = []
@@ -65,6 +68,7 @@ def evaluate(model: RAFT, datasets: dict[str, Dataset], iterations: int, label: 
             metrics.update(flow, sample.flow[None], sample.valid[None])
             pair = dataset.names[index] if hasattr(dataset, "names") else f"scene {index}"
             errors = {metric: float(value) for metric, value in metrics.compute().items()}
+            errors["no_motion"] = float(sample.flow.norm(dim=0)[sample.valid >= 0.5].mean())
             rows.append({"dataset": name, "pair": pair, "pixels": int(metrics.pixels), **errors})
             progress(len(rows))
     return pd.DataFrame(rows)
@@ -72,8 +76,9 @@ def evaluate(model: RAFT, datasets: dict[str, Dataset], iterations: int, label: 
 
 def pooled(errors: pd.DataFrame) -> pd.DataFrame:
     """Return the errors over all valid pixels of each data set, with the number of pairs."""
-    weighted = errors.assign(**{metric: errors[metric] * errors.pixels for metric in METRICS})
-    sums = weighted.groupby("dataset", sort=False)[["pixels", *METRICS]].sum()
-    table = sums[list(METRICS)].div(sums.pixels, axis=0)
+    columns = [*METRICS, "no_motion"]
+    weighted = errors.assign(**{column: errors[column] * errors.pixels for column in columns})
+    sums = weighted.groupby("dataset", sort=False)[["pixels", *columns]].sum()
+    table = sums[columns].div(sums.pixels, axis=0)
     table.insert(0, "pairs", errors.groupby("dataset", sort=False).size())
     return table.reset_index()

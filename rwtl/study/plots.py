@@ -62,7 +62,7 @@ def next_frames(
 ) -> Figure:
     """Each clip a row: I1, I2, the true I3, the predicted I3, and its error; normalised calcium."""
     titles = ("I1", f"I2, {dt:g} s later", f"true I3, {2 * dt:g} s", "predicted I3", "predicted - true")
-    figure = Figure(figsize=(10, 2.1 * len(clips) + 0.3), layout="constrained")
+    figure = Figure(figsize=(10, 1.62 * len(clips) + 0.3), layout="constrained")
     grid = figure.subplots(len(clips), 5, squeeze=False)
     for axes, clip, prediction in zip(grid, clips, predicted, strict=True):
         for ax, frame in zip(axes, (*clip, prediction), strict=False):

@@ -58,7 +58,10 @@ def write_report(
         baseline=baseline,
         verdict=verdict(table, baseline),
         headings=[*HEADINGS.values(), f"steps to {threshold:.2f} px"],
-        tables=[{"dataset": name, "lines": _lines(of_name)} for name, of_name in table.groupby("dataset", sort=False)],
+        tables=[
+            {"dataset": name, "lines": _lines(of_name), "no_motion": f"{of_name.no_motion.iloc[0]:.2f}"}
+            for name, of_name in table.groupby("dataset", sort=False)
+        ],
         images=images,
         baselines=stages.against_baselines(pretraining),
         transfers={run.row: json.loads((run.training.path / stages.TRANSFER).read_text()) for run in first_runs},

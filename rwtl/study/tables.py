@@ -10,15 +10,17 @@ from rwtl.study.evaluation import pooled
 from rwtl.training.metrics import METRICS
 
 HEADINGS = {"epe": "EPE px", "1px": "< 1 px %", "3px": "< 3 px %", "5px": "< 5 px %"}
+NO_MOTION = "no motion's EPE px"
 
 
 def print_evaluation(errors: pd.DataFrame) -> None:
     """Print the errors of every real pair and of every data set as a whole."""
-    table = Table("data set", "pair", *HEADINGS.values())
+    columns = [*METRICS, "no_motion"]
+    table = Table("data set", "pair", *HEADINGS.values(), NO_MOTION)
     for row in errors[errors.dataset != "procedural"].itertuples(index=False):
         table.add_row(row.dataset, row.pair, *(f"{value:.2f}" for value in row[3:]))
     for _, row in pooled(errors).iterrows():
-        table.add_row(row.dataset, f"all {row.pairs}", *(f"{row[metric]:.2f}" for metric in METRICS), style="bold")
+        table.add_row(row.dataset, f"all {row.pairs}", *(f"{row[metric]:.2f}" for metric in columns), style="bold")
     _console().print(table)
 
 
@@ -43,9 +45,8 @@ def print_comparison(table: pd.DataFrame) -> None:
     """Print the comparison: mean ± standard deviation over seeds, for each row and data set."""
     threshold = table.threshold_px.iloc[0]
     for dataset, lines in table.groupby("dataset", sort=False):
-        shown = Table(
-            "condition", *HEADINGS.values(), f"steps to {threshold:.2f} px", title=f"{dataset}: mean ± sd over seeds"
-        )
+        title = f"{dataset}: mean ± sd over seeds; predicting no motion has EPE {lines.no_motion.iloc[0]:.2f} px"
+        shown = Table("condition", *HEADINGS.values(), f"steps to {threshold:.2f} px", title=title)
         for _, line in lines.iterrows():
             errors = (mean_and_deviation(line[f"{metric}_mean"], line[f"{metric}_sd"]) for metric in METRICS)
             shown.add_row(line.row, *errors, steps_reached(line))
