@@ -24,6 +24,8 @@ PACKAGES = ("rwtl", "torch", "pytorch-lightning", "brian2", "zarr", "numpy", "hy
 # Raised when a stage's results change for the same configuration: older artifacts are then not taken for new ones.
 FORMAT = {"recording": 1, "pretraining": 1, "training": 1, "evaluation": 1, "comparison": 1}
 
+_announced: set[Path] = set()  # what this process has said that it reuses: a run asks for its ancestors several times
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -89,9 +91,12 @@ def build(
         raise InputError(f"cannot write to {path.parent} ({reason}); set paths.outputs to another folder") from error
     try:
         if _state(path) == "complete":
-            print(f"{label}: reused {path}", flush=True)
+            if path not in _announced:
+                print(f"{label}: reused {path}", flush=True)
+            _announced.add(path)
             return Artifact(path, kind, digest, reused=True)
         print(f"{label}: making {path}", flush=True)
+        _announced.add(path)
         _make(path, label, values, parent_digests, make)
     finally:
         lock.release()

@@ -106,10 +106,12 @@ def fit(
     training_loader = DataLoader(training, recipe.batch_size, **workers)
     validation_loader = DataLoader(validation, recipe.batch_size, **workers)
     trainer.validate(module, validation_loader, verbose=False)
-    trainer.fit(module, training_loader, validation_loader)
+    try:
+        trainer.fit(module, training_loader, validation_loader)
+    except SystemExit as error:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt(f"{label} was interrupted at step {trainer.global_step}") from error
     if trainer.global_step < recipe.steps:
-        # Lightning ends a fit quietly on Ctrl-C; a run cut short must not pass for a finished one.
-        raise KeyboardInterrupt(f"{label} was interrupted at step {trainer.global_step}")
+        raise RuntimeError(f"{label} ended at step {trainer.global_step} of {recipe.steps}")
     return pd.DataFrame(curve.rows)
 
 
