@@ -213,6 +213,9 @@ BAD = {
         [*TINY_TRAINING, "transfer=freeze_batchnorm", "model.feature_norm=instance"],
         r"freeze_batchnorm .*would freeze nothing",
     ),
+    "unknown normalisation": ("train", ["model.feature_norm=group"], r"model\.feature_norm is 'group'"),
+    "longer clips": ("pretrain", ["clips.length=5"], r"clips\.length is 5"),
+    "no GPU": ("train", [*TINY_TRAINING, "trainer.accelerator=gpu"], r"trainer\.accelerator is 'gpu'"),
     "output folder": ("simulate", [*WAVES], r"cannot write to /dev/null/outputs"),
     "output folder of a sweep": (
         "train",
@@ -265,6 +268,7 @@ def test_a_checkpoint_of_another_variant_is_refused(compared, outputs):
 
 
 def test_the_status_of_a_failure_says_why(compared, outputs):
-    done = run("train", outputs, *TINY_TRAINING, "transfer=freeze_batchnorm", "model.feature_norm=none")
-    assert done.returncode != 0
-    assert any('"failed"' in text and "would freeze nothing" in text for text in states(outputs).values())
+    assert_one_clear_message(
+        run("pretrain", outputs, *TINY_SOURCE, "clips.min_active=0.9"), r"min_active 0.9 drops all"
+    )
+    assert any('"failed"' in text and "drops all" in text for text in states(outputs).values())

@@ -1,5 +1,7 @@
 """Optical-flow data sets on disk."""
 
+import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -74,6 +76,12 @@ class FlyingChairs(Dataset[FlowSample]):
                 "restore its files from the original data set."
             )
         return dense_sample(image1, image2, flow)
+
+
+def folder_identity(root: str | Path) -> str:
+    """Return a digest of the names and sizes of a folder's files: what a data set is, wherever it lies."""
+    files = sorted((file.name, file.stat().st_size) for file in Path(root).iterdir())
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 def _split_name(root: Path, name: str) -> tuple[str, tuple[str, str, str]]:

@@ -1,7 +1,7 @@
 """What RAFT is trained and validated on: one class for each choice of the group `flow_data`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from rwtl.config import typed
 from rwtl.data.augmentation import RandomCrop, RandomFlip
-from rwtl.data.flow_datasets import FlyingChairs
+from rwtl.data.flow_datasets import FlyingChairs, folder_identity
 from rwtl.data.procedural_flow import ProceduralFlow
 from rwtl.errors import InputError
 
@@ -53,6 +53,10 @@ class ProceduralSource:
     def augmentations(self) -> list[Callable]:
         return []
 
+    def identity(self) -> dict[str, Any]:
+        """Return the values that determine the data."""
+        return asdict(self)
+
 
 @dataclass
 class ChairsSource:
@@ -79,6 +83,11 @@ class ChairsSource:
 
     def validation(self) -> Dataset:
         return FlyingChairs(Path(self.validation_root))
+
+    def identity(self) -> dict[str, Any]:
+        """Return the values that determine the data: a folder counts by names and sizes of files, not by path."""
+        roots = {key: folder_identity(getattr(self, key)) for key in ("root", "validation_root")}
+        return asdict(self) | roots
 
     def augmentations(self) -> list[Callable]:
         return [RandomFlip(self.horizontal_flip, self.vertical_flip), RandomCrop(self.height, self.width)]

@@ -1,6 +1,7 @@
 """RAFT's convolutional encoders, basic and small (Teed & Deng, ECCV 2020, section 3.1 and the supplement)."""
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -8,13 +9,30 @@ from torch import Tensor, nn
 from rwtl.errors import InputError
 
 Norm = Literal["instance", "batch", "none"]
+VARIANTS = ("basic", "small")
+
+
+@dataclass
+class ModelConfig:
+    """What source and target model have in common; only an encoder of the same kind can be transferred.
+
+    Args:
+        variant: `basic` or `small`, as of RAFT.
+        feature_norm: normalisation of the feature encoder: `instance` (stock RAFT, no BatchNorm), `batch`, `none`.
+    """
+
+    variant: str
+    feature_norm: str
+
+    def __post_init__(self):
+        for key, choices in (("variant", VARIANTS), ("feature_norm", get_args(Norm))):
+            if getattr(self, key) not in choices:
+                raise InputError(f"model.{key} is {getattr(self, key)!r}; choose one of {', '.join(choices)}")
 
 
 def make_norm(norm: Norm, channels: int) -> nn.Module:
     """Return a layer: `instance` has no parameters (as in stock RAFT), `batch` has weights and running statistics."""
     layers = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d, "none": lambda _: nn.Identity()}
-    if norm not in layers:
-        raise InputError(f"norm is {norm!r}; choose one of {', '.join(layers)}")
     return layers[norm](channels)
 
 

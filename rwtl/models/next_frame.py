@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from rwtl.errors import InputError
 from rwtl.models.correlation import Correlation, pixel_grid, sample_at
-from rwtl.models.encoder import Encoder, Norm, basic_encoder, small_encoder
-from rwtl.models.raft import VARIANTS
+from rwtl.models.encoder import VARIANTS, Encoder, Norm, basic_encoder, small_encoder
 from rwtl.models.update import UpdateBlock, basic_update_block, small_update_block
 from rwtl.models.upsampling import crop_to, pad_to_multiple_of_8, upsample_bilinear
 

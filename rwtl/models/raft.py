@@ -6,11 +6,9 @@ from torch import Tensor, nn
 
 from rwtl.errors import InputError
 from rwtl.models.correlation import Correlation, pixel_grid
-from rwtl.models.encoder import Encoder, Norm, basic_encoder, small_encoder, to_encoder_range
+from rwtl.models.encoder import VARIANTS, Encoder, Norm, basic_encoder, small_encoder, to_encoder_range
 from rwtl.models.update import UpdateBlock, basic_update_block, small_update_block
 from rwtl.models.upsampling import BilinearUpsampler, ConvexUpsampler, crop_to, pad_to_multiple_of_8
-
-VARIANTS = ("basic", "small")
 
 
 class RAFT(nn.Module):

@@ -1,7 +1,5 @@
 """Errors of a trained RAFT on pairs with known flow."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ import pandas as pd
 import torch
 from torch.utils.data import Dataset
 
-from rwtl.data.flow_datasets import FlyingChairs
+from rwtl.data.flow_datasets import FlyingChairs, folder_identity
 from rwtl.data.procedural_flow import ProceduralFlow
 from rwtl.errors import InputError
 from rwtl.models.raft import RAFT
@@ -44,11 +42,8 @@ class EvaluationConfig:
 
     def identity(self) -> dict[str, Any]:
         """Return the values that determine an evaluation: a folder counts by names and sizes of files, not by path."""
-        listing = None
-        if self.folder is not None:
-            files = sorted((file.name, file.stat().st_size) for file in Path(self.folder).iterdir())
-            listing = hashlib.sha256(json.dumps(files).encode()).hexdigest()
-        return {"iterations": self.iterations, "procedural": self.procedural, "folder": listing}
+        folder = None if self.folder is None else folder_identity(self.folder)
+        return {"iterations": self.iterations, "procedural": self.procedural, "folder": folder}
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rwtl.data.flow_sources import flow_source
 from rwtl.data.stream import SampleStream
 from rwtl.errors import InputError
 from rwtl.models.checkpoints import load_next_frame, load_raft, save_model
+from rwtl.models.encoder import ModelConfig
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
 from rwtl.progress import Progress
@@ -29,7 +31,7 @@ from rwtl.training.fit import TrainerConfig, fit
 from rwtl.training.metrics import METRICS
 from rwtl.training.next_frame import NextFrameModule, PretrainingRecipe
 from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
-from rwtl.training.transfer import KeepFrozen, TransferConfig, apply_transfer
+from rwtl.training.transfer import KeepFrozen, TransferConfig, apply_transfer, require_something_to_freeze
 from rwtl.waves import RecordingConfig, open_recording, simulate
 from rwtl.waves.pictures import draw_mosaic, write_movie
 
@@ -80,6 +82,9 @@ def pretraining(cfg: DictConfig) -> Artifact:
     clips = typed(ClipsConfig, values["clips"], "clips")
     recipe = typed(PretrainingRecipe, values["pretraining"], "pretraining")
     trainer = typed(TrainerConfig, section(cfg, "trainer"), "trainer")
+    model_config = typed(ModelConfig, values["model"], "model")
+    if clips.length != 3:
+        raise InputError(f"clips.length is {clips.length}; the next-frame model takes triplets, length 3")
     source = recording(cfg)
 
     def make(folder: Path) -> None:
@@ -87,7 +92,7 @@ def pretraining(cfg: DictConfig) -> Artifact:
         validation = _evenly(WaveClips(source.path / RECORDING, clips, "validation"), recipe.validation_clips)
         print(f"  {len(train)} training clips, {len(validation)} validation clips, dt {clips.dt:g} s", flush=True)
         pl.seed_everything(recipe.seed, verbose=False)
-        arguments = values["model"] | {"iterations": recipe.iterations}
+        arguments = asdict(model_config) | {"iterations": recipe.iterations}
         model = build_next_frame(**arguments)
         augmentations = [CropClip(clips.crop), *([rotate_and_flip] if clips.rotations_and_flips else [])]
         stream = SampleStream(train, augmentations, recipe.seed, recipe.steps * recipe.batch_size)
@@ -134,14 +139,17 @@ def training(cfg: DictConfig) -> Artifact:
     transfer = typed(TransferConfig, values["transfer"], "transfer")
     recipe = typed(FlowRecipe, values["training"], "training")
     trainer = typed(TrainerConfig, section(cfg, "trainer"), "trainer")
+    model_config = typed(ModelConfig, values["model"], "model")
     data = flow_source(values["flow_data"])
     # Before anything upstream is built: a folder that is not there should not cost a pre-training.
     train, validation = data.training(), data.validation()
+    values["flow_data"] = data.identity()
+    require_something_to_freeze(build_raft(**asdict(model_config)), transfer)
     parents = {"pretraining": pretraining(cfg)} if transfer.load_feature_encoder else {}
 
     def make(folder: Path) -> None:
         pl.seed_everything(seed, verbose=False)
-        model = build_raft(**values["model"])
+        model = build_raft(**asdict(model_config))
         source = source_name = None
         if parents:
             source_name = str(parents["pretraining"].path / MODEL)
@@ -155,7 +163,7 @@ def training(cfg: DictConfig) -> Artifact:
         callbacks = [KeepFrozen(model, report)]
         curve = fit(module, recipe, stream, validation, trainer, folder, label, METRICS, callbacks)
         curve.to_csv(folder / CURVE, index=False)
-        save_model(folder / MODEL, "raft", values["model"], model)
+        save_model(folder / MODEL, "raft", asdict(model_config), model)
 
     label = f"training {transfer.name} seed {seed}"
     return build(outputs_folder(cfg), "training", label, values, make, parents)

@@ -56,6 +56,15 @@ class TransferReport:
         return asdict(self)
 
 
+def require_something_to_freeze(model: nn.Module, config: TransferConfig) -> None:
+    """Raise InputError where a strategy freezes BatchNorm and the feature encoder has none."""
+    if config.freeze_batchnorm and not batch_norms(model.feature_encoder):
+        raise InputError(
+            f"transfer {config.name} freezes BatchNorm, but the feature encoder has none: it would freeze nothing; "
+            "use model.feature_norm=batch, or another freezing strategy"
+        )
+
+
 def apply_transfer(
     model: nn.Module, config: TransferConfig, source: dict[str, Tensor] | None, source_name: str = "the source"
 ) -> TransferReport:
@@ -77,6 +86,7 @@ def apply_transfer(
         )
     if source is None and (config.freeze_encoder_weights or config.freeze_batchnorm):
         raise InputError(f"transfer {config.name} freezes an encoder but loads none; load one, or freeze nothing")
+    require_something_to_freeze(model, config)
     report = TransferReport()
     encoder = model.feature_encoder
     if source is not None:
@@ -92,11 +102,6 @@ def apply_transfer(
     if config.freeze_encoder_weights:
         frozen |= {name for name, _ in encoder.named_parameters()} - of_norms
     if config.freeze_batchnorm:
-        if not norms:
-            raise InputError(
-                f"transfer {config.name} freezes BatchNorm, but the feature encoder has none: it would freeze nothing; "
-                "use feature_norm=batch for source and target, or another freezing strategy"
-            )
         frozen |= of_norms
         report.batchnorm_in_eval = [PREFIX + name for name in norms]
     for name, parameter in encoder.named_parameters():

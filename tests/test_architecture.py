@@ -1,0 +1,46 @@
+"""The map in docs/architecture.md is true of the code."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LEFT_TO_RIGHT = ["waves", "data", "models", "training", "study"]
+
+
+def imported_packages(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        yield from (name.split(".")[1] for name in names if name.startswith("rwtl."))
+
+
+def test_no_module_imports_one_to_its_right():
+    for position, package in enumerate(LEFT_TO_RIGHT):
+        for file in (ROOT / "rwtl" / package).glob("*.py"):
+            right = set(imported_packages(file)) & set(LEFT_TO_RIGHT[position + 1 :])
+            assert not right, f"{file.name} imports {right}"
+
+
+def test_every_dependency_has_its_line():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [name for names in project["optional-dependencies"].values() for name in names]
+    page = (ROOT / "docs" / "architecture.md").read_text().split("## Dependencies")[1]
+    for requirement in project["dependencies"] + extras:
+        name = re.match(r"[\w-]+", requirement)[0]
+        assert re.search(rf"\b{name}\b", page), name
+
+
+def test_every_preset_composes():
+    from hydra import compose, initialize_config_dir
+
+    groups = [path for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name != "experiment"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        for group in groups:
+            app = {"evaluation": "compare", "comparison": "compare", "hydra_settings": None}.get(group.name, "train")
+            for choice in group.glob("*.yaml"):
+                if app:
+                    assert group.name in compose(app, overrides=[f"{group.name}={choice.stem}"])
+        assert compose("compare", overrides=["experiment=demo"]).recording.rows == 96
+        assert compose("train", overrides=["experiment=overfit_chairs", "flow_data.root=x"]).flow_data.name == "chairs"
