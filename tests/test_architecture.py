@@ -23,6 +23,13 @@ def test_no_module_imports_one_to_its_right():
             assert not right, f"{file.name} imports {right}"
 
 
+def test_every_module_is_on_the_map():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    for file in (ROOT / "rwtl").rglob("*.py"):
+        name = re.sub(r"^procedural_\w+", "procedural_*", file.stem) + ".py"
+        assert file.name == "__init__.py" or name in page, name
+
+
 def test_every_dependency_has_its_line():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [name for names in project["optional-dependencies"].values() for name in names]

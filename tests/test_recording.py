@@ -122,7 +122,7 @@ def test_a_failed_integration_is_reported(path):
         def frames(self, config):
             yield np.full((5, 7), np.nan, np.float32)
 
-    with pytest.raises(RuntimeError, match=r"calcium is not finite at 0\.1 s .*time_step, now 0\.0002 s"):
+    with pytest.raises(InputError, match=r"calcium is not finite at 0\.1 s .*time_step, now 0\.0002 s"):
         simulate(CONFIG, FailingEngine(), path)
 
 

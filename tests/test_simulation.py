@@ -115,7 +115,7 @@ def test_a_program_that_does_not_compile_is_reported(tmp_path, monkeypatch):
     compiler.write_text("#!/bin/sh\necho 'no space in the tool shed' >&2\nexit 1\n")
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
-    with pytest.raises(RuntimeError, match=r"does not compile:(.|\n)*tool shed"):
+    with pytest.raises(InputError, match=r"does not compile:(.|\n)*tool shed"):
         simulate(CONFIG, CppEngine(threads=1, precision="float32"), tmp_path / "recording")
 
 

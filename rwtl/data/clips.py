@@ -41,6 +41,8 @@ class ClipsConfig:
     rotations_and_flips: bool
 
     def __post_init__(self):
+        if len(self.calcium_range) != 2:
+            raise InputError(f"clips.calcium_range is {self.calcium_range}; give two concentrations (nM)")
         low, high = self.calcium_range
         for wrong, text in (
             (self.dt <= 0, f"clips.dt is {self.dt} s; it must be positive"),
@@ -73,6 +75,9 @@ class WaveClips(Dataset):
         self.config = config
         self.recording = open_recording(recording)
         self.stride = _stride(config.dt, self.recording.frame_interval)
+        if config.crop > min(self.recording.shape):
+            rows, columns = self.recording.shape
+            raise InputError(f"clips.crop is {config.crop} px, but the recording has {rows}×{columns} cells; lower it")
         frames = self.recording.valid_frames
         boundary = round(frames * (1 - config.validation_fraction))
         first, last = (0, boundary) if part == "training" else (boundary, frames)

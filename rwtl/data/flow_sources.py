@@ -85,7 +85,7 @@ class ChairsSource:
         return FlyingChairs(Path(self.validation_root))
 
     def identity(self) -> dict[str, Any]:
-        """Return the values that determine the data: a folder counts by names and sizes of files, not by path."""
+        """Return the values that determine the data: a folder counts by its pairs, not by its path."""
         roots = {key: folder_identity(getattr(self, key)) for key in ("root", "validation_root")}
         return asdict(self) | roots
 
@@ -93,10 +93,11 @@ class ChairsSource:
         return [RandomFlip(self.horizontal_flip, self.vertical_flip), RandomCrop(self.height, self.width)]
 
 
+FlowSource = ProceduralSource | ChairsSource
 SOURCES = {"procedural": ProceduralSource, "chairs": ChairsSource}
 
 
-def flow_source(values: dict[str, Any]) -> ProceduralSource | ChairsSource:
+def flow_source(values: dict[str, Any]) -> FlowSource:
     """Return the source that a `flow_data` section describes."""
     name = values.get("name")
     if name not in SOURCES:

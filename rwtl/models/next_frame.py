@@ -82,7 +82,8 @@ class NextFrameModel(nn.Module):
         # Grey repeated to three channels: the encoder must fit RAFT, whose images are RGB in -1..1.
         images = (2 * torch.cat((frame1, frame2)) - 1).expand(-1, 3, -1, -1)
         features1, features2 = self.feature_encoder(images).chunk(2)  # (b, c, h/8, w/8) each
-        pyramid = self.correlation.pyramid(features2.float(), features1.float())
+        with torch.autocast(frame1.device.type, enabled=False):  # as in RAFT
+            pyramid = self.correlation.pyramid(features2.float(), features1.float())
 
         projected = self.projection(features2)
         hidden = torch.tanh(projected[:, : self.hidden])

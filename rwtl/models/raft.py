@@ -21,6 +21,7 @@ class RAFT(nn.Module):
         update_block: one recurrent iteration.
         upsampler: flow at 1/8 of the resolution and hidden state to flow at full resolution.
         hidden: channels of the hidden state.
+        iterations: recurrent iterations where the call names none.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class RAFT(nn.Module):
         update_block: UpdateBlock,
         upsampler: nn.Module,
         hidden: int,
+        iterations: int = 12,
     ):
         super().__init__()
         self.feature_encoder = feature_encoder
@@ -39,9 +41,10 @@ class RAFT(nn.Module):
         self.update_block = update_block
         self.upsampler = upsampler
         self.hidden = hidden
+        self.iterations = iterations
 
     def forward(
-        self, image1: Float[Tensor, "b 3 h w"], image2: Float[Tensor, "b 3 h w"], iterations: int = 12
+        self, image1: Float[Tensor, "b 3 h w"], image2: Float[Tensor, "b 3 h w"], iterations: int | None = None
     ) -> list[Float[Tensor, "b 2 h w"]]:
         """Return the flow in pixels after each iteration, the last being the best; images are 0..255, of any size."""
         size = image1.shape
@@ -51,7 +54,8 @@ class RAFT(nn.Module):
 
         # Both images in one batch, as officially: with BatchNorm it matters.
         features1, features2 = self.feature_encoder(torch.cat((image1, image2))).chunk(2)  # (b, c, h/8, w/8) each
-        pyramid = self.correlation.pyramid(features1.float(), features2.float())
+        with torch.autocast(image1.device.type, enabled=False):  # dot products need float32, as officially
+            pyramid = self.correlation.pyramid(features1.float(), features2.float())
 
         context_features = self.context_encoder(image1)
         hidden = torch.tanh(context_features[:, : self.hidden])
@@ -60,7 +64,7 @@ class RAFT(nn.Module):
         start = pixel_grid(len(image1), *features1.shape[-2:], device=image1.device)
         flow = torch.zeros_like(start)
         flows = []
-        for _ in range(iterations):
+        for _ in range(self.iterations if iterations is None else iterations):
             flow = flow.detach()  # gradients flow through each iteration alone (section 3.3)
             looked_up = self.correlation.lookup(pyramid, start + flow)
             hidden, increment = self.update_block(hidden, context, looked_up, flow)
@@ -69,12 +73,13 @@ class RAFT(nn.Module):
         return flows
 
 
-def build_raft(variant: str, feature_norm: Norm = "instance") -> RAFT:
+def build_raft(variant: str, feature_norm: Norm = "instance", iterations: int = 12) -> RAFT:
     """Return RAFT with random weights.
 
     Args:
         variant: `basic` (5,257,536 parameters) or `small` (990,162).
         feature_norm: normalisation of the feature encoder; `instance` is stock RAFT and holds no BatchNorm.
+        iterations: recurrent iterations, at least 1, where a call names none.
     """
     if variant == "basic":
         correlation = Correlation(levels=4, radius=4)
@@ -85,6 +90,7 @@ def build_raft(variant: str, feature_norm: Norm = "instance") -> RAFT:
             update_block=basic_update_block(correlation.out_channels, hidden=128, context=128),
             upsampler=ConvexUpsampler(128),
             hidden=128,
+            iterations=iterations,
         )
     if variant == "small":
         correlation = Correlation(levels=4, radius=3)
@@ -95,5 +101,6 @@ def build_raft(variant: str, feature_norm: Norm = "instance") -> RAFT:
             update_block=small_update_block(correlation.out_channels, hidden=96, context=64),
             upsampler=BilinearUpsampler(),
             hidden=96,
+            iterations=iterations,
         )
     raise InputError(f"variant is {variant!r}; choose one of {', '.join(VARIANTS)}")

@@ -1,5 +1,6 @@
 """Artifacts: what a stage makes, in a directory named by a digest of exactly the values that determine it."""
 
+import errno
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -50,8 +52,17 @@ class Artifact:
 
 def digest_of(kind: str, values: dict, parents: dict[str, str]) -> str:
     """Return the twelve hexadecimal digits of an artifact: a digest of its kind, values and parents' digests."""
-    content = {"kind": kind, "format": FORMAT[kind], "values": values, "parents": parents}
+    content = {"kind": kind, "format": FORMAT[kind], "values": _canonical(values), "parents": parents}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _canonical(value: Any) -> Any:
+    """The same for 120 and 120.0, and for a list and a tuple."""
+    if isinstance(value, dict):
+        return {key: _canonical(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def build(
@@ -105,7 +116,7 @@ def build(
 
 def _make(path: Path, label: str, values: dict, parents: dict[str, str], make: Callable[[Path], None]) -> None:
     shutil.rmtree(path, ignore_errors=True)
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     status = {"state": "running", "label": label, "values": values, "parents": parents, **provenance()}
     _write(path, status)
     try:
@@ -113,7 +124,10 @@ def _make(path: Path, label: str, values: dict, parents: dict[str, str], make: C
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         reason = f"{type(error).__name__}: {error}"
-        _write(path, status | {"state": "interrupted" if interrupted else "failed", "reason": reason})
+        with suppress(OSError):  # on a full disk
+            _write(path, status | {"state": "interrupted" if interrupted else "failed", "reason": reason})
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise InputError(f"{label}: cannot write to {path} ({error.strerror}); what is finished is kept") from error
         raise
     _write(path, status | {"state": "complete", "finished": _now()})
 

@@ -1,8 +1,6 @@
 """The comparison of conditions over seeds: one recipe, one order of data, rows that differ in the transfer alone."""
 
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any
 
 import pandas as pd
@@ -12,7 +10,8 @@ from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.study import stages
 from rwtl.study.artifact import Artifact, build
-from rwtl.study.evaluation import EvaluationConfig, pooled
+from rwtl.study.evaluation import pooled
+from rwtl.study.pool import run_side_by_side
 from rwtl.study.report import write_report
 from rwtl.study.runs import Run
 from rwtl.study.tables import print_comparison
@@ -54,13 +53,19 @@ class ComparisonConfig:
 def comparison(cfg: DictConfig) -> Artifact:
     """Run what is missing and compare; the artifact holds `report.html`, `comparison.csv`, `runs.csv`, `curves.csv`."""
     config = typed(ComparisonConfig, stages.section(cfg, "comparison"), "comparison")
-    typed(
-        EvaluationConfig, stages.section(cfg, "evaluation"), "evaluation"
-    ).datasets()  # bad input ends here, not later
+    threads = {"threads": max(1, stages.section(cfg, "trainer")["threads"] // config.jobs)}
+    configs = {
+        (row, seed): _with(cfg, transfer=config.conditions[row], seed=seed, trainer=threads)
+        for row in config.rows
+        for seed in config.seeds
+    }
+    for run_cfg in configs.values():  # bad input ends here, not after what comes before it
+        stages.TrainingPlan.of(run_cfg)
+        stages.EvaluationPlan.of(run_cfg)
     waves = stages.recording(cfg)
     source = stages.pretraining(cfg)
     print(f"  {stages.against_baselines(source)}", flush=True)
-    runs = _run_all(cfg, config)
+    runs = _run_all(configs, config.jobs)
 
     values = {"rows": config.rows, "baseline": config.baseline, "seeds": config.seeds}
     parents = {"recording": waves, "pretraining": source}
@@ -80,31 +85,21 @@ def comparison(cfg: DictConfig) -> Artifact:
     return made
 
 
-def _run_all(cfg: DictConfig, config: ComparisonConfig) -> list[Run]:
+def _run_all(configs: dict[tuple[str, int], DictConfig], jobs: int) -> list[Run]:
     """Train and evaluate every row with every seed, several at a time; a failure does not stop the others."""
-    # Spawned, not forked: a fork of a process that has used torch's threads can hang.
-    threads = max(1, stages.section(cfg, "trainer")["threads"] // config.jobs)
-    with ProcessPoolExecutor(config.jobs, mp_context=get_context("spawn")) as pool:
-        futures = {}
-        for seed in config.seeds:
-            for row in config.rows:
-                changed = _with(cfg, transfer=config.conditions[row], seed=seed, trainer={"threads": threads})
-                futures[pool.submit(_run, changed, row, seed)] = f"{row} seed {seed}"
-        failures = {}
-        for count, future in enumerate(as_completed(futures), start=1):
-            error = future.exception()
-            if error is not None:
-                failures[futures[future]] = error
-            outcome = "finished" if error is None else f"failed: {error}"
-            print(f"  run {count} of {len(futures)}, {futures[future]}, {outcome}", flush=True)
+    tasks = {f"{row} seed {seed}": (run_cfg, row, seed) for (row, seed), run_cfg in configs.items()}
+    runs, failures = {}, {}
+    for count, (name, result) in enumerate(run_side_by_side(_run, tasks, jobs), start=1):
+        (failures if isinstance(result, Exception) else runs)[name] = result
+        outcome = f"failed: {result}" if isinstance(result, Exception) else "finished"
+        print(f"  run {count} of {len(tasks)}, {name}, {outcome}", flush=True)
+    unexpected = [error for error in failures.values() if not isinstance(error, InputError)]
+    if unexpected:
+        raise unexpected[0]
     if failures:
-        unexpected = [error for error in failures.values() if not isinstance(error, InputError)]
-        if unexpected:
-            raise unexpected[0]
         listed = "; ".join(f"{name}: {error}" for name, error in failures.items())
-        raise InputError(f"{len(failures)} of {len(futures)} runs failed, the others are kept. {listed}")
-    order = {name: position for position, name in enumerate(config.rows)}
-    return sorted((future.result() for future in futures), key=lambda run: (order[run.row], run.seed))
+        raise InputError(f"{len(failures)} of {len(tasks)} runs failed, the others are kept. {listed}")
+    return [runs[name] for name in tasks]
 
 
 def _with(cfg: DictConfig, **changes: Any) -> DictConfig:
@@ -144,15 +139,18 @@ def compare(curves: pd.DataFrame, errors: pd.DataFrame, baseline: str) -> pd.Dat
     at the last step; `seeds_reached` of the `seeds` came to it, in `steps_to_threshold` steps on average over those.
     With one seed the deviation is empty.
     """
-    last = curves[curves.row == baseline].groupby("seed").epe.last()
-    threshold = float(last.mean())
+    last = curves[curves.row == baseline].groupby("seed").tail(1).epe
+    threshold = float(last.mean(skipna=False))
     lines = []
     for (row, dataset), of_row in errors.groupby(["row", "dataset"], sort=False):
         seeds = [curve for _, curve in curves[curves.row == row].groupby("seed")]
         steps = [step for step in (steps_to_reach(curve, threshold) for curve in seeds) if step is not None]
         line = {"row": row, "dataset": dataset, "seeds": len(of_row)}
         for metric in METRICS:
-            line |= {f"{metric}_mean": of_row[metric].mean(), f"{metric}_sd": of_row[metric].std()}
+            line |= {
+                f"{metric}_mean": of_row[metric].mean(skipna=False),
+                f"{metric}_sd": of_row[metric].std(skipna=False),
+            }
         line |= {"no_motion": of_row.no_motion.mean(), "threshold_px": threshold, "seeds_reached": len(steps)}
         line["steps_to_threshold"] = sum(steps) / len(steps) if steps else None
         lines.append(line)

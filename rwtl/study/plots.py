@@ -81,21 +81,21 @@ def flow_fields(scenes: list[tuple[str, np.ndarray, np.ndarray]], predictions: d
     """Each scene a column: first frame, true flow, and the flow of every row, in the usual colour wheel.
 
     Args:
-        scenes: name, first frame (3, h, w) 0..255 and true flow (2, h, w) px of each scene.
+        scenes: name, first frame (3, h, w) 0..255 and true flow (2, h, w) px of each scene; unknown flow is nan.
         predictions: for each row of the comparison, its flow for each scene.
     """
     lines = ["first frame", "true flow", *predictions]
     figure = Figure(figsize=(2.6 * len(scenes) + 1.6, 1.85 * len(lines)), layout="constrained")
     grid = figure.subplots(len(lines), len(scenes), squeeze=False)
     for column, (name, image, flow) in enumerate(scenes):
-        longest = float(np.hypot(*flow).max()) or 1.0
+        longest = float(np.nanmax(np.hypot(*flow))) or 1.0
         grid[0, column].imshow(image.transpose(1, 2, 0).astype(np.uint8))
         grid[0, column].set_title(name, fontsize="medium")
         grid[1, column].imshow(flow_to_colour(flow, longest))
         grid[1, column].set_xlabel(f"full colour: {longest:.1f} px", fontsize="small")
         for line, row in enumerate(predictions, start=2):
             predicted = predictions[row][column]
-            epe = np.hypot(*(predicted - flow)).mean()
+            epe = np.nanmean(np.hypot(*(predicted - flow)))
             grid[line, column].imshow(flow_to_colour(predicted, longest))
             grid[line, column].set_xlabel(f"EPE {epe:.2f} px", fontsize="small")
     for line, name in enumerate(lines):

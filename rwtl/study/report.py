@@ -109,7 +109,9 @@ def _flows(cfg: DictConfig, runs: list[Run]) -> tuple[list, dict]:
         model = load_raft(run.training.path / stages.MODEL)
         flows = [model(s.image1[None], s.image2[None], config.iterations)[-1][0] for _, s in samples]
         predictions[run.row] = [flow.numpy() for flow in flows]
-    return [(name, s.image1.numpy(), s.flow.numpy()) for name, s in samples], predictions
+    known = [s.flow.masked_fill(s.valid < 0.5, float("nan")) for _, s in samples]
+    shown_scenes = [(name, s.image1.numpy(), f.numpy()) for (name, s), f in zip(samples, known, strict=True)]
+    return shown_scenes, predictions
 
 
 def _embed(figure: Figure) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, Subset
 
 from rwtl.config import typed
 from rwtl.data.clips import ClipsConfig, CropClip, WaveClips, rotate_and_flip
-from rwtl.data.flow_sources import flow_source
+from rwtl.data.flow_sources import FlowSource, flow_source
 from rwtl.data.stream import SampleStream
 from rwtl.errors import InputError
 from rwtl.models.checkpoints import load_next_frame, load_raft, save_model
@@ -60,8 +60,7 @@ def outputs_folder(cfg: DictConfig) -> Path:
 
 def recording(cfg: DictConfig) -> Artifact:
     """Simulate the waves; the artifact holds `recording` (Zarr), `mosaic.png` and `movie.gif`."""
-    values = section(cfg, "recording")
-    config = typed(RecordingConfig, values, "recording")
+    config = typed(RecordingConfig, section(cfg, "recording"), "recording")
 
     def make(folder: Path) -> None:
         from rwtl.waves.cpp_engine import CppEngine  # loads Brian2, which takes seconds: only where it is needed
@@ -73,18 +72,41 @@ def recording(cfg: DictConfig) -> Artifact:
         draw_mosaic(made, folder / MOSAIC)
         write_movie(made, folder / MOVIE)
 
-    return build(outputs_folder(cfg), "recording", "recording", values, make)
+    return build(outputs_folder(cfg), "recording", "recording", asdict(config), make)
+
+
+@dataclass
+class PretrainingPlan:
+    """The checked configuration of a pre-training."""
+
+    clips: ClipsConfig
+    model: ModelConfig
+    recipe: PretrainingRecipe
+    trainer: TrainerConfig
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> "PretrainingPlan":
+        typed(RecordingConfig, section(cfg, "recording"), "recording")
+        plan = cls(
+            typed(ClipsConfig, section(cfg, "clips"), "clips"),
+            typed(ModelConfig, section(cfg, "model"), "model"),
+            typed(PretrainingRecipe, section(cfg, "pretraining"), "pretraining"),
+            typed(TrainerConfig, section(cfg, "trainer"), "trainer"),
+        )
+        if plan.clips.length != 3:
+            raise InputError(f"clips.length is {plan.clips.length}; the next-frame model takes triplets, length 3")
+        return plan
+
+    def values(self) -> dict[str, Any]:
+        """Return what determines the result, apart from the recording."""
+        parts = {"clips": asdict(self.clips), "model": asdict(self.model), "pretraining": asdict(self.recipe)}
+        return parts | {"precision": self.trainer.precision}
 
 
 def pretraining(cfg: DictConfig) -> Artifact:
     """Train the next-frame model; the artifact holds `model.pt`, `curve.csv` and `predictions.npz`."""
-    values = {name: section(cfg, name) for name in ("clips", "model", "pretraining")}
-    clips = typed(ClipsConfig, values["clips"], "clips")
-    recipe = typed(PretrainingRecipe, values["pretraining"], "pretraining")
-    trainer = typed(TrainerConfig, section(cfg, "trainer"), "trainer")
-    model_config = typed(ModelConfig, values["model"], "model")
-    if clips.length != 3:
-        raise InputError(f"clips.length is {clips.length}; the next-frame model takes triplets, length 3")
+    plan = PretrainingPlan.of(cfg)
+    clips, recipe = plan.clips, plan.recipe
     source = recording(cfg)
 
     def make(folder: Path) -> None:
@@ -92,17 +114,18 @@ def pretraining(cfg: DictConfig) -> Artifact:
         validation = _evenly(WaveClips(source.path / RECORDING, clips, "validation"), recipe.validation_clips)
         print(f"  {len(train)} training clips, {len(validation)} validation clips, dt {clips.dt:g} s", flush=True)
         pl.seed_everything(recipe.seed, verbose=False)
-        arguments = asdict(model_config) | {"iterations": recipe.iterations}
+        arguments = asdict(plan.model) | {"iterations": recipe.iterations}
         model = build_next_frame(**arguments)
         augmentations = [CropClip(clips.crop), *([rotate_and_flip] if clips.rotations_and_flips else [])]
         stream = SampleStream(train, augmentations, recipe.seed, recipe.steps * recipe.batch_size)
         module = NextFrameModule(model, recipe)
-        curve = fit(module, recipe, stream, validation, trainer, folder, "pretrain", next_frame.METRICS, callbacks=[])
+        metrics = next_frame.METRICS
+        curve = fit(module, recipe, stream, validation, plan.trainer, folder, "pretrain", metrics, callbacks=[])
         curve.to_csv(folder / CURVE, index=False)
         save_model(folder / MODEL, "next_frame", arguments, model)
         _save_predictions(folder / PREDICTIONS, model, _evenly(validation, 4))
 
-    return build(outputs_folder(cfg), "pretraining", "pretraining", values, make, {"recording": source})
+    return build(outputs_folder(cfg), "pretraining", "pretraining", plan.values(), make, {"recording": source})
 
 
 def _evenly(clips: WaveClips | Subset, most: int) -> Subset:
@@ -132,24 +155,56 @@ def _save_predictions(file: Path, model: torch.nn.Module, clips: Subset) -> None
     np.savez_compressed(file, clips=shown[:, :, 0].numpy(), predicted=predicted[:, 0].numpy())
 
 
+@dataclass
+class TrainingPlan:
+    """The checked configuration of an optical-flow training, with its data sets."""
+
+    model: ModelConfig
+    transfer: TransferConfig
+    recipe: FlowRecipe
+    trainer: TrainerConfig
+    source: FlowSource
+    training: Dataset
+    validation: Dataset
+    seed: int
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> "TrainingPlan":
+        source = flow_source(section(cfg, "flow_data"))
+        plan = cls(
+            typed(ModelConfig, section(cfg, "model"), "model"),
+            typed(TransferConfig, section(cfg, "transfer"), "transfer"),
+            typed(FlowRecipe, section(cfg, "training"), "training"),
+            typed(TrainerConfig, section(cfg, "trainer"), "trainer"),
+            source,
+            source.training(),
+            source.validation(),
+            cfg.seed,
+        )
+        if not isinstance(plan.seed, int) or plan.seed < 0:
+            raise InputError(f"seed is {plan.seed!r}; it must be a whole number, 0 or more")
+        require_something_to_freeze(build_raft(**asdict(plan.model)), plan.transfer)
+        if plan.transfer.load_feature_encoder:
+            PretrainingPlan.of(cfg)
+        return plan
+
+    def values(self) -> dict[str, Any]:
+        """Return what determines the result, apart from the pre-training."""
+        parts = {name: asdict(getattr(self, name)) for name in ("model", "transfer", "recipe")}
+        data = {"flow_data": self.source.identity()}
+        return parts | data | {"seed": self.seed, "precision": self.trainer.precision}
+
+
 def training(cfg: DictConfig) -> Artifact:
     """Train RAFT for optical flow; the artifact holds `model.pt`, `curve.csv` and `transfer.json`."""
-    values = {name: section(cfg, name) for name in ("model", "transfer", "flow_data", "training")}
-    values["seed"] = seed = cfg.seed
-    transfer = typed(TransferConfig, values["transfer"], "transfer")
-    recipe = typed(FlowRecipe, values["training"], "training")
-    trainer = typed(TrainerConfig, section(cfg, "trainer"), "trainer")
-    model_config = typed(ModelConfig, values["model"], "model")
-    data = flow_source(values["flow_data"])
-    # Before anything upstream is built: a folder that is not there should not cost a pre-training.
-    train, validation = data.training(), data.validation()
-    values["flow_data"] = data.identity()
-    require_something_to_freeze(build_raft(**asdict(model_config)), transfer)
+    plan = TrainingPlan.of(cfg)
+    transfer, recipe, seed = plan.transfer, plan.recipe, plan.seed
     parents = {"pretraining": pretraining(cfg)} if transfer.load_feature_encoder else {}
 
     def make(folder: Path) -> None:
         pl.seed_everything(seed, verbose=False)
-        model = build_raft(**asdict(model_config))
+        arguments = asdict(plan.model) | {"iterations": recipe.iterations}
+        model = build_raft(**arguments)
         source = source_name = None
         if parents:
             source_name = str(parents["pretraining"].path / MODEL)
@@ -157,16 +212,30 @@ def training(cfg: DictConfig) -> Artifact:
         report = apply_transfer(model, transfer, source, source_name)
         print(f"  transfer {transfer.name}: {report}", flush=True)
         (folder / TRANSFER).write_text(json.dumps(report.to_dict(), indent=2) + "\n")
-        stream = SampleStream(train, data.augmentations(), seed, recipe.steps * recipe.batch_size)
+        stream = SampleStream(plan.training, plan.source.augmentations(), seed, recipe.steps * recipe.batch_size)
         label = f"train {transfer.name} seed {seed}"
         module = OpticalFlowModule(model, recipe)
         callbacks = [KeepFrozen(model, report)]
-        curve = fit(module, recipe, stream, validation, trainer, folder, label, METRICS, callbacks)
+        curve = fit(module, recipe, stream, plan.validation, plan.trainer, folder, label, METRICS, callbacks)
         curve.to_csv(folder / CURVE, index=False)
-        save_model(folder / MODEL, "raft", asdict(model_config), model)
+        save_model(folder / MODEL, "raft", arguments, model)
 
     label = f"training {transfer.name} seed {seed}"
-    return build(outputs_folder(cfg), "training", label, values, make, parents)
+    return build(outputs_folder(cfg), "training", label, plan.values(), make, parents)
+
+
+@dataclass
+class EvaluationPlan:
+    """The checked configuration of an evaluation, with its data sets."""
+
+    config: EvaluationConfig
+    trainer: TrainerConfig
+    datasets: dict[str, Dataset]
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> "EvaluationPlan":
+        config = typed(EvaluationConfig, section(cfg, "evaluation"), "evaluation")
+        return cls(config, typed(TrainerConfig, section(cfg, "trainer"), "trainer"), config.datasets())
 
 
 def evaluation(cfg: DictConfig, trained: Artifact | None = None) -> Artifact:
@@ -174,9 +243,8 @@ def evaluation(cfg: DictConfig, trained: Artifact | None = None) -> Artifact:
 
     It is that of `trained`, or of the configuration's `checkpoint`, or else the run that the configuration describes.
     """
-    config = typed(EvaluationConfig, section(cfg, "evaluation"), "evaluation")
-    datasets = config.datasets()  # before any training: a folder that is not there should not cost one
-    values, parents = config.identity(), {}
+    plan = EvaluationPlan.of(cfg)  # before any training: a folder that is not there should not cost one
+    values, parents = plan.config.identity(), {}
     if trained is None and cfg.get("checkpoint") is not None:
         checkpoint, label = Path(cfg.checkpoint), f"evaluate {cfg.checkpoint}"
         load_raft(checkpoint)  # a file that is no such model is refused before anything is made of it
@@ -187,8 +255,9 @@ def evaluation(cfg: DictConfig, trained: Artifact | None = None) -> Artifact:
         checkpoint, label = trained.path / MODEL, f"evaluate {cfg.transfer.name} seed {cfg.seed}"
 
     def make(folder: Path) -> None:
-        torch.set_num_threads(section(cfg, "trainer")["threads"])
-        errors = evaluate(load_raft(checkpoint), datasets, config.iterations, label)
+        torch.set_num_threads(plan.trainer.threads)
+        model, device = load_raft(checkpoint), plan.trainer.device()
+        errors = evaluate(model, plan.datasets, plan.config.iterations, label, device)
         errors.to_csv(folder / ERRORS, index=False)
 
     return build(outputs_folder(cfg), "evaluation", label, values, make, parents)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader, Dataset
 
 from rwtl.data.stream import SampleStream
@@ -20,7 +21,7 @@ from rwtl.training.recipe import Recipe
 
 @dataclass
 class TrainerConfig:
-    """Where and how fast, not what: nothing here changes what is trained beyond rounding.
+    """Where and how fast. Of these only the precision is among the values that determine a training.
 
     Args:
         accelerator: `cpu`, `gpu` or `auto`, as Lightning's.
@@ -33,6 +34,18 @@ class TrainerConfig:
     precision: str
     threads: int
     data_workers: int
+
+    def __post_init__(self):
+        if self.threads < 1:
+            raise InputError(f"trainer.threads is {self.threads}; it must be at least 1")
+        if self.data_workers < 0:
+            raise InputError(f"trainer.data_workers is {self.data_workers}; it must not be negative")
+
+    def device(self) -> torch.device:
+        """Return where a model is evaluated."""
+        if self.accelerator == "gpu" and not torch.cuda.is_available():
+            raise InputError("trainer.accelerator is 'gpu', but PyTorch finds none; use trainer=cpu")
+        return torch.device("cuda" if self.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 class ProgressLines(pl.Callback):
@@ -48,6 +61,11 @@ class ProgressLines(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_) -> None:
         known = [name for name in ("loss", self.metric) if name in trainer.callback_metrics]
+        loss = trainer.callback_metrics.get("loss")
+        if loss is not None and not torch.isfinite(loss):
+            raise InputError(
+                f"{self.label}: the loss is {loss:g} at step {trainer.global_step}; lower the learning rate"
+            )
         self.progress(trainer.global_step, " · ".join(f"{name} {trainer.callback_metrics[name]:.4g}" for name in known))
 
 
@@ -100,16 +118,21 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-    except pl.utilities.exceptions.MisconfigurationException as error:
-        raise InputError(f"trainer.accelerator is {trainer_config.accelerator!r}: {error}") from error
+    except (MisconfigurationException, ValueError) as error:
+        raise InputError(
+            f"trainer.accelerator is {trainer_config.accelerator!r} and trainer.precision "
+            f"{trainer_config.precision!r}: {str(error).splitlines()[0]}"
+        ) from error
     workers = {"num_workers": trainer_config.data_workers, "persistent_workers": trainer_config.data_workers > 0}
     training_loader = DataLoader(training, recipe.batch_size, **workers)
-    validation_loader = DataLoader(validation, recipe.batch_size, **workers)
-    trainer.validate(module, validation_loader, verbose=False)
+    validation_loader = DataLoader(validation, 1, **workers)  # real pairs may differ in size
     try:
+        trainer.validate(module, validation_loader, verbose=False)
         trainer.fit(module, training_loader, validation_loader)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt(f"{label} was interrupted at step {trainer.global_step}") from error
+    except InputError as error:  # from a worker process it comes with the worker's traceback before the message
+        raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from error
     if trainer.global_step < recipe.steps:
         raise RuntimeError(f"{label} ended at step {trainer.global_step} of {recipe.steps}")
     return pd.DataFrame(curve.rows)

@@ -40,13 +40,13 @@ class OpticalFlowModule(pl.LightningModule):
         self.validation_metrics = FlowMetrics()
 
     def training_step(self, batch: FlowSample, batch_idx: int) -> Tensor:
-        flows = self.model(batch.image1, batch.image2, self.recipe.iterations)
+        flows = self.model(batch.image1, batch.image2)
         loss = sequence_loss(flows, batch.flow, batch.valid, self.recipe.gamma)
         self.log("loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: FlowSample, batch_idx: int) -> None:
-        flows = self.model(batch.image1, batch.image2, self.recipe.iterations)
+        flows = self.model(batch.image1, batch.image2)
         self.validation_metrics.update(flows[-1], batch.flow, batch.valid)
 
     def on_validation_epoch_end(self) -> None:

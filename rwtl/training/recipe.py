@@ -34,6 +34,8 @@ class Recipe:
         for key in ("steps", "batch_size", "learning_rate", "gradient_clip", "validate_every"):
             if getattr(self, key) <= 0:
                 raise InputError(f"{key} is {getattr(self, key)}; it must be positive")
+        if self.weight_decay < 0:
+            raise InputError(f"weight_decay is {self.weight_decay}; it must not be negative")
         if self.steps % self.validate_every:
             raise InputError(
                 f"validate_every is {self.validate_every}, which does not divide steps {self.steps}: the last step "
@@ -45,11 +47,12 @@ def adamw_one_cycle(parameters: Iterable[nn.Parameter], recipe: Recipe) -> dict:
     """Return AdamW over the parameters that are not frozen and its schedule, in the form that Lightning expects."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     optimizer = AdamW(trainable, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, eps=1e-8)
+    total = recipe.steps + 1  # one more than are taken: the last step must not have a rate of zero
     scheduler = OneCycleLR(
         optimizer,
         recipe.learning_rate,
-        total_steps=recipe.steps + 1,  # one more than are taken: the last step must not have a rate of zero
-        pct_start=0.05,
+        total_steps=total,
+        pct_start=max(0.05, 2 / total),  # the peak comes after one step at least
         anneal_strategy="linear",
         cycle_momentum=False,
     )

@@ -61,7 +61,7 @@ class CppEngine:
 
         Raises:
             InputError: the compiler or make is missing.
-            RuntimeError: the program does not compile, or stops early.
+            InputError: the program does not compile, or stops early.
         """
         _require_tools()
         with tempfile.TemporaryDirectory(prefix="rwtl-simulation-") as name:
@@ -134,7 +134,7 @@ def _compile(directory: Path, precision: str) -> None:
         makefile.write(f"\ncode_objects/%.o: CXXFLAGS += {flags}\n")
     make = subprocess.run(["make", "-j2"], cwd=directory, capture_output=True, text=True)
     if make.returncode:
-        raise RuntimeError(f"the simulation does not compile:\n{make.stderr[-2000:]}")
+        raise InputError(f"the simulation does not compile:\n{make.stderr[-2000:]}")
 
 
 def _run(config: RecordingConfig, directory: Path, precision: np.dtype) -> Iterator[np.ndarray]:
@@ -157,7 +157,7 @@ def _run(config: RecordingConfig, directory: Path, precision: np.dtype) -> Itera
                 frame = program.stdout.read(count * precision.itemsize)
                 if len(frame) < count * precision.itemsize:
                     errors.seek(0)
-                    raise RuntimeError(
+                    raise InputError(
                         f"the simulation stopped after {done * config.frame_interval:g} of {config.duration:g} s with "
                         f"exit code {program.wait()}: {errors.read()[-2000:].strip() or 'it gave no reason'}"
                     )

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from rwtl.errors import InputError
 from rwtl.waves.config import RecordingConfig
 from rwtl.waves.recording import RecordingWriter
 
@@ -40,13 +41,13 @@ def simulate(
 
     Raises:
         InputError: `path` holds a complete recording or something else, or the engine lacks a tool.
-        RuntimeError: the simulation failed; the frames that were written before stay valid.
+        InputError: the simulation failed; the frames that were written before stay valid.
     """
     writer = RecordingWriter(path, config)
     with closing(engine.frames(config)) as frames:
         for index, frame in enumerate(frames, start=1):
             if not np.isfinite(frame).all():
-                raise RuntimeError(
+                raise InputError(
                     f"calcium is not finite at {index * config.frame_interval:g} s of model time: the integration has "
                     f"failed; reduce recording.time_step, now {config.time_step} s, or check recording.cell"
                 )
