@@ -23,7 +23,7 @@ run: install  ## the whole study in its small form, from simulated waves to outp
 test: install  ## lint and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(ARGS)
 
 format: install  ## format and mend what ruff can
 	$(BIN)/ruff check --fix .

@@ -17,6 +17,8 @@ from rwtl.waves.cpp_engine import CppEngine
 from rwtl.waves.lattice import build_lattice
 from rwtl.waves.sac import nM
 
+pytestmark = pytest.mark.xdist_group("simulation")  # they share one compiled recording
+
 CONFIG = RecordingConfig(
     rows=12,
     columns=20,
