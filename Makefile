@@ -20,10 +20,12 @@ $(VENV)/installed: pyproject.toml constraints.txt
 run: install  ## the whole study in its small form, from simulated waves to outputs/comparison/*/report.html
 	$(BIN)/python experiments/compare.py experiment=demo $(ARGS)
 
+# One thread for each test process: two that use two each get in each other's way.
+test: export OMP_NUM_THREADS = 1
 test: install  ## lint and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -q -W ignore -n 2 --dist loadgroup $(ARGS)
 
 format: install  ## format and mend what ruff can
 	$(BIN)/ruff check --fix .

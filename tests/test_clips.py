@@ -9,7 +9,7 @@ from rwtl.errors import InputError
 CONFIG = {
     "dt": 0.5,
     "length": 3,
-    "calcium_range": (100.0, 600.0),
+    "calcium_range": [100.0, 600.0],
     "active_above": 200.0,
     "min_active": 0.0,
     "validation_fraction": 0.25,
@@ -63,7 +63,7 @@ def test_dt_that_is_no_multiple_of_the_frame_interval(recording_of):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("dt", -1.0), ("length", 2), ("calcium_range", (6.0, 6.0)), ("min_active", 1.5), ("crop", 0)]
+    ("key", "value"), [("dt", -1.0), ("length", 2), ("calcium_range", [6.0, 6.0]), ("min_active", 1.5), ("crop", 0)]
 )
 def test_impossible_values_are_named(key, value):
     with pytest.raises(InputError, match=f"clips.{key}"):

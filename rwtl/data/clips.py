@@ -33,7 +33,7 @@ class ClipsConfig:
 
     dt: float
     length: int
-    calcium_range: tuple[float, float]
+    calcium_range: list[float]
     active_above: float
     min_active: float
     validation_fraction: float

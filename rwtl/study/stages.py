@@ -205,7 +205,7 @@ def training(cfg: DictConfig) -> Artifact:
         pl.seed_everything(seed, verbose=False)
         arguments = asdict(plan.model) | {"iterations": recipe.iterations}
         model = build_raft(**arguments)
-        source = source_name = None
+        source, source_name = None, "the pre-training"
         if parents:
             source_name = str(parents["pretraining"].path / MODEL)
             source = load_next_frame(Path(source_name)).state_dict()
