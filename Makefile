@@ -14,7 +14,7 @@ install: $(VENV)/installed  ## create .venv and install rwtl into it
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 13) else f"rwtl needs Python 3.11 or 3.12, this is {sys.version.split()[0]}; use make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 run: install  ## the whole study in its small form, from simulated waves to outputs/comparison/*/report.html
