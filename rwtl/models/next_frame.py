@@ -89,11 +89,12 @@ class NextFrameModel(nn.Module):
         hidden = torch.tanh(projected[:, : self.hidden])
         context = torch.relu(projected[:, self.hidden :])
 
+        update = self.update_block.bind(context)
         start = pixel_grid(len(frame1), *features1.shape[-2:], device=frame1.device)
         motion = torch.zeros_like(start)
         for _ in range(self.iterations):
             looked_up = self.correlation.lookup(pyramid, start + motion.detach())
-            hidden, increment = self.update_block(hidden, context, looked_up, motion)
+            hidden, increment = update(hidden, looked_up, motion)
             motion = motion + increment.float()
         return crop_to(self.decoder(frame2, motion, hidden), size, corner)
 

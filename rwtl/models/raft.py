@@ -61,13 +61,14 @@ class RAFT(nn.Module):
         hidden = torch.tanh(context_features[:, : self.hidden])
         context = torch.relu(context_features[:, self.hidden :])
 
+        update = self.update_block.bind(context)
         start = pixel_grid(len(image1), *features1.shape[-2:], device=image1.device)
         flow = torch.zeros_like(start)
         flows = []
         for _ in range(self.iterations if iterations is None else iterations):
             flow = flow.detach()  # gradients flow through each iteration alone (section 3.3)
             looked_up = self.correlation.lookup(pyramid, start + flow)
-            hidden, increment = self.update_block(hidden, context, looked_up, flow)
+            hidden, increment = update(hidden, looked_up, flow)
             flow = flow + increment.float()
             flows.append(crop_to(self.upsampler(flow, hidden), size, corner))
         return flows

@@ -1,39 +1,59 @@
 """The recurrent update of RAFT: motion encoder, ConvGRU and flow head (RAFT, section 3.3)."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+GRUStep = Callable[[Tensor, Tensor], Tensor]  # hidden state and motion to the new hidden state
+UpdateStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
 
 class ConvGRU(nn.Module):
-    """A gated recurrent unit of convolutions with kernel (rows, columns)."""
+    """A gated recurrent unit of convolutions with kernel (rows, columns); its inputs are context and motion."""
 
-    def __init__(self, hidden: int, inputs: int, kernel: tuple[int, int]):
+    def __init__(self, hidden: int, context: int, motion: int, kernel: tuple[int, int]):
         super().__init__()
-        padding = (kernel[0] // 2, kernel[1] // 2)
-        self.convz = nn.Conv2d(hidden + inputs, hidden, kernel, padding=padding)
-        self.convr = nn.Conv2d(hidden + inputs, hidden, kernel, padding=padding)
-        self.convq = nn.Conv2d(hidden + inputs, hidden, kernel, padding=padding)
+        self.channels = (hidden, context, motion)
+        self.padding = (kernel[0] // 2, kernel[1] // 2)
+        self.convz = nn.Conv2d(sum(self.channels), hidden, kernel, padding=self.padding)
+        self.convr = nn.Conv2d(sum(self.channels), hidden, kernel, padding=self.padding)
+        self.convq = nn.Conv2d(sum(self.channels), hidden, kernel, padding=self.padding)
 
-    def forward(self, h: Float[Tensor, "b c h w"], x: Float[Tensor, "b c2 h w"]) -> Float[Tensor, "b c h w"]:
-        hx = torch.cat((h, x), dim=1)
-        z = torch.sigmoid(self.convz(hx))
-        r = torch.sigmoid(self.convr(hx))
-        q = torch.tanh(self.convq(torch.cat((r * h, x), dim=1)))
-        return (1 - z) * h + z * q
+    def bind(self, context: Float[Tensor, "b d h w"]) -> GRUStep:
+        """Return the unit for one context, whose share of the convolutions is the same in every iteration."""
+        convolutions = (self.convz, self.convr, self.convq)
+        weight = torch.cat([convolution.weight for convolution in convolutions])
+        bias = torch.cat([convolution.bias for convolution in convolutions])
+        of_hidden, of_context, of_motion = weight.split(self.channels, dim=1)
+        gates = (2 * self.channels[0], self.channels[0])  # z and r together, then q
+        of_hidden_zr, of_hidden_q = of_hidden.split(gates)
+        share = F.conv2d(context, of_context, bias, padding=self.padding)
+
+        def step(h: Float[Tensor, "b c h w"], motion: Float[Tensor, "b m h w"]) -> Float[Tensor, "b c h w"]:
+            inputs = share + F.conv2d(motion, of_motion, padding=self.padding)
+            inputs_zr, inputs_q = inputs.split(gates, dim=1)
+            z, r = torch.sigmoid(inputs_zr + F.conv2d(h, of_hidden_zr, padding=self.padding)).chunk(2, dim=1)
+            q = torch.tanh(inputs_q + F.conv2d(r * h, of_hidden_q, padding=self.padding))
+            return (1 - z) * h + z * q
+
+        return step
 
 
 class SeparableConvGRU(nn.Module):
     """A 1×5 ConvGRU followed by a 5×1 one."""
 
-    def __init__(self, hidden: int, inputs: int):
+    def __init__(self, hidden: int, context: int, motion: int):
         super().__init__()
-        self.horizontal = ConvGRU(hidden, inputs, (1, 5))
-        self.vertical = ConvGRU(hidden, inputs, (5, 1))
+        self.horizontal = ConvGRU(hidden, context, motion, (1, 5))
+        self.vertical = ConvGRU(hidden, context, motion, (5, 1))
 
-    def forward(self, h: Float[Tensor, "b c h w"], x: Float[Tensor, "b c2 h w"]) -> Float[Tensor, "b c h w"]:
-        return self.vertical(self.horizontal(h, x), x)
+    def bind(self, context: Float[Tensor, "b d h w"]) -> GRUStep:
+        """Return both units for one context."""
+        horizontal, vertical = self.horizontal.bind(context), self.vertical.bind(context)
+        return lambda h, motion: vertical(horizontal(h, motion), motion)
 
 
 class FlowHead(nn.Module):
@@ -98,27 +118,30 @@ class UpdateBlock(nn.Module):
         self.gru = gru
         self.flow_head = flow_head
 
-    def forward(
-        self,
-        hidden: Float[Tensor, "b c h w"],
-        context: Float[Tensor, "b d h w"],
-        correlation: Float[Tensor, "b k h w"],
-        flow: Float[Tensor, "b 2 h w"],
-    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b 2 h w"]]:
-        motion = self.motion_encoder(correlation, flow)
-        hidden = self.gru(hidden, torch.cat((context, motion), dim=1))
-        return hidden, self.flow_head(hidden)
+    def bind(self, context: Float[Tensor, "b d h w"]) -> UpdateStep:
+        """Return the block for one context: `step(hidden, correlation, flow)` gives hidden state and increment.
+
+        Shapes: hidden (b, c, h, w), correlation (b, k, h, w), flow and increment (b, 2, h, w) in pixels of the 1/8
+        resolution. Binding takes what all iterations share out of the loop.
+        """
+        gru = self.gru.bind(context)
+
+        def step(hidden: Tensor, correlation: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+            hidden = gru(hidden, self.motion_encoder(correlation, flow))
+            return hidden, self.flow_head(hidden)
+
+        return step
 
 
 def basic_update_block(correlation_channels: int, hidden: int = 128, context: int = 128) -> UpdateBlock:
     """The update block of basic RAFT: separable ConvGRU."""
     motion_encoder = BasicMotionEncoder(correlation_channels)
-    gru = SeparableConvGRU(hidden, context + motion_encoder.out_channels)
+    gru = SeparableConvGRU(hidden, context, motion_encoder.out_channels)
     return UpdateBlock(motion_encoder, gru, FlowHead(hidden, 256))
 
 
 def small_update_block(correlation_channels: int, hidden: int = 96, context: int = 64) -> UpdateBlock:
     """The update block of small RAFT: plain 3×3 ConvGRU."""
     motion_encoder = SmallMotionEncoder(correlation_channels)
-    gru = ConvGRU(hidden, context + motion_encoder.out_channels, (3, 3))
+    gru = ConvGRU(hidden, context, motion_encoder.out_channels, (3, 3))
     return UpdateBlock(motion_encoder, gru, FlowHead(hidden, 128))
