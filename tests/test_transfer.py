@@ -25,6 +25,7 @@ RECIPE = FlowRecipe(
     steps=4,
     batch_size=2,
     learning_rate=1e-3,
+    warmup=0.05,
     weight_decay=0.1,
     gradient_clip=1.0,
     validate_every=2,

@@ -17,7 +17,8 @@ class Recipe:
     Args:
         steps: optimiser steps.
         batch_size: samples in a step.
-        learning_rate: the peak of a one-cycle schedule (linear, peak after 5 % of the steps), as RAFT's.
+        learning_rate: the peak of a one-cycle schedule, linear up and down, as RAFT's.
+        warmup: fraction of the steps before the peak (at least one step), above 0 and below 1; RAFT's is 0.05.
         weight_decay: of AdamW.
         gradient_clip: largest norm of the gradient.
         validate_every: steps between validations; divides `steps`.
@@ -26,6 +27,7 @@ class Recipe:
     steps: int
     batch_size: int
     learning_rate: float
+    warmup: float
     weight_decay: float
     gradient_clip: float
     validate_every: int
@@ -34,6 +36,8 @@ class Recipe:
         for key in ("steps", "batch_size", "learning_rate", "gradient_clip", "validate_every"):
             if getattr(self, key) <= 0:
                 raise InputError(f"{key} is {getattr(self, key)}; it must be positive")
+        if not 0 < self.warmup < 1:
+            raise InputError(f"warmup is {self.warmup}; it must be above 0 and below 1")
         if self.weight_decay < 0:
             raise InputError(f"weight_decay is {self.weight_decay}; it must not be negative")
         if self.steps % self.validate_every:
@@ -52,7 +56,7 @@ def adamw_one_cycle(parameters: Iterable[nn.Parameter], recipe: Recipe) -> dict:
         optimizer,
         recipe.learning_rate,
         total_steps=total,
-        pct_start=max(0.05, 2 / total),  # the peak comes after one step at least
+        pct_start=max(recipe.warmup, 2 / total),  # the peak comes after one step at least
         anneal_strategy="linear",
         cycle_momentum=False,
     )
