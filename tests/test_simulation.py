@@ -91,14 +91,15 @@ def test_frames_are_the_state_that_brian2_itself_computes(frames):
         prefs.codegen.target = before
 
 
-def test_two_threads_give_the_same_frames_and_nothing_is_left_behind(frames, folder):
+def test_two_threads_give_the_same_frames_and_nothing_is_left_behind(frames, folder, tmp_path, monkeypatch):
     """A second simulation in the same process, which ends at another time."""
-    left = set(Path(tempfile.gettempdir()).glob("rwtl-simulation-*"))
+    # A folder of its own: tests that run beside this one build programs in the shared one.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     shorter = dataclasses.replace(CONFIG, duration=2.1)
     np.testing.assert_array_equal(record(folder / "two", shorter, threads=2), frames[:100])
     assert get_device() is runtime_device
     assert prefs.core.default_float_dtype is np.float64
-    assert set(Path(tempfile.gettempdir()).glob("rwtl-simulation-*")) <= left
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_seed_gives_other_frames(frames, folder):
