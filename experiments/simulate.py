@@ -3,17 +3,17 @@
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.study import stages
+from rwtl.study import recordings
 from rwtl.study.app import readable_errors
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="simulate")
 @readable_errors
 def main(cfg: DictConfig) -> None:
-    made = stages.recording(cfg)
-    print(f"recording: {made.path / stages.RECORDING}")
-    print(f"picture:   {made.path / stages.MOSAIC}")
-    print(f"movie:     {made.path / stages.MOVIE}")
+    made = recordings.recording(cfg)
+    print(f"recording: {made.path / recordings.RECORDING}")
+    print(f"picture:   {made.path / recordings.MOSAIC}")
+    print(f"movie:     {made.path / recordings.MOVIE}")
 
 
 if __name__ == "__main__":

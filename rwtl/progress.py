@@ -11,13 +11,15 @@ class Progress:
         total: the amount of work, in `unit`.
         unit: for instance `steps`.
         interval: seconds between lines.
+        rate: unit of the work done in a second, to be shown too; for instance ` steps/s`.
     """
 
-    def __init__(self, label: str, total: int | float, unit: str, interval: float = 5.0):
+    def __init__(self, label: str, total: int | float, unit: str, interval: float = 5.0, rate: str = ""):
         self.label = label
         self.total = total
         self.unit = unit
         self.interval = interval
+        self.rate = rate
         self.started = self.printed = time.monotonic()
         self.origin: tuple[float, float] | None = None  # time and amount at the first call: preparation has no rate
 
@@ -35,6 +37,7 @@ class Progress:
         else:
             rate = (done - self.origin[1]) / (now - self.origin[0])
             clock = f"{_clock((self.total - done) / rate)} left"
+            clock = f"{rate:.3g}{self.rate} · {clock}" if self.rate else clock
         note = f" · {note}" if note else ""
         print(f"  {self.label}: {done:g}/{self.total:g} {self.unit} · {clock}{note}", flush=True)
 

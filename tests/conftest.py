@@ -24,10 +24,10 @@ def recording_of(tmp_path):
             seed=1,
             cell=SacParameters(),
         )
-        writer = RecordingWriter(tmp_path / "recording", config)
-        for frame in frames:
-            writer.write(frame)
-        writer.finish()
+        with RecordingWriter(tmp_path / "recording", config) as writer:
+            for number, frame in enumerate(frames, start=1):
+                writer.write(number, frame, None)
+            writer.finish()
         return tmp_path / "recording"
 
     return write

@@ -24,7 +24,7 @@ from rwtl.errors import InputError
 STATUS = "status.json"
 PACKAGES = ("rwtl", "torch", "pytorch-lightning", "brian2", "zarr", "numpy", "hydra-core")
 # Raised when a stage's results change for the same configuration: older artifacts are then not taken for new ones.
-FORMAT = {"recording": 1, "pretraining": 1, "training": 1, "evaluation": 1, "comparison": 1}
+FORMAT = {"recording": 2, "pretraining": 1, "training": 1, "evaluation": 1, "comparison": 1}
 
 _announced: set[Path] = set()  # what this process has said that it reuses: a run asks for its ancestors several times
 
@@ -72,6 +72,7 @@ def build(
     values: dict,
     make: Callable[[Path], None],
     parents: dict[str, Artifact] | None = None,
+    resumable: bool = False,
 ) -> Artifact:
     """Return the artifact of these values, making it only if it is not there yet.
 
@@ -80,11 +81,13 @@ def build(
         kind: the stage.
         label: names the artifact to people.
         values: the configuration values that determine the result, and no others.
-        make: fills the empty directory that it is given.
+        make: fills the directory that it is given.
         parents: the artifacts that this one is made from, by role.
+        resumable: whether `make` goes on with what an earlier job left unfinished in the directory; otherwise that is
+            removed and made anew.
 
-    A lock that dies with its process keeps a second job from making the same: it waits and reuses. What an earlier job
-    left unfinished is removed and made anew. Raises InputError where the folder cannot be written.
+    A lock that dies with its process keeps a second job from making the same: it waits and reuses. Raises InputError
+    where the folder cannot be written.
     """
     parent_digests = {role: parent.digest for role, parent in (parents or {}).items()}
     digest = digest_of(kind, values, parent_digests)
@@ -108,6 +111,8 @@ def build(
             return Artifact(path, kind, digest, reused=True)
         print(f"{label}: making {path}", flush=True)
         _announced.add(path)
+        if not resumable:
+            shutil.rmtree(path, ignore_errors=True)
         _make(path, label, values, parent_digests, make)
     finally:
         lock.release()
@@ -115,7 +120,6 @@ def build(
 
 
 def _make(path: Path, label: str, values: dict, parents: dict[str, str], make: Callable[[Path], None]) -> None:
-    shutil.rmtree(path, ignore_errors=True)
     path.mkdir(exist_ok=True)
     status = {"state": "running", "label": label, "values": values, "parents": parents, **provenance()}
     _write(path, status)

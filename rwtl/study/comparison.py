@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import typed
 from rwtl.errors import InputError
-from rwtl.study import stages
+from rwtl.study import recordings, stages
 from rwtl.study.artifact import Artifact, build
 from rwtl.study.evaluation import pooled
 from rwtl.study.pool import run_side_by_side
@@ -52,8 +52,8 @@ class ComparisonConfig:
 
 def comparison(cfg: DictConfig) -> Artifact:
     """Run what is missing and compare; the artifact holds `report.html`, `comparison.csv`, `runs.csv`, `curves.csv`."""
-    config = typed(ComparisonConfig, stages.section(cfg, "comparison"), "comparison")
-    threads = {"threads": max(1, stages.section(cfg, "trainer")["threads"] // config.jobs)}
+    config = typed(ComparisonConfig, recordings.section(cfg, "comparison"), "comparison")
+    threads = {"threads": max(1, recordings.section(cfg, "trainer")["threads"] // config.jobs)}
     configs = {
         (row, seed): _with(cfg, transfer=config.conditions[row], seed=seed, trainer=threads)
         for row in config.rows
@@ -62,7 +62,7 @@ def comparison(cfg: DictConfig) -> Artifact:
     for run_cfg in configs.values():  # bad input ends here, not after what comes before it
         stages.TrainingPlan.of(run_cfg)
         stages.EvaluationPlan.of(run_cfg)
-    waves = stages.recording(cfg)
+    waves = recordings.recording(cfg)
     source = stages.pretraining(cfg)
     print(f"  {stages.against_baselines(source)}", flush=True)
     runs = _run_all(configs, config.jobs)
@@ -80,7 +80,7 @@ def comparison(cfg: DictConfig) -> Artifact:
         curves.to_csv(folder / "curves.csv", index=False)
         write_report(folder / "report.html", cfg, waves, source, runs, curves, errors, table)
 
-    made = build(stages.outputs_folder(cfg), "comparison", "comparison", values, make, parents)
+    made = build(recordings.outputs_folder(cfg), "comparison", "comparison", values, make, parents)
     print_comparison(table)
     return made
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import typed
 from rwtl.models.checkpoints import load_raft
-from rwtl.study import plots, stages
+from rwtl.study import plots, recordings, stages
 from rwtl.study.artifact import Artifact, provenance
 from rwtl.study.evaluation import EvaluationConfig
 from rwtl.study.runs import Run
@@ -41,17 +41,17 @@ def write_report(
     first_runs = [run for run in runs if run.seed == seeds[0]]
     threshold = float(table.threshold_px.iloc[0])
     predictions = np.load(pretraining.path / stages.PREDICTIONS)
-    clips = stages.section(cfg, "clips")
+    clips = recordings.section(cfg, "clips")
     images = {
         "curves": _embed(plots.learning_curves(curves, threshold)),
         "errors": _embed(plots.final_errors(errors)),
         "next_frames": _embed(plots.next_frames(predictions["clips"], predictions["predicted"], clips["dt"])),
         "flows": _embed(plots.flow_fields(*_flows(cfg, first_runs))),
-        "mosaic": _data_uri((recording.path / stages.MOSAIC).read_bytes(), "image/png"),
-        "movie": _data_uri((recording.path / stages.MOVIE).read_bytes(), "image/gif"),
+        "mosaic": _data_uri((recording.path / recordings.MOSAIC).read_bytes(), "image/png"),
+        "movie": _data_uri((recording.path / recordings.MOVIE).read_bytes(), "image/gif"),
     }
     environment = Environment(loader=PackageLoader("rwtl.study", "."), autoescape=True, undefined=StrictUndefined)
-    baseline = stages.section(cfg, "comparison")["baseline"]
+    baseline = recordings.section(cfg, "comparison")["baseline"]
     page = environment.get_template("report.html.j2").render(
         rows=list(dict.fromkeys(table.row)),
         seeds=seeds,
@@ -70,7 +70,7 @@ def write_report(
         artifacts={"recording": recording.path, "pre-training": pretraining.path}
         | {f"training {run.row} seed {run.seed}": run.training.path for run in runs},
         configuration=OmegaConf.to_yaml(cfg),
-        **{name: stages.section(cfg, name) for name in ("recording", "training", "flow_data")},
+        **{name: recordings.section(cfg, name) for name in ("recording", "training", "flow_data")},
         clips=clips,
     )
     file.write_text(page)
@@ -99,7 +99,7 @@ def _lines(table: pd.DataFrame) -> list[dict]:
 @torch.no_grad()
 def _flows(cfg: DictConfig, runs: list[Run]) -> tuple[list, dict]:
     """Return scenes and every run's flow on them: procedural ones, and a real pair in place of the last if named."""
-    config = typed(EvaluationConfig, stages.section(cfg, "evaluation"), "evaluation")
+    config = typed(EvaluationConfig, recordings.section(cfg, "evaluation"), "evaluation")
     procedural, *real = config.datasets().items()
     shown = [(procedural, k) for k in range(min(SHOWN_SCENES, len(procedural[1])))]
     shown[len(shown) - len(real) :] = [(dataset, 0) for dataset in real]

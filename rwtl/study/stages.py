@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 from torch.utils.data import Dataset, Subset
 
 from rwtl.config import typed
@@ -23,56 +22,22 @@ from rwtl.models.checkpoints import load_next_frame, load_raft, save_model
 from rwtl.models.encoder import ModelConfig
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
-from rwtl.progress import Progress
 from rwtl.study.artifact import Artifact, build
 from rwtl.study.evaluation import EvaluationConfig, evaluate
+from rwtl.study.recordings import RECORDING, outputs_folder, recording, section
 from rwtl.training import next_frame
 from rwtl.training.fit import TrainerConfig, fit
 from rwtl.training.metrics import METRICS
 from rwtl.training.next_frame import NextFrameModule, PretrainingRecipe
 from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
 from rwtl.training.transfer import KeepFrozen, TransferConfig, apply_transfer, require_something_to_freeze
-from rwtl.waves import RecordingConfig, open_recording, simulate
-from rwtl.waves.pictures import draw_mosaic, write_movie
+from rwtl.waves import RecordingConfig
 
-RECORDING = "recording"
-MOSAIC = "mosaic.png"
-MOVIE = "movie.gif"
 MODEL = "model.pt"
 CURVE = "curve.csv"
 TRANSFER = "transfer.json"
 PREDICTIONS = "predictions.npz"
 ERRORS = "errors.csv"
-
-
-def section(cfg: DictConfig, name: str) -> dict[str, Any]:
-    """Return a section of the configuration as plain values; a value that is not set is named."""
-    try:
-        return OmegaConf.to_container(cfg[name], resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        key = error.full_key or name
-        raise InputError(f"{key} is not set; give it on the command line as {key}=...") from error
-
-
-def outputs_folder(cfg: DictConfig) -> Path:
-    return Path(section(cfg, "paths")["outputs"])
-
-
-def recording(cfg: DictConfig) -> Artifact:
-    """Simulate the waves; the artifact holds `recording` (Zarr), `mosaic.png` and `movie.gif`."""
-    config = typed(RecordingConfig, section(cfg, "recording"), "recording")
-
-    def make(folder: Path) -> None:
-        from rwtl.waves.cpp_engine import CppEngine  # loads Brian2, which takes seconds: only where it is needed
-
-        engine = typed(CppEngine, section(cfg, "engine"), "engine")
-        progress = Progress("simulate", config.duration, "s of model time")
-        simulate(config, engine, folder / RECORDING, progress)
-        made = open_recording(folder / RECORDING)
-        draw_mosaic(made, folder / MOSAIC)
-        write_movie(made, folder / MOVIE)
-
-    return build(outputs_folder(cfg), "recording", "recording", asdict(config), make)
 
 
 @dataclass

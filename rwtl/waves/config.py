@@ -1,14 +1,34 @@
 """What to simulate: the values that determine a recording."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import cosh
 
 from rwtl.errors import InputError
+from rwtl.waves.geometry import CouplingConfig
 from rwtl.waves.parameters import SacParameters
+from rwtl.waves.spread import cell_values
+from rwtl.waves.start import StartConfig
 
-# The fast potassium gate makes the equations stiff: the midpoint rule is stable up to 2 τ_N/Λ(V), with the default
-# parameters 0.19 ms at V_K, which no cell passes. Leak and after-hyperpolarisation hold a quiet cell above -81 mV,
-# where the bound is 0.37 ms, so 0.2 ms is as good in practice, and 0.25 ms keeps a margin.
-LARGEST_TIME_STEP = 0.25e-3
+# A frame is a chunk of the recording, so that any frame is read alone; a shard is a file, so that there are few files.
+FRAMES_PER_SHARD = 64
+
+# The extent of the region of absolute stability along the negative real axis, in units of 1/step (Hairer & Wanner,
+# Solving Ordinary Differential Equations II, section IV.2).
+STABILITY = {"midpoint": 2.0, "rk4": 2.785}
+# Leak and after-hyperpolarisation hold a cell at least so many mV above the potassium potential.
+_ABOVE_V_K = 5.0
+# Acetylcholine changes over 1/mu_A = 0.5 s; refreshing its sum every millisecond moves calcium by 0.3 nM.
+COUPLING_INTERVAL = 1e-3
+
+
+def largest_time_step(method: str, cell: SacParameters) -> float:
+    """The largest step (s) at which the fast potassium gate, the stiffest equation, is integrated stably.
+
+    The gate relaxes with Λ(V)/τ_N, Λ = cosh((V - V_3)/(2 V_4)), fastest far from V_3: at 5 mV above V_K, which no
+    cell passes in practice.
+    """
+    fastest = cosh((cell.V_K + _ABOVE_V_K - cell.V_3) / (2 * cell.V_4)) / (cell.tau_N * 1e-3)
+    return STABILITY[method] / fastest
 
 
 @dataclass
@@ -17,14 +37,19 @@ class RecordingConfig:
 
     Attributes:
         rows, columns: cells of the lattice.
-        spacing: distance between neighbouring cells, µm; it gives pictures and speeds their scale and does not enter
-            the equations.
+        spacing: distance between neighbouring cells, µm; it gives pictures, speeds and the start their scale and does
+            not enter the equations.
         duration: simulated in total, a whole number of frame intervals.
         transient: the first part of the duration, simulated but not recorded, a whole number of frame intervals.
-        time_step: of the midpoint rule, at most 0.25 ms; 0.2 ms is as accurate as 0.1 ms.
+        time_step: of the integration, below the bound of stability; 0.2 ms is as accurate as 0.1 ms.
         frame_interval: between recorded frames, a whole number of time steps.
         seed: of the noise, 0 ≤ seed < 2⁶³.
-        cell: parameters of every cell.
+        cell: parameters of every cell, or their means.
+        method: `midpoint` (second order) or `rk4` (fourth); first-order methods change the speed of the waves.
+        coupling: who hears whom.
+        spread: standard deviation of the parameters that differ between cells, each in its own unit.
+        start: the state at time 0.
+        lattice_seed: of the spread and of a random start, so that the same tissue can have other noise.
 
     Raises:
         InputError: a value is out of range, or the times do not fit each other.
@@ -39,6 +64,11 @@ class RecordingConfig:
     frame_interval: float
     seed: int
     cell: SacParameters
+    method: str = "midpoint"
+    coupling: CouplingConfig = field(default_factory=CouplingConfig)
+    spread: dict[str, float] = field(default_factory=dict)
+    start: StartConfig = field(default_factory=StartConfig)
+    lattice_seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("rows", "columns", "spacing", "duration", "time_step", "frame_interval"):
@@ -46,21 +76,34 @@ class RecordingConfig:
                 raise InputError(f"recording.{name} is {getattr(self, name)}: it must be finite and greater than 0")
         if self.rows * self.columns >= 2**31:
             raise InputError(f"recording.rows × recording.columns is {self.rows * self.columns}: stay below 2³¹ cells")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"recording.seed is {self.seed}: it must lie between 0 and 2⁶³ - 1")
+        for name in ("seed", "lattice_seed"):
+            if not 0 <= getattr(self, name) < 2**63:
+                raise InputError(f"recording.{name} is {getattr(self, name)}: it must lie between 0 and 2⁶³ - 1")
         if not 0 <= self.transient < self.duration:
             raise InputError(
                 f"recording.transient is {self.transient} s: it must not be negative, and must be shorter than "
                 f"recording.duration, {self.duration} s"
             )
-        if self.time_step > LARGEST_TIME_STEP:
-            raise InputError(
-                f"recording.time_step is {self.time_step * 1e3:g} ms: above {LARGEST_TIME_STEP * 1e3:g} ms the fast "
-                "potassium current is not integrated stably; take 0.0002 s"
-            )
+        self._require_method()
         self._require_multiple("frame_interval", "time_step")
         self._require_multiple("duration", "frame_interval")
         self._require_multiple("transient", "frame_interval")
+        cell_values(1, self.cell, self.spread, self.lattice_seed)
+
+    def _require_method(self) -> None:
+        if self.method in ("euler", "exponential_euler", "exponential euler", "exact", "linear"):
+            raise InputError(
+                f"recording.method is {self.method!r}, of first order: it slows the waves (at 0.1 ms from 2.34 to 2.14 "
+                "cells/s, at 0.5 ms they stop); choose midpoint or rk4"
+            )
+        if self.method not in STABILITY:
+            raise InputError(f"recording.method is {self.method!r}: choose midpoint or rk4")
+        largest = largest_time_step(self.method, self.cell)
+        if self.time_step > largest:
+            raise InputError(
+                f"recording.time_step is {self.time_step * 1e3:g} ms: above {largest * 1e3:.3g} ms the fast potassium "
+                f"current is not integrated stably by the method {self.method}; take 0.0002 s"
+            )
 
     def _require_multiple(self, name: str, unit: str) -> None:
         ratio = getattr(self, name) / getattr(self, unit)
@@ -76,6 +119,13 @@ class RecordingConfig:
         return round(self.frame_interval / self.time_step)
 
     @property
+    def steps_per_coupling(self) -> int:
+        """Time steps between refreshes of the cells' input: about a millisecond, and a whole number of them to a frame,
+        so that a simulation can be cut at any frame."""
+        most = max(1, round(COUPLING_INTERVAL / self.time_step))
+        return next(steps for steps in range(most, 0, -1) if self.steps_per_frame % steps == 0)
+
+    @property
     def simulated_frames(self) -> int:
         """Frame intervals in the duration, the transient included."""
         return round(self.duration / self.frame_interval)
@@ -84,3 +134,12 @@ class RecordingConfig:
     def transient_frames(self) -> int:
         """Frame intervals in the transient."""
         return round(self.transient / self.frame_interval)
+
+    @property
+    def recorded_frames(self) -> int:
+        """Frames of the recording."""
+        return self.simulated_frames - self.transient_frames
+
+    def has_snapshot(self, frame: int) -> bool:
+        """Whether the state is kept after so many simulated frame intervals: where a shard of the recording ends."""
+        return (frame - self.transient_frames) % FRAMES_PER_SHARD == 0

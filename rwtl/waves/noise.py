@@ -26,6 +26,16 @@ static inline float standard_normal(const int64_t seed, const int32_t cell, cons
 }
 """
 
+_CYTHON = f'''
+cdef extern from *:
+    """
+    #include <math.h>
+    #include <stdint.h>
+{_CPP}
+    """
+    float standard_normal(const int64_t seed, const int32_t cell, const int64_t step)
+'''
+
 
 def standard_normal(seed: object, cell: object, step: object) -> np.ndarray:
     """Standard normal numbers, one for every (seed, cell, step).
@@ -57,7 +67,8 @@ def standard_normal(seed: object, cell: object, step: object) -> np.ndarray:
 
 
 def standard_normal_function() -> Function:
-    """`standard_normal` as a function of Brian2's equations, for the C++ and the NumPy targets."""
+    """`standard_normal` as a function of Brian2's equations, for every target."""
     function = Function(standard_normal, arg_units=[1, 1, 1], return_unit=1, arg_types=["integer"] * 3, stateless=True)
     function.implementations.add_implementation("cpp", _CPP)
+    function.implementations.add_implementation("cython", _CYTHON)
     return function

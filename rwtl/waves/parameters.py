@@ -4,32 +4,79 @@ from dataclasses import asdict, dataclass
 
 from rwtl.errors import InputError
 
-_POSITIVE = {"C_m", "tau_N", "tau_R", "tau_S", "tau_C", "H_X", "mu_A", "gamma_A", "V_2", "V_4"}
-_ANY_SIGN = {"V_L", "V_C", "V_K", "V_A", "V_0", "V_1", "V_3", "I_ext"}
+# Raised when the same configuration gives other calcium than before: equations, coupling, noise or start have changed.
+MODEL_VERSION = 2
+
+PROVENANCE = {
+    "T": "transcribed from public code of the model",
+    "U": "commonly quoted, not checked against a full text",
+    "S": "chosen by simulation",
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What is known of a parameter.
+
+    Attributes:
+        unit: in which its value is written.
+        meaning: in words.
+        known: values with their provenance, a key of `PROVENANCE`.
+        sign: values that make sense: `positive`, `not negative` or `any`.
+    """
+
+    unit: str
+    meaning: str
+    known: dict[int | float, str]
+    sign: str = "not negative"
+
+    def provenance(self, value: float) -> str:
+        """Where a value comes from, in words."""
+        return PROVENANCE[self.known[value]] if value in self.known else "of this configuration"
+
+
+# Named by the papers' symbols; the papers are named in sac.py.
+PARAMETERS = {
+    "C_m": Parameter("pF", "membrane capacitance", {22: "T"}, "positive"),
+    "g_L": Parameter("nS", "leak conductance", {2: "T"}),
+    "g_C": Parameter("nS", "calcium conductance", {12: "U", 10: "T"}),
+    "g_K": Parameter("nS", "fast potassium conductance", {10: "T"}),
+    "g_sAHP": Parameter("nS", "slow after-hyperpolarisation conductance", {2: "T"}),
+    "g_A": Parameter("nS", "acetylcholine conductance for each saturated neighbour", {0.1: "U", 0.05: "U", 0.2: "U"}),
+    "V_L": Parameter("mV", "leak potential", {-72: "U", -70: "T"}, "any"),
+    "V_C": Parameter("mV", "calcium potential", {50: "T"}, "any"),
+    "V_K": Parameter("mV", "potassium potential", {-90: "T"}, "any"),
+    "V_A": Parameter("mV", "acetylcholine potential", {0: "U"}, "any"),
+    "V_0": Parameter("mV", "half point of acetylcholine release", {-40: "U"}, "any"),
+    "V_1": Parameter("mV", "half activation of the calcium current", {-20: "T"}, "any"),
+    "V_2": Parameter("mV", "slope of that activation", {20: "T"}, "positive"),
+    "V_3": Parameter("mV", "half activation of the fast potassium current", {-25: "T"}, "any"),
+    "V_4": Parameter("mV", "slope of that activation", {7: "T"}, "positive"),
+    "tau_N": Parameter("ms", "time constant of the fast potassium gate", {5: "T"}, "positive"),
+    "tau_R": Parameter("ms", "time constant of the after-hyperpolarisation gate", {8300: "T"}, "positive"),
+    "tau_S": Parameter("ms", "time constant of calmodulin", {8300: "T"}, "positive"),
+    "tau_C": Parameter("ms", "time constant of calcium", {2000: "T"}, "positive"),
+    "alpha_R": Parameter("1", "calmodulin onto the after-hyperpolarisation", {4.25: "T"}),
+    "alpha_S": Parameter("nM⁻⁴", "calcium onto calmodulin, (200 nM)⁻⁴", {6.25e-10: "T"}),
+    "alpha_C": Parameter("nM", "extrusion of calcium", {4865: "T"}),
+    "H_X": Parameter("nM", "half saturation of the extrusion", {1800: "T"}, "positive"),
+    "C_0": Parameter("nM", "calcium leak", {88: "T"}),
+    "delta_C": Parameter("nM/pA", "calcium for each calcium current", {10.503: "T"}),
+    "beta_A": Parameter("nM/s", "release of acetylcholine", {5: "U"}),
+    "mu_A": Parameter("1/s", "decay of acetylcholine", {1.86: "U"}, "positive"),
+    "gamma_A": Parameter("nM²", "half saturation of the receptor, squared", {1: "U"}, "positive"),
+    "kappa_A": Parameter("1/mV", "slope of the release", {0.2: "U"}),
+    "I_ext": Parameter("pA", "constant external current", {0: "S", -5: "S", 5: "S"}, "any"),
+    "sigma": Parameter("pA·ms^½", "strength of the white noise", {2.5: "S", 2: "S", 3: "S", 5: "T", 4: "U", 6: "U"}),
+}
 
 
 @dataclass
 class SacParameters:
-    """Parameters of one cell and its synapses, named by the papers' symbols.
+    """Parameters of one cell and its synapses; `PARAMETERS` tells the unit, the meaning and the provenance of each.
 
-    Provenance: [T] transcribed from public code of the model, [U] commonly quoted but not checked against a full text,
-    [S] chosen by simulation on a 128 × 128 lattice.
-
-    Membrane:
-        C_m: capacitance, pF [T]; g_L, g_K, g_sAHP: leak, fast potassium and slow after-hyperpolarisation conductance,
-        nS [T]; g_C: calcium conductance, nS, with V_L: leak potential, mV [U] ((10, -70) is the pair [T]; (12, -70)
-        bursts without noise); V_C, V_K: calcium and potassium potentials, mV [T]; V_1, V_2, V_3, V_4: half
-        activations and slopes of the calcium (1, 2) and fast potassium (3, 4) gates, mV [T]; tau_N, ms [T].
-    Calcium and after-hyperpolarisation:
-        tau_R, tau_S, tau_C, ms [T]; alpha_R, dimensionless [T]; alpha_S, nM⁻⁴, (200 nM)⁻⁴ [T]; alpha_C, H_X, C_0,
-        nM [T]; delta_C, nM/pA [T].
-    Acetylcholine:
-        g_A: conductance per saturated neighbour, nS, the control parameter of the waves (0.05–0.2 [U], above 0.3 the
-        lattice stays depolarised [S]); V_A: reversal potential, mV [U]; beta_A: release, nM/s [U]; mu_A: decay, 1/s
-        [U]; gamma_A: half saturation squared, nM² [U]; kappa_A, 1/mV, and V_0, mV: slope and half point of release [U].
-    Drive:
-        I_ext: constant current, pA, 0 by choice; sigma: strength of the white noise, pA·ms^½, 2.5 [S] (5 [T] makes the
-        whole lattice fire at once, below 2 nothing starts).
+    The pair (g_C, V_L) = (12 nS, -72 mV) is as excitable as (10 nS, -70 mV); (12, -70) bursts without noise. g_A is the
+    control parameter of the waves; above 0.3 nS the lattice stays depolarised. sigma decides: waves or synchrony.
 
     Raises:
         InputError: a value is not a finite number, or has the wrong sign.
@@ -69,9 +116,10 @@ class SacParameters:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
+            sign = PARAMETERS[name].sign
             if not abs(value) < float("inf"):
                 raise InputError(f"cell.{name} is {value}: give a finite number")
-            if name in _POSITIVE and value <= 0:
+            if sign == "positive" and value <= 0:
                 raise InputError(f"cell.{name} is {value}: it must be greater than 0")
-            if name not in _ANY_SIGN and value < 0:
+            if sign == "not negative" and value < 0:
                 raise InputError(f"cell.{name} is {value}: it must not be negative")

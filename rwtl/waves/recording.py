@@ -1,100 +1,222 @@
 """The write side of a recording: frames out of a running simulation into a Zarr v3 group."""
 
+import json
+import os
+import platform
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 import zarr
+from filelock import FileLock, Timeout
+from jaxtyping import Float32
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from rwtl.errors import InputError
-from rwtl.waves.config import RecordingConfig
+from rwtl.waves.config import FRAMES_PER_SHARD, RecordingConfig
+from rwtl.waves.parameters import MODEL_VERSION
+from rwtl.waves.state import Snapshot, load_snapshot
+from rwtl.waves.store import FORMAT, require_current
 
-# A frame is a chunk, so that any frame is read alone; a shard is a file, so that there are few files.
-FRAMES_PER_SHARD = 64
+STATE = "state.npz"
+# For the state, the attributes and what the file system needs beside the frames.
+_MARGIN = 50e6  # bytes
 
 
 class RecordingWriter:
     """Writes one recording: the array `calcium`, float32 (frame, row, column) in nM, in the Zarr group at `path`.
 
-    The array has its full length from the start, and frames go in by whole shards, so memory does not grow with the
-    duration. Group attributes, updated only after the frames they speak of: `valid_frames`, the frames that a reader
-    may use, and `complete`. The others never change: `frame_interval` and `first_frame_time` (s), `spacing` (µm),
-    `seed`, and `config`, everything that determined the recording.
+    The array has its full length from the start, and frames go in by whole shards from a thread of their own, so memory
+    does not grow with the duration and the simulation need not wait. With each shard the state is kept in `state.npz`,
+    from which an unfinished recording goes on. Group attributes: `valid_frames`, the frames that a reader may use, and
+    `complete`, both updated only after the frames and the state they speak of. The others never change:
+    `frame_interval` and `first_frame_time` (s), `spacing` (µm), `seed`, `config`, everything that determined the
+    recording, `model_version` and `format`.
+
+    A context manager: what was handed over is written before it closes, whatever ended the simulation.
+
+    Attributes:
+        snapshot: where an unfinished recording goes on, or None where it starts.
 
     Raises:
-        InputError: `path` exists, and is not a recording that was left incomplete.
+        InputError: `path` exists, and is not an incomplete recording of the same configuration and model.
+        InputError: another process is writing it, or the disk has less room than it may take.
     """
 
     def __init__(self, path: Path, config: RecordingConfig) -> None:
-        _require_free(path)
-        self._shape = (config.rows, config.columns)
-        self._frames = config.simulated_frames - config.transient_frames
-        # Made beside its place and moved there, so that no reader finds a recording without its attributes.
-        draft = path.with_name(f"{path.name}.draft")
-        group = zarr.open_group(draft, mode="w", zarr_format=3)
-        group.create_array(
-            "calcium",
-            shape=(self._frames, *self._shape),
-            dtype="float32",
-            chunks=(1, *self._shape),
-            shards=(FRAMES_PER_SHARD, *self._shape),
-            compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec()],
-            fill_value=float("nan"),
-            attributes={"units": "nM"},
-            dimension_names=("frame", "row", "column"),
-        )
-        group.attrs.update(
-            {
-                "valid_frames": 0,
-                "complete": False,
-                "frame_interval": config.frame_interval,
-                "first_frame_time": config.transient + config.frame_interval,
-                "spacing": config.spacing,
-                "seed": config.seed,
-                "config": asdict(config),
-            }
-        )
-        if path.exists():
-            shutil.rmtree(path)
-        draft.rename(path)
-        self._group = zarr.open_group(path, mode="r+")
-        self._calcium = self._group["calcium"]
-        self._shard = np.empty((FRAMES_PER_SHARD, *self._shape), np.float32)
+        self._path, self._config = path, config
+        self._lock = _locked(path)
+        try:
+            self.snapshot = _resumed(path, config)
+            _require_room(path, config)
+            if self.snapshot is None:
+                _create(path, config)
+            self._group = zarr.open_group(path, mode="r+")
+            self._calcium = self._group["calcium"]
+            self._written = self._whole(self.snapshot.frame if self.snapshot else 0)
+            if self._group.attrs["valid_frames"] != self._written:  # killed between the state and the attributes
+                self._group.attrs["valid_frames"] = self._written
+        except BaseException:
+            self._lock.release()
+            raise
+        self._frame = self.snapshot.frame if self.snapshot else 0
+        self._shard = np.empty((FRAMES_PER_SHARD, config.rows, config.columns), np.float32)
         self._held = 0
-        self._written = 0
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._pending: Future | None = None
 
-    def write(self, frame: np.ndarray) -> None:
-        """Append one frame, (row, column) in nM."""
-        if self._written + self._held == self._frames:
-            raise ValueError(f"the recording has room for {self._frames} frames, and one more came")
-        self._shard[self._held] = frame
-        self._held += 1
-        if self._held == FRAMES_PER_SHARD:
-            self._flush()
+    def _whole(self, frame: int) -> int:
+        """Frames of the recording after so many simulated ones."""
+        return max(0, frame - self._config.transient_frames)
+
+    def __enter__(self) -> "RecordingWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(wait=True)
+        self._lock.release()
+
+    def write(self, number: int, calcium: Float32[np.ndarray, "row column"], snapshot: Snapshot | None) -> None:
+        """Append one frame; frames of the transient are left out, and their snapshots kept.
+
+        Args:
+            number: frame intervals simulated since model time 0.
+            calcium: nM.
+            snapshot: the state at that frame, where the configuration wants it.
+        """
+        if number != self._frame + 1 or number > self._config.simulated_frames:
+            raise ValueError(f"frame {number} comes after {self._frame} of {self._config.simulated_frames}")
+        self._frame = number
+        if number > self._config.transient_frames:
+            self._shard[self._held] = calcium
+            self._held += 1
+        if snapshot is not None or self._held == FRAMES_PER_SHARD:
+            self._hand_over(snapshot)
 
     def finish(self) -> None:
         """Write the frames that do not fill a shard, and mark the recording complete."""
-        missing = self._frames - self._written - self._held
-        if missing:
-            raise ValueError(f"the recording lacks {missing} of its {self._frames} frames")
-        self._flush()
+        if self._frame < self._config.simulated_frames:
+            raise ValueError(f"the recording ends after {self._frame} of {self._config.simulated_frames} frames")
+        self._hand_over(None)
+        self._wait()
         self._group.attrs["complete"] = True
+        (self._path / STATE).unlink(missing_ok=True)
 
-    def _flush(self) -> None:
-        stop = self._written + self._held
-        self._calcium[self._written : stop] = self._shard[: self._held]
-        self._written, self._held = stop, 0
-        self._group.attrs["valid_frames"] = stop
+    def _hand_over(self, snapshot: Snapshot | None) -> None:
+        self._wait()
+        frames, self._held = self._shard[: self._held], 0
+        self._shard = np.empty_like(self._shard)
+        self._pending = self._thread.submit(self._flush, frames, snapshot)
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+
+    def _flush(self, frames: Float32[np.ndarray, "frame row column"], snapshot: Snapshot | None) -> None:
+        if len(frames):
+            self._calcium[self._written : self._written + len(frames)] = frames
+            self._written += len(frames)
+        if snapshot is not None:
+            snapshot.save(self._path / STATE)
+        if len(frames):
+            self._group.attrs["valid_frames"] = self._written
 
 
-def _require_free(path: Path) -> None:
-    if not path.exists():
-        return
+def _locked(path: Path) -> FileLock:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.with_name(f"{path.name}.lock")
+    lock = FileLock(file)
     try:
-        complete = zarr.open_group(path, mode="r").attrs["complete"]
+        lock.acquire(timeout=0)
+    except Timeout:
+        writer = file.read_text().strip() or "another process"
+        raise InputError(f"{path} is being written by {writer}: wait for it, stop it, or record elsewhere") from None
+    file.write_text(f"process {os.getpid()} on {platform.node()}\n")
+    return lock
+
+
+def _resumed(path: Path, config: RecordingConfig) -> Snapshot | None:
+    """Where an unfinished recording goes on; None where there is none, or nothing of it was kept."""
+    if not path.exists():
+        return None
+    try:
+        attributes = dict(zarr.open_group(path, mode="r").attrs)
+        complete, recorded = attributes["complete"], attributes["config"]
     except (FileNotFoundError, KeyError, ValueError, NotADirectoryError):
         raise InputError(f"{path} exists and is not a recording: remove it, or record elsewhere") from None
     if complete:
         raise InputError(f"{path} is a complete recording: remove it, or record elsewhere")
+    require_current(path, attributes)
+    wanted = json.loads(json.dumps(asdict(config)))
+    if recorded != wanted:
+        raise InputError(
+            f"{path} is an unfinished recording of another configuration ({_difference(recorded, wanted)}): remove it, "
+            "or record elsewhere"
+        )
+    for partial in path.rglob("*.partial"):  # files in the making when a writer was killed
+        partial.unlink()
+    if not (path / STATE).exists() and attributes["valid_frames"] == 0:
+        return None
+    return load_snapshot(path / STATE)
+
+
+def _difference(recorded: Any, wanted: Any, name: str = "recording") -> str:
+    """The first value in which two configurations differ."""
+    if isinstance(recorded, dict) and isinstance(wanted, dict):
+        for key in [*recorded, *wanted]:
+            if recorded.get(key) != wanted.get(key):
+                return _difference(recorded.get(key), wanted.get(key), f"{name}.{key}")
+    return f"{name} is {recorded} in it and {wanted} here"
+
+
+def _require_room(path: Path, config: RecordingConfig) -> None:
+    # Noise hardly compresses: the array's full size is what it may come to, less what is there.
+    needed = 4.0 * config.recorded_frames * config.rows * config.columns + _MARGIN
+    needed -= sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.exists() else 0
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise InputError(
+            f"{path}: {config.recorded_frames} frames of {config.rows} × {config.columns} cells take up to "
+            f"{needed / 1e9:.2f} GB more, and {free / 1e9:.2f} GB are free: make room, record elsewhere, or reduce "
+            "recording.duration or the lattice, or enlarge recording.frame_interval"
+        )
+
+
+def _create(path: Path, config: RecordingConfig) -> None:
+    shape = (config.rows, config.columns)
+    # Made beside its place and moved there, so that no reader finds a recording without its attributes.
+    draft = path.with_name(f"{path.name}.draft")
+    group = zarr.open_group(draft, mode="w", zarr_format=3)
+    group.create_array(
+        "calcium",
+        shape=(config.recorded_frames, *shape),
+        dtype="float32",
+        chunks=(1, *shape),
+        shards=(FRAMES_PER_SHARD, *shape),
+        compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec()],
+        fill_value=float("nan"),
+        attributes={"units": "nM"},
+        dimension_names=("frame", "row", "column"),
+    )
+    group.attrs.update(
+        {
+            "valid_frames": 0,
+            "complete": False,
+            "frame_interval": config.frame_interval,
+            "first_frame_time": config.transient + config.frame_interval,
+            "spacing": config.spacing,
+            "seed": config.seed,
+            "config": asdict(config),
+            "model_version": MODEL_VERSION,
+            "format": FORMAT,
+        }
+    )
+    if path.exists():
+        shutil.rmtree(path)
+    draft.rename(path)

@@ -2,23 +2,49 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float32
 
 from rwtl.errors import InputError
 from rwtl.waves.config import RecordingConfig
 from rwtl.waves.recording import RecordingWriter
+from rwtl.waves.start import starting_snapshot
+from rwtl.waves.state import Snapshot
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What an engine gives at the end of a frame interval.
+
+    Attributes:
+        number: frame intervals simulated since model time 0, this one included.
+        calcium: nM.
+        snapshot: the state, where `RecordingConfig.has_snapshot(number)`, and None elsewhere.
+    """
+
+    number: int
+    calcium: Float32[np.ndarray, "row column"]
+    snapshot: Snapshot | None
 
 
 @runtime_checkable
 class Engine(Protocol):
     """Runs a simulation."""
 
-    def frames(self, config: RecordingConfig) -> Iterator[np.ndarray]:
-        """Calcium, float32 (row, column) in nM, at the end of every frame interval, the transient included."""
+    def frames(self, config: RecordingConfig, start: Snapshot) -> Iterator[Frame]:
+        """Simulate from the snapshot to the end of the duration; one `Frame` for every frame interval in between."""
         ...
+
+
+def first_snapshot(config: RecordingConfig) -> Snapshot:
+    """The state at model time 0."""
+    return starting_snapshot(
+        config.rows, config.columns, config.spacing, config.cell, config.start, config.lattice_seed
+    )
 
 
 def simulate(
@@ -30,29 +56,31 @@ def simulate(
     """Run a simulation and stream its calcium into the recording at `path` while it runs.
 
     Frame k of the recording is the state at model time transient + (k + 1) · frame_interval. The frames depend on
-    `config` alone: not on threads, and on the precision only by rounding. A recording at `path` that is not complete is
-    started over.
+    `config` alone: not on threads, nor on interruptions, and on engine and precision only by rounding. An incomplete
+    recording of the same configuration at `path` is resumed after its last whole shard.
 
     Args:
         config: what to simulate.
         engine: what runs it.
         path: of the recording, a Zarr group.
-        progress: called after every frame with the model time that has been simulated, s.
+        progress: called after every frame with the model time (s) that has been simulated.
 
     Raises:
-        InputError: `path` holds a complete recording or something else, or the engine lacks a tool.
-        InputError: the simulation failed; the frames that were written before stay valid.
+        InputError: `path` holds a complete recording, one of another configuration or something else, another process
+            writes it, or the disk is too small for it.
+        InputError: the engine lacks a tool, or the simulation failed; the frames that were written before stay valid.
     """
-    writer = RecordingWriter(path, config)
-    with closing(engine.frames(config)) as frames:
-        for index, frame in enumerate(frames, start=1):
-            if not np.isfinite(frame).all():
-                raise InputError(
-                    f"calcium is not finite at {index * config.frame_interval:g} s of model time: the integration has "
-                    f"failed; reduce recording.time_step, now {config.time_step} s, or check recording.cell"
-                )
-            if index > config.transient_frames:
-                writer.write(frame)
-            if progress is not None:
-                progress(index * config.frame_interval)
-    writer.finish()
+    with RecordingWriter(path, config) as writer:
+        start = writer.snapshot or first_snapshot(config)
+        with closing(engine.frames(config, start)) as frames:
+            for frame in frames:
+                if not np.isfinite(frame.calcium).all():
+                    raise InputError(
+                        f"calcium is not finite at {frame.number * config.frame_interval:g} s of model time: the "
+                        f"integration has failed; reduce recording.time_step, now {config.time_step} s, or check "
+                        "recording.cell"
+                    )
+                writer.write(frame.number, frame.calcium, frame.snapshot)
+                if progress is not None:
+                    progress(frame.number * config.frame_interval)
+        writer.finish()

@@ -1,0 +1,60 @@
+"""The first stage, from a configuration to a recording. It needs no PyTorch, so it starts fast and stays small."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rwtl.config import typed
+from rwtl.errors import InputError
+from rwtl.progress import Progress
+from rwtl.study.artifact import Artifact, build
+from rwtl.waves import RecordingConfig, open_recording, simulate
+from rwtl.waves.engines import engine_of
+from rwtl.waves.parameters import MODEL_VERSION
+from rwtl.waves.pictures import draw_mosaic, write_movie
+
+RECORDING = "recording"
+MOSAIC = "mosaic.png"
+MOVIE = "movie.gif"
+
+
+def section(cfg: DictConfig, name: str) -> dict[str, Any]:
+    """Return a section of the configuration as plain values; a value that is not set is named."""
+    try:
+        return OmegaConf.to_container(cfg[name], resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = error.full_key or name
+        raise InputError(f"{key} is not set; give it on the command line as {key}=...") from error
+
+
+def outputs_folder(cfg: DictConfig) -> Path:
+    return Path(section(cfg, "paths")["outputs"])
+
+
+def recording(cfg: DictConfig) -> Artifact:
+    """Simulate the waves; the artifact holds `recording` (Zarr), `mosaic.png` and `movie.gif`.
+
+    What an interrupted simulation left is resumed.
+    """
+    config = typed(RecordingConfig, section(cfg, "recording"), "recording")
+
+    def make(folder: Path) -> None:
+        path = folder / RECORDING
+        before = open_recording(path) if path.exists() else None
+        if before is None or not before.complete:
+            if before is not None:
+                print(f"  going on after {before.valid_frames} frames that an interrupted simulation left", flush=True)
+            engine = engine_of(section(cfg, "engine"))
+            progress = Progress("simulate", config.duration, "s of model time", rate=" × real time")
+            simulate(config, engine, path, progress)
+        made = open_recording(path)
+        draw_mosaic(made, folder / MOSAIC)
+        write_movie(made, folder / MOVIE)
+
+    values = asdict(config) | {"model_version": MODEL_VERSION}
+    made = build(outputs_folder(cfg), "recording", "recording", values, make, resumable=True)
+    open_recording(made.path / RECORDING)  # one that was reused may have been damaged since, or be of another version
+    return made
