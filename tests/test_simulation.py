@@ -7,15 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from brian2 import Network, prefs, second
+from brian2 import prefs
 from brian2.devices.device import get_device, runtime_device
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.waves import RecordingConfig, SacParameters, open_recording, simulate
 from rwtl.waves.cpp_engine import CppEngine
-from rwtl.waves.lattice import build_lattice
-from rwtl.waves.sac import nM
+from rwtl.waves.engines import engine_of
+from rwtl.waves.geometry import CouplingConfig
+from rwtl.waves.runtime_engine import RuntimeEngine
+from rwtl.waves.simulation import Engine, first_snapshot
+from rwtl.waves.start import StartConfig
 
 pytestmark = pytest.mark.xdist_group("simulation")  # they share one compiled recording
 
@@ -75,20 +80,48 @@ def test_progress_counts_the_whole_duration(frames, heard):
     np.testing.assert_allclose(heard, 0.02 * np.arange(1, 156))
 
 
-def test_frames_are_the_state_that_brian2_itself_computes(frames):
-    """The same lattice on Brian2's NumPy target in double precision, at the times of the frames."""
-    before = prefs.codegen.target
-    prefs.codegen.target = "numpy"
-    try:
-        cells, objects = build_lattice(12, 20, 2e-4, 3, CONFIG.cell)
-        network = Network(objects)
-        for seconds, frame in ((0.12, 0), (0.02, 1), (0.06, 4)):
-            network.run(seconds * second, namespace={})
-            expected = np.array(cells.c / nM).reshape(12, 20)
-            assert np.ptp(expected) > 5
-            np.testing.assert_allclose(frames[frame], expected, atol=0.02)
-    finally:
-        prefs.codegen.target = before
+@pytest.mark.parametrize(
+    ("engine", "tolerance"),
+    [
+        (CppEngine(2, "float64"), 0.02),
+        (RuntimeEngine("numpy", "float64"), 0.02),
+        (RuntimeEngine("numpy", "float32"), 0.02),
+        (RuntimeEngine("cython", "float64"), 0.02),
+    ],
+)
+def test_every_engine_gives_the_same_frames_to_rounding(frames, engine, tolerance):
+    """The noise included: the first 15 frames, in which calcium already differs between cells."""
+    config = dataclasses.replace(CONFIG, duration=0.4)
+    others = [frame.calcium for frame in engine.frames(config, first_snapshot(config))][5:]
+    assert np.ptp(others[-1]) > 5
+    np.testing.assert_allclose(others, frames[:15], atol=tolerance)
+    assert prefs.core.default_float_dtype is np.float64
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [CppEngine(1, "float32"), CppEngine(2, "float64"), RuntimeEngine("numpy", "float64")],
+)
+def test_a_simulation_that_goes_on_from_a_snapshot_gives_the_same_bits(engine):
+    """With everything that differs from cell to cell or has a state: noise, spread, bias, an interval of odd length."""
+    config = dataclasses.replace(
+        CONFIG,
+        duration=0.0014 * 94,
+        transient=0.0014 * 26,
+        frame_interval=0.0014,
+        spread={"g_A": 0.01, "I_ext": 1.0},
+        coupling=CouplingConfig(neighbours=8, boundary="periodic", bias=[0.2, 0.1]),
+        start=StartConfig(kind="smooth_random"),
+    )
+    whole = list(engine.frames(config, first_snapshot(config)))
+    snapshots = [frame.snapshot for frame in whole if frame.snapshot is not None]
+    assert [snapshot.frame for snapshot in snapshots] == [26, 90]
+    for snapshot in snapshots[1:] if isinstance(engine, RuntimeEngine) else snapshots:  # slow
+        rest = list(engine.frames(config, snapshot))
+        assert [frame.number for frame in rest] == list(range(snapshot.frame + 1, 95))
+        for ours, theirs in zip(rest, whole[snapshot.frame :], strict=True):
+            assert ours.calcium.tobytes() == theirs.calcium.tobytes()
+    assert np.ptp(whole[-1].calcium) > 1
 
 
 def test_two_threads_give_the_same_frames_and_nothing_is_left_behind(frames, folder, tmp_path, monkeypatch):
@@ -130,7 +163,11 @@ def test_a_program_that_does_not_compile_is_reported(tmp_path, monkeypatch):
         ({"spacing": float("nan")}, r"spacing is nan"),
         ({"seed": -1}, r"seed is -1"),
         ({"transient": 3.1}, r"transient is 3\.1 s.*duration, 3\.1 s"),
-        ({"time_step": 5e-4}, r"time_step is 0\.5 ms: above 0\.25 ms"),
+        ({"time_step": 5e-4}, r"time_step is 0\.5 ms: above 0\.275 ms .*not integrated stably by the method midpoint"),
+        ({"method": "euler"}, r"method is 'euler', of first order: it slows the waves .*choose midpoint or rk4"),
+        ({"method": "exponential_euler"}, r"method is 'exponential_euler', of first order"),
+        ({"method": "heun"}, r"method is 'heun': choose midpoint or rk4"),
+        ({"lattice_seed": -1}, r"lattice_seed is -1"),
         ({"frame_interval": 0.0203}, r"frame_interval is 0\.0203 s.*time_step, 0\.0002 s"),
         ({"duration": 3.11}, r"duration is 3\.11 s.*frame_interval, 0\.02 s"),
         ({"transient": 0.11}, r"transient is 0\.11 s.*frame_interval, 0\.02 s"),
@@ -146,11 +183,42 @@ def test_an_engine_needs_a_thread():
         CppEngine(threads=0, precision="float32")
 
 
-def test_the_default_configs_are_the_default_values():
-    values = yaml.safe_load((CONF / "recording" / "rings.yaml").read_text())
+def recording_section(*overrides: str) -> dict:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return OmegaConf.to_container(compose("simulate", overrides=list(overrides)).recording, resolve=True)
+
+
+def test_the_default_config_is_the_default_values():
+    values = recording_section()
+    assert set(values) == {field.name for field in dataclasses.fields(RecordingConfig)}
     assert typed(RecordingConfig, values, "recording").cell == SacParameters()
-    assert set(values["cell"]) == set(SacParameters.__dataclass_fields__)
-    typed(CppEngine, yaml.safe_load((CONF / "engine" / "cpp.yaml").read_text()), "engine")
+    others = {name: values[name] for name in ("method", "coupling", "spread", "start", "lattice_seed")}
+    plain = dataclasses.asdict(CONFIG)
+    assert others == {name: plain[name] for name in others}
+
+
+@pytest.mark.parametrize("preset", sorted(file.stem for file in (CONF / "recording").glob("*.yaml")))
+@pytest.mark.parametrize("cell", sorted(file.stem for file in (CONF / "recording" / "cell").glob("*.yaml")))
+def test_every_preset_is_a_recording_with_either_cell(preset, cell):
+    config = typed(RecordingConfig, recording_section(f"recording={preset}", f"recording/cell={cell}"), "recording")
+    assert (config.cell.g_C, config.cell.V_L) == {"g12_v72": (12, -72), "g10_v70": (10, -70)}[cell]
+
+
+@pytest.mark.parametrize("preset", sorted(file.stem for file in (CONF / "engine").glob("*.yaml")))
+def test_every_engine_preset_is_an_engine(preset):
+    values = yaml.safe_load((CONF / "engine" / f"{preset}.yaml").read_text())
+    if values["name"] == "cuda":
+        pytest.importorskip("brian2cuda", reason="the engine cuda needs the extra rwtl[cuda]")
+    assert isinstance(engine_of(values), Engine)
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(InputError, match=r"engine\.name is 'abacus': choose one of cpp, cuda, runtime"):
+        engine_of({"name": "abacus"})
+    with pytest.raises(InputError, match=r"engine\.target is 'weave': choose cython or numpy"):
+        engine_of({"name": "runtime", "target": "weave", "precision": "float64"})
+    with pytest.raises(InputError, match=r"engine\.precision is 'half': choose float32 or float64"):
+        engine_of({"name": "runtime", "target": "numpy", "precision": "half"})
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ class StartConfig:
     """The state of the cells at model time 0.
 
     Attributes:
-        kind: `rest`, every cell at the rest of an isolated cell, so the first events are in step over the lattice; or
+        kind: `rest`, every cell at the rest of an isolated cell without I_ext, so the first events are in step over the lattice; or
             `smooth_random`, where the gates r and s, which make a cell refractory, vary over the lattice as two
             independent smooth random fields, which breaks the step and can leave spirals.
         correlation_length: of those fields, µm (the standard deviation of the Gaussian that smooths white noise).
@@ -44,28 +44,29 @@ class StartConfig:
 
 
 def resting_state(cell: SacParameters) -> dict[str, float]:
-    """The fixed point of an isolated cell without noise that lies lowest in potential: the rest, if it is stable.
+    """The fixed point of an isolated cell, without noise and before I_ext sets in, that lies lowest in potential: the
+    rest, if it is stable.
 
     Returns:
         v in mV, the gates n, r, s, c and a in nM.
 
     Raises:
-        InputError: the currents balance nowhere between V_K and V_C.
+        InputError: the currents balance nowhere between V_K - 50 mV and V_C.
     """
 
     def currents(v: float) -> float:
         state = _steady_state(cell, v)
         m = (1 + np.tanh((v - cell.V_1) / cell.V_2)) / 2
         potassium = (cell.g_K * state["n"] + cell.g_sAHP * state["r"] ** 4) * (v - cell.V_K)
-        return cell.I_ext - cell.g_L * (v - cell.V_L) - cell.g_C * m * (v - cell.V_C) - potassium
+        return -cell.g_L * (v - cell.V_L) - cell.g_C * m * (v - cell.V_C) - potassium
 
     grid = np.arange(cell.V_K - 50, cell.V_C, 0.1)
     signs = np.sign([currents(v) for v in grid])
     crossings = np.flatnonzero(signs[:-1] != signs[1:])
     if len(crossings) == 0:
         raise InputError(
-            f"the currents of an isolated cell balance at no potential from {grid[0]:g} to {cell.V_C:g} mV: check "
-            f"cell.I_ext, now {cell.I_ext} pA, and the potentials"
+            f"the currents of an isolated cell balance at no potential from {grid[0]:g} to {cell.V_C:g} mV: check the "
+            f"potentials, cell.V_L = {cell.V_L} and cell.V_K = {cell.V_K} mV"
         )
     v = brentq(currents, grid[crossings[0]], grid[crossings[0] + 1], xtol=1e-12)
     return {"v": v, **_steady_state(cell, v)}
@@ -73,7 +74,7 @@ def resting_state(cell: SacParameters) -> dict[str, float]:
 
 def _steady_state(cell: SacParameters, v: float) -> dict[str, float]:
     m = (1 + np.tanh((v - cell.V_1) / cell.V_2)) / 2
-    c = max(0.0, cell.H_X / cell.alpha_C * (cell.C_0 - cell.delta_C * cell.g_C * 1e-3 * m * (v - cell.V_C)))
+    c = max(0.0, cell.H_X / cell.alpha_C * (cell.C_0 - cell.delta_C * cell.g_C * m * (v - cell.V_C)))
     saturation = cell.alpha_S * c**4
     s = saturation / (1 + saturation)
     return {
