@@ -192,7 +192,8 @@ def test_the_default_config_is_the_default_values():
     values = recording_section()
     assert set(values) == {field.name for field in dataclasses.fields(RecordingConfig)}
     assert typed(RecordingConfig, values, "recording").cell == SacParameters()
-    others = {name: values[name] for name in ("method", "coupling", "spread", "start", "lattice_seed")}
+    assert not any(values["spread"].values())
+    others = {name: values[name] for name in ("method", "coupling", "start", "lattice_seed")}
     plain = dataclasses.asdict(CONFIG)
     assert others == {name: plain[name] for name in others}
 

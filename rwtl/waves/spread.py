@@ -27,7 +27,7 @@ def cell_values(
     Args:
         count: cells.
         cell: the means.
-        spread: the standard deviation of each parameter that differs, in its own unit.
+        spread: the standard deviation of each parameter that differs, in its own unit; 0 for one that does not.
         seed: decides the values; a parameter's values do not depend on which others differ.
 
     Returns:
@@ -46,7 +46,9 @@ def cell_values(
         if not 0 <= deviation < float("inf"):
             raise InputError(f"recording.spread.{name} is {deviation}: a standard deviation must not be negative")
         lowest = mean - SPREAD_LIMIT * deviation
-        if deviation and PARAMETERS[name].sign != "any" and lowest <= 0:
+        if deviation == 0:
+            continue
+        if PARAMETERS[name].sign != "any" and lowest <= 0:
             raise InputError(
                 f"recording.spread.{name} is {deviation} around a mean of {mean} {PARAMETERS[name].unit}: at "
                 f"{SPREAD_LIMIT:g} standard deviations below it {name} is {lowest:.4g}; stay below "

@@ -1,0 +1,99 @@
+"""A simulation that is stopped again and again, by every means, ends with the bits of one that was left alone."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rwtl.waves import open_recording
+
+ROOT = Path(__file__).parents[1]
+WAVES = ["rows=32", "columns=32", "duration=42", "transient=2", "frame_interval=0.02", "spread.g_A=0.01", "cell.sigma=4"]
+SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL]
+
+
+def command(outputs):
+    overrides = [f"recording.{value}" for value in WAVES] + ["engine.threads=1", f"paths.outputs={outputs}"]
+    return [sys.executable, str(ROOT / "experiments" / "simulate.py"), *overrides]
+
+
+def start(outputs):
+    return subprocess.Popen(command(outputs), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def recording_in(outputs):
+    return next(outputs.glob("recording/*/recording"), None)
+
+
+def valid_frames(outputs) -> int:
+    path = recording_in(outputs)
+    return open_recording(path).valid_frames if path else 0
+
+
+def programs_below(folder) -> list[str]:
+    """Process ids of the compiled programs that run from a folder."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and os.readlink(f"/proc/{entry}/exe").startswith(str(folder)):
+                found.append(entry)
+        except OSError:
+            pass
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The frames of a simulation that nobody stops."""
+    outputs = tmp_path_factory.mktemp("undisturbed")
+    job = start(outputs)
+    printed, errors = job.communicate()
+    assert job.returncode == 0, errors
+    assert re.search(r"simulate: [\d.]+/42 s of model time · [\d.]+ × real time · \d+:\d\d left", printed) or (
+        "simulate: 42/42 s of model time · took" in printed
+    )
+    return open_recording(recording_in(outputs)).frames(0, 2000)
+
+
+def test_stopped_at_random_moments_it_ends_with_the_same_bits(undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    outputs = tmp_path / "outputs"
+    rng, stopped = random.Random(os.urandom(8)), []
+    for how in SIGNALS:
+        before, job = valid_frames(outputs), start(outputs)
+        while valid_frames(outputs) == before and job.poll() is None:
+            time.sleep(0.01)
+        assert programs_below(tmp_path)
+        time.sleep(rng.uniform(0, 0.3))
+        job.send_signal(how)
+        _, errors = job.communicate()
+        assert job.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how], errors
+        if how is not signal.SIGKILL:
+            assert "Traceback" not in errors and "the same command goes on from there" in errors
+        recording = open_recording(recording_in(outputs))
+        stopped.append(recording.valid_frames)
+        assert not recording.complete and recording.valid_frames > before
+        kept = recording.frames(0, recording.valid_frames)
+        assert kept.tobytes() == undisturbed[: recording.valid_frames].tobytes()
+    job = start(outputs)
+    printed, errors = job.communicate()
+    assert job.returncode == 0, errors
+    assert f"going on after {stopped[-1]} frames that an interrupted simulation left" in printed
+    assert open_recording(recording_in(outputs)).frames(0, 2000).tobytes() == undisturbed.tobytes()
+    deadline = time.monotonic() + 30
+    while programs_below(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    print("stopped after", stopped, "of 2000 frames")
+
+
+def test_the_frames_are_waves(undisturbed):
+    assert 40 < undisturbed.min() and undisturbed.max() < 700
+    assert undisturbed.max() > 300
