@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from rwtl.waves import open_recording
 
 ROOT = Path(__file__).parents[1]
-WAVES = ["rows=32", "columns=32", "duration=42", "transient=2", "frame_interval=0.02", "spread.g_A=0.01", "cell.sigma=4"]
+WAVES = ["rows=32", "columns=32", "duration=42", "transient=2", "frame_interval=0.02"]
+WAVES += ["spread.g_A=0.01", "cell.sigma=4"]
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL]
 
 

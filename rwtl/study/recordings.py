@@ -47,6 +47,11 @@ def recording(cfg: DictConfig) -> Artifact:
         if before is None or not before.complete:
             if before is not None:
                 print(f"  going on after {before.valid_frames} frames that an interrupted simulation left", flush=True)
+            size = config.recorded_frames * config.rows * config.columns * 4 / 1e9
+            print(
+                f"  {config.recorded_frames} frames of {config.rows} × {config.columns} cells: up to {size:.2f} GB",
+                flush=True,
+            )
             engine = engine_of(section(cfg, "engine"))
             progress = Progress("simulate", config.duration, "s of model time", rate=" × real time")
             simulate(config, engine, path, progress)

@@ -17,9 +17,9 @@ class StartConfig:
     """The state of the cells at model time 0.
 
     Attributes:
-        kind: `rest`, every cell at the rest of an isolated cell without I_ext, so the first events are in step over the lattice; or
-            `smooth_random`, where the gates r and s, which make a cell refractory, vary over the lattice as two
-            independent smooth random fields, which breaks the step and can leave spirals.
+        kind: `rest`, every cell at the rest of an isolated cell without I_ext, so the first events are in step over the
+            lattice; or `smooth_random`, where the gates r and s, which make a cell refractory, vary over the lattice
+            as two independent smooth random fields, which breaks the step and can leave spirals.
         correlation_length: of those fields, µm (the standard deviation of the Gaussian that smooths white noise).
         r, s: lowest and highest value of the gates in those fields, every value between equally frequent.
 
