@@ -1,5 +1,6 @@
 """Pictures of a recording: a mosaic of frames over time, and a short movie."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +16,25 @@ from rwtl.waves.store import Recording
 # Calcium in nM from blue to red; a cell at rest has 60 to 105 nM, and one in a wave 400 to 650 nM.
 COLOUR_MAP = "coolwarm"
 LOW, HIGH = 50.0, 650.0
+# A mosaic of a long recording shows a frame every 15 s, as papers on retinal waves do, or every multiple of that.
+MOSAIC_STEP = 15.0
+_FEWEST_PANELS, _MOST_PANELS = 12, 48
 
 
-def draw_mosaic(recording: Recording, file: Path, panels: int = 24, columns: int = 6) -> None:
-    """Draw frames at equal distances over the whole recording, from blue (low calcium) to red (high).
+def draw_mosaic(recording: Recording, file: Path, panels: int | None = None, columns: int = 6) -> None:
+    """Draw frames over the whole recording, from blue (low calcium) to red (high).
 
     Args:
         recording: with at least one valid frame; with fewer frames than panels, every frame is drawn.
         file: the picture, in a format that matplotlib knows by its suffix, such as .png.
-        panels, columns: how many frames, and how many of them in a row.
+        panels: how many frames, at equal distances. By default one at every multiple of 15 s of model time, or of 30 s
+            and so on where that would be more than 48; where it would be fewer than 12, 24 at equal distances.
+        columns: how many frames in a row.
 
     Raises:
         InputError: the recording has no valid frame.
     """
-    chosen = _spread(recording, panels)
+    chosen = mosaic_frames(recording) if panels is None else _spread(recording, panels)
     columns = min(columns, len(chosen))
     rows = -(-len(chosen) // columns)
     cells_high, cells_wide = recording.shape
@@ -45,15 +51,32 @@ def draw_mosaic(recording: Recording, file: Path, panels: int = 24, columns: int
     for axis, index in zip(axes.ravel(), chosen, strict=False):
         frame = recording.frames(index, index + 1)[0]
         image = axis.imshow(frame, cmap=COLOUR_MAP, norm=norm, interpolation="nearest")
-        axis.set_title(f"{recording.time_of(index):.1f} s", fontsize=9, pad=3)
+        axis.set_title(f"{recording.time_of(index):.1f} s", fontsize=12, pad=3)
     bar = figure.colorbar(image, ax=axes, extend="both", fraction=0.03, pad=0.015, aspect=35)
-    bar.set_label("calcium (nM)")
+    bar.set_label("calcium (nM)", fontsize=12)
+    bar.ax.tick_params(labelsize=11)
     figure.suptitle(
         f"Simulated retinal waves: {cells_high} × {cells_wide} starburst amacrine cells, "
         f"{recording.spacing:g} µm apart",
-        fontsize=12,
+        fontsize=13,
+        wrap=True,
     )
     figure.savefig(file)
+
+
+def mosaic_frames(recording: Recording) -> list[int]:
+    """Numbers of the frames that a mosaic shows by default: see `draw_mosaic`.
+
+    Raises:
+        InputError: the recording has no valid frame.
+    """
+    equally_spread = _spread(recording, 24)
+    first, last = recording.first_frame_time, recording.time_of(recording.valid_frames - 1)
+    step = MOSAIC_STEP * max(1, math.ceil((last - first) / (MOSAIC_STEP * _MOST_PANELS)))
+    times = step * np.arange(math.ceil(first / step), math.floor(last / step) + 1)
+    if len(times) < _FEWEST_PANELS:
+        return equally_spread
+    return [round((time - first) / recording.frame_interval) for time in times.tolist()]
 
 
 def write_movie(
@@ -87,8 +110,7 @@ def write_movie(
             shape, Image.Resampling.NEAREST
         )
         picture.putpalette(palette.tobytes())
-        draw = ImageDraw.Draw(picture)
-        draw.text((6, 4), f"{recording.time_of(index):.1f} s", font=font, fill=63, stroke_width=2, stroke_fill=62)
+        _stamp(picture, f"{recording.time_of(index):.1f} s", font)
         pictures.append(picture)
     pictures[0].save(
         file,
@@ -98,6 +120,14 @@ def write_movie(
         loop=0,
         optimize=False,
     )
+
+
+def _stamp(picture: Image.Image, text: str, font: ImageFont.FreeTypeFont) -> None:
+    """Write a text into the corner, in the palette's last two colours: smooth edges would take those of calcium."""
+    for colour, stroke in ((62, 2), (63, 0)):
+        mask = Image.new("L", picture.size)
+        ImageDraw.Draw(mask).text((6, 4), text, font=font, fill=255, stroke_width=stroke)
+        picture.paste(colour, mask=mask.point(lambda level: 255 if level > 127 else 0))
 
 
 def _spread(recording: Recording, count: int) -> list[int]:

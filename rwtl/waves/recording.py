@@ -199,7 +199,7 @@ def _create(path: Path, config: RecordingConfig) -> None:
         dtype="float32",
         chunks=(1, *shape),
         shards=(FRAMES_PER_SHARD, *shape),
-        compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec()],
+        compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
         fill_value=float("nan"),
         attributes={"units": "nM"},
         dimension_names=("frame", "row", "column"),
