@@ -3,6 +3,8 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c "" 2>/dev/nu
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# With nvcc on the path, the tests compile the CUDA program too.
+EXTRAS := $(shell command -v nvcc >/dev/null && echo dev,cuda || echo dev)
 
 .PHONY: help install run test format clean
 
@@ -14,7 +16,7 @@ install: $(VENV)/installed  ## create .venv and install rwtl into it
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 13) else f"rwtl needs Python 3.11 or 3.12, this is {sys.version.split()[0]}; use make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 run: install  ## the whole study in its small form, from simulated waves to outputs/comparison/*/report.html

@@ -2,8 +2,8 @@
 
     python benchmarks/streaming.py --rows 432 --columns 432 --threads 2
 
-Times run from the first frame, without the compilation. Memory is the proportional set size of this process and all that
-it started, sampled ten times a second, for two durations: it must not grow with them.
+Times run from the first frame, without the compilation. Memory is the proportional set size of this process and of all
+that it started, sampled ten times a second, for two durations: it must not grow with them.
 """
 
 import argparse

@@ -8,6 +8,9 @@ from brian2 import Function
 # turns (cell, key) into two words; it has 32-bit arithmetic only, which vectorises. Box–Muller in single precision in
 # every simulation: then a float64 one draws the same numbers as a float32 one.
 _CPP = """
+#ifdef __CUDACC__
+__host__ __device__
+#endif
 static inline float standard_normal(const int64_t seed, const int32_t cell, const int64_t step)
 {
     uint64_t key = (uint64_t)seed + (uint64_t)step * 0x9E3779B97F4A7C15u;
@@ -21,8 +24,12 @@ static inline float standard_normal(const int64_t seed, const int32_t cell, cons
     x ^= x >> 16; y ^= y >> 16; z ^= z >> 16;
     x += y * z; y += z * x;
     const float radius_draw = ((int32_t)(x >> 8) + 0.5f) * 5.9604645e-8f;  // (0, 1)
-    const float angle = (int32_t)(y >> 8) * 3.7450702e-7f;                 // [0, 2 pi)
-    return sqrtf(-2.0f * logf(radius_draw)) * cosf(angle);
+#ifdef __CUDACC__  // cosf would bring along the reduction of large arguments, in double precision
+    const float cosine = cospif((int32_t)(y >> 8) * 1.1920929e-7f);        // of pi times [0, 2)
+#else
+    const float cosine = cosf((int32_t)(y >> 8) * 3.7450702e-7f);          // of [0, 2 pi)
+#endif
+    return sqrtf(-2.0f * logf(radius_draw)) * cosine;
 }
 """
 
@@ -70,5 +77,6 @@ def standard_normal_function() -> Function:
     """`standard_normal` as a function of Brian2's equations, for every target."""
     function = Function(standard_normal, arg_units=[1, 1, 1], return_unit=1, arg_types=["integer"] * 3, stateless=True)
     function.implementations.add_implementation("cpp", _CPP)
+    function.implementations.add_implementation("cuda", _CPP)
     function.implementations.add_implementation("cython", _CYTHON)
     return function

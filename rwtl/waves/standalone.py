@@ -97,14 +97,17 @@ def generate(
     frames = config.simulated_frames - start.frame
     network.run(frames * config.steps_per_frame * config.time_step * second, namespace={})
     device.build(directory=str(directory), compile=False, run=False)
-    _insert(next(directory.glob("main.c*")), dump)
+    _replace(next(directory.glob("main.c*")), "int main(", f"using namespace brian;\n{dump}\nint main(")
+    # Clocks tick together where their times differ by less than this. Brian2's 1e-14 s is finer than a double resolves
+    # from 64 s on, when the refresh of the input and the update of a step would fall into each other's place.
+    _replace(next(directory.glob("network.c*")), "#define Clock_epsilon 1e-14", "#define Clock_epsilon 1e-9")
 
 
-def _insert(main: Path, dump: str) -> None:
-    """Put the dump function before the program's main function."""
-    before, marker, after = main.read_text().partition("int main(")
-    assert marker
-    main.write_text(f"{before}using namespace brian;\n{dump}\n{marker}{after}")
+def _replace(file: Path, text: str, by: str) -> None:
+    source = file.read_text()
+    if source.count(text) != 1:
+        raise RuntimeError(f"{text!r} occurs {source.count(text)} times in {file.name}: another version of Brian2?")
+    file.write_text(source.replace(text, by))
 
 
 def compile_program(directory: Path, arguments: list[str]) -> None:
