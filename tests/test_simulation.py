@@ -135,6 +135,18 @@ def test_two_threads_give_the_same_frames_and_nothing_is_left_behind(frames, fol
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_long_simulation_refreshes_the_input_before_the_step():
+    """Far from time 0 the clocks' times are no exact multiples of the step any more; a simulation that goes on from a
+    snapshot counts anew from 0, and must do the same."""
+    config = dataclasses.replace(
+        CONFIG, rows=2, columns=3, time_step=50 * 1e-6, frame_interval=0.5, transient=70.0, duration=74.0
+    )
+    engine = CppEngine(1, "float32")
+    whole = list(engine.frames(config, first_snapshot(config)))
+    rest = list(engine.frames(config, whole[139].snapshot))
+    assert [frame.calcium.tobytes() for frame in rest] == [frame.calcium.tobytes() for frame in whole[140:]]
+
+
 def test_another_seed_gives_other_frames(frames, folder):
     other = record(folder / "other", dataclasses.replace(CONFIG, seed=4, duration=0.6))
     assert np.abs(other - frames[:25]).max() > 1
