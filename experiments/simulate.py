@@ -11,9 +11,9 @@ from rwtl.study.app import readable_errors
 @readable_errors
 def main(cfg: DictConfig) -> None:
     made = recordings.recording(cfg)
+    print((made.path / recordings.STATISTICS).read_text())
     print(f"recording: {made.path / recordings.RECORDING}")
-    print(f"picture:   {made.path / recordings.MOSAIC}")
-    print(f"movie:     {made.path / recordings.MOVIE}")
+    print(f"page:      {made.path / recordings.PAGE}")
 
 
 if __name__ == "__main__":

@@ -84,6 +84,11 @@ def test_a_ring_has_a_speed_and_an_origin_and_no_direction(measured):
     assert (wave.origin_row, wave.origin_column) == pytest.approx((11, 14), abs=0.1)
 
 
+def test_a_recording_has_a_prevailing_direction(measured):
+    statistics = measured([plane(2.34, 30), plane(2.34, 90, start=41)])
+    assert statistics.direction == pytest.approx((60, np.cos(np.radians(30))), rel=0.02)
+
+
 def test_a_ring_off_centre_is_directed_towards_the_larger_side(measured):
     wave = measured(ring(2.34, 11, 3)).waves.loc[0]
     assert abs(wave.direction) < 10

@@ -11,14 +11,20 @@ from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.progress import Progress
 from rwtl.study.artifact import Artifact, build
-from rwtl.waves import RecordingConfig, open_recording, simulate
+from rwtl.waves import Recording, RecordingConfig, open_recording, simulate
 from rwtl.waves.engines import engine_of
+from rwtl.waves.page import write_page
 from rwtl.waves.parameters import MODEL_VERSION
 from rwtl.waves.pictures import draw_mosaic, write_movie
+from rwtl.waves.statistics import wave_statistics
+from rwtl.waves.summary import print_summary
 
 RECORDING = "recording"
 MOSAIC = "mosaic.png"
 MOVIE = "movie.gif"
+STATISTICS = "statistics.txt"
+WAVES = "waves.csv"
+PAGE = "page.html"
 
 
 def section(cfg: DictConfig, name: str) -> dict[str, Any]:
@@ -35,7 +41,8 @@ def outputs_folder(cfg: DictConfig) -> Path:
 
 
 def recording(cfg: DictConfig) -> Artifact:
-    """Simulate the waves; the artifact holds `recording` (Zarr), `mosaic.png` and `movie.gif`.
+    """Simulate the waves; the artifact holds `recording` (Zarr), `page.html`, `mosaic.png`, `movie.gif`,
+    `statistics.txt` and `waves.csv`.
 
     What an interrupted simulation left is resumed.
     """
@@ -55,11 +62,20 @@ def recording(cfg: DictConfig) -> Artifact:
             engine = engine_of(section(cfg, "engine"))
             progress = Progress("simulate", config.duration, "s of model time", rate=" × real time")
             simulate(config, engine, path, progress)
-        made = open_recording(path)
-        draw_mosaic(made, folder / MOSAIC)
-        write_movie(made, folder / MOVIE)
+        _describe(open_recording(path), folder)
 
     values = asdict(config) | {"model_version": MODEL_VERSION}
     made = build(outputs_folder(cfg), "recording", "recording", values, make, resumable=True)
     open_recording(made.path / RECORDING)  # one that was reused may have been damaged since, or be of another version
     return made
+
+
+def _describe(made: Recording, folder: Path) -> None:
+    print("  measuring and drawing the waves", flush=True)
+    statistics = wave_statistics(made)
+    with open(folder / STATISTICS, "w") as file:
+        print_summary(statistics, file)
+    statistics.waves.to_csv(folder / WAVES, index_label="wave")
+    draw_mosaic(made, folder / MOSAIC)
+    write_movie(made, folder / MOVIE)
+    write_page(statistics, folder / PAGE, folder / MOSAIC, folder / MOVIE)

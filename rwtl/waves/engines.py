@@ -1,5 +1,6 @@
 """Engines by name. Each loads Brian2, which takes seconds, so each is imported only when it is asked for."""
 
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -26,4 +27,7 @@ def engine_of(values: Mapping[str, Any]) -> Engine:
     if name not in ENGINES:
         raise InputError(f"engine.name is {name!r}: choose one of {', '.join(ENGINES)}")
     module, cls = ENGINES[name]
-    return typed(getattr(import_module(module), cls), arguments, "engine")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "_get_vc_env is private")  # from setuptools, on some versions of Brian2
+        loaded = import_module(module)
+    return typed(getattr(loaded, cls), arguments, "engine")

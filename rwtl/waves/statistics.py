@@ -73,6 +73,16 @@ class WaveStatistics:
         return speed[np.isfinite(speed)]
 
     @property
+    def direction(self) -> tuple[float, float]:
+        """Circular mean of the fronts' direction over all onsets, degrees, and the length of the mean unit vector.
+
+        The length is 0 where no direction prevails and 1 where all are the same; both are nan where there is no front.
+        """
+        fronts = self.onsets[["velocity_x", "velocity_y"]].dropna().to_numpy()
+        x, y = (fronts / np.linalg.norm(fronts, axis=1, keepdims=True)).mean(axis=0) if len(fronts) else (np.nan,) * 2
+        return float(np.degrees(np.arctan2(y, x))), float(np.hypot(x, y))
+
+    @property
     def intervals(self) -> Float64[np.ndarray, "interval"]:
         """Time between successive onsets of a cell, s. Intervals as long as the recording cannot be seen in it."""
         cell, time = self.activity.cell, self.activity.time

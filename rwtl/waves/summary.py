@@ -1,7 +1,7 @@
 """The statistics of a recording as a table, beside what is expected."""
 
 import sys
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 from rich.console import Console
@@ -41,6 +41,7 @@ def summary_rows(statistics: WaveStatistics) -> list[Row]:
     rows = [
         Row("front speed", _quartiles(speeds * spacing, 0), "µm/s", "about 120", "100–300"),
         Row("front speed", _quartiles(speeds, 2), "sites/s", "2.3–2.4"),
+        Row("prevailing direction, and how much it prevails (0–1)", _direction(*statistics.direction), ""),
         Row("interval of waves at a cell", _quartiles(statistics.intervals, 1), "s", "45–57", "30–120"),
         Row("onsets of a cell", f"{statistics.onset_rate:.2f}", "per minute", "1.1–1.3", "0.5–2"),
         Row("connected events", f"{statistics.onsets.event.nunique()}", ""),
@@ -60,9 +61,9 @@ def summary_rows(statistics: WaveStatistics) -> list[Row]:
     return rows
 
 
-def print_summary(statistics: WaveStatistics) -> None:
-    """Print the table, and the warnings below it."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
+def print_summary(statistics: WaveStatistics, file: TextIO | None = None) -> None:
+    """Print the table, and the warnings below it, on the terminal or into a file."""
+    console = Console(file=file, width=None if file is None and sys.stdout.isatty() else 120)
     rows, columns = statistics.recording.shape
     title = f"{statistics.duration:g} s of {rows} × {columns} cells, {statistics.recording.spacing:g} µm apart"
     table = Table("quantity", "measured", "unit", EXPECTED_HEADING, EXPERIMENTS_HEADING, title=title)
@@ -81,6 +82,10 @@ def _quartiles(values: np.ndarray, digits: int) -> str:
 
 def _spread(median: float, lower: float, upper: float, digits: int) -> str:
     return "none" if np.isnan(median) else f"{median:.{digits}f} ({lower:.{digits}f}–{upper:.{digits}f})"
+
+
+def _direction(degrees: float, length: float) -> str:
+    return "none" if np.isnan(degrees) else f"{degrees:.0f}°, {length:.2f}"
 
 
 def _share(part: int, whole: int) -> str:
