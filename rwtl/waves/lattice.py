@@ -4,6 +4,7 @@ import numpy as np
 from brian2 import BrianObject, NeuronGroup, linked_var, second
 
 from rwtl.waves.config import RecordingConfig
+from rwtl.waves.exponential import exponential_functions
 from rwtl.waves.geometry import neighbours
 from rwtl.waves.noise import standard_normal_function
 from rwtl.waves.sac import SAC_EQUATIONS, parameter_declarations, parameter_quantities
@@ -43,7 +44,7 @@ def build_lattice(config: RecordingConfig, start: Snapshot) -> tuple[NeuronGroup
         SAC_EQUATIONS + parameter_declarations(own) + coupling,
         method=_METHODS[config.method],
         dt=config.time_step * second,
-        namespace={"standard_normal": standard_normal_function()},
+        namespace={"standard_normal": standard_normal_function(), **exponential_functions()},
         dtype={"seed": np.int64, "first_step": np.int64},
         name="cells",
     )

@@ -16,13 +16,14 @@ nM = 1e-9 * molar
 
 # State variables are in lower case, which every Brian2 device can set from outside a compiled program: v, n, r, s, c, a
 # are the papers' V, N, R, S, C, A. `acetylcholine_input` is Σ A²/(γ_A + A²) over the neighbours of a cell.
+# `logistic` and `exponential` are those of rwtl.waves.exponential; the papers write tanh and cosh.
 SAC_EQUATIONS = """
 dv/dt = (I_ext + I_noise - I_L - I_Ca - I_K - I_sAHP - I_A)/C_m : volt   # membrane potential
 dn/dt = Lambda*(n_inf - n)/tau_N                                : 1      # gate of the fast potassium current
 dr/dt = (alpha_R*s*(1 - r) - r)/tau_R                           : 1      # gate of the slow after-hyperpolarisation
 ds/dt = (alpha_S*c**4*(1 - s) - s)/tau_S                        : 1      # fraction of saturated calmodulin
 dc/dt = (C_0 - alpha_C/H_X*c - delta_C*I_Ca)/tau_C              : mmolar # intracellular calcium
-da/dt = (beta_A/mu_A/(1 + exp(-kappa_A*(v - V_0))) - a)*mu_A    : mmolar # released acetylcholine
+da/dt = (beta_A/mu_A*logistic(kappa_A*(v - V_0)) - a)*mu_A      : mmolar # released acetylcholine
 
 I_L     = g_L*(v - V_L)                                         : amp
 I_Ca    = g_C*M*(v - V_C)                                       : amp
@@ -31,9 +32,10 @@ I_sAHP  = g_sAHP*r**4*(v - V_K)                                 : amp
 I_A     = g_A*acetylcholine_input*(v - V_A)                     : amp
 I_noise = sigma*standard_normal(seed, i, t_in_timesteps + first_step)/sqrt(dt) : amp
 
-M       = (1 + tanh((v - V_1)/V_2))/2                           : 1
-n_inf   = (1 + tanh((v - V_3)/V_4))/2                           : 1
-Lambda  = cosh((v - V_3)/(2*V_4))                               : 1
+M       = logistic(2*(v - V_1)/V_2)                             : 1      # (1 + tanh((v - V_1)/V_2))/2
+n_inf   = w**4/(1 + w**4)                                       : 1      # (1 + tanh((v - V_3)/V_4))/2
+Lambda  = (w + 1/w)/2                                           : 1      # cosh((v - V_3)/(2*V_4))
+w       = exponential((v - V_3)/(2*V_4))                        : 1
 
 acetylcholine_input : 1
 """
