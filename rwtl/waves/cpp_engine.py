@@ -24,15 +24,13 @@ from rwtl.waves.state import Snapshot
 
 # The whole loop over cells has to vectorise: gcc must accept many pointers that might alias. The two stages of a step
 # are one long chain of dependent operations; gcc's first scheduling pass, off by default on x86, moves the noise, which
-# does not depend on them, into its gaps.
+# does not depend on them, into its gaps. A division is faster here than an approximate reciprocal and its correction.
 _LOOP_FLAGS = (
-    "-O3 -ffast-math -fschedule-insns -march=native -mprefer-vector-width=512 "
+    "-O3 -ffast-math -fschedule-insns -mrecip=!vec-div -march=native -mprefer-vector-width=512 "
     "--param=vect-max-version-for-alias-checks=1000"
 )
-# In single precision no literal may draw the arithmetic up to double. Where infinities are allowed gcc divides, faster
-# here than its approximate reciprocal with a correction; in double precision this would turn the vector functions of
-# glibc off.
-_SINGLE_PRECISION_FLAGS = "-fsingle-precision-constant -fno-finite-math-only"
+# In single precision no literal may draw the arithmetic up to double.
+_SINGLE_PRECISION_FLAGS = "-fsingle-precision-constant"
 # std::pow(float, int) computes in double.
 _POWERS = "#pragma once\nstatic inline float pow(float x, int exponent) { return __builtin_powif(x, exponent); }\n"
 
