@@ -2,8 +2,9 @@
 
     python benchmarks/streaming.py --rows 432 --columns 432 --threads 2
 
-Times run from the first frame, without the compilation. Memory is the proportional set size of this process and of all
-that it started, sampled ten times a second, for two durations: it must not grow with them.
+Times run from the first frame, without the compilation. Memory is what is resident of this process and of all that
+it started, what they share counted for each, sampled five times a second, for two durations, with which it must not
+grow.
 """
 
 import argparse
@@ -44,8 +45,8 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._done.wait(0.1):
-            self.peak = max(self.peak, sum(proportional_set_size(pid) for pid in descendants(os.getpid())))
+        while not self._done.wait(0.2):
+            self.peak = max(self.peak, sum(resident(pid) for pid in descendants(os.getpid())))
 
 
 def descendants(pid: int) -> list[int]:
@@ -58,12 +59,11 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def proportional_set_size(pid: int) -> int:
+def resident(pid: int) -> int:
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
 def seconds(run) -> float:
