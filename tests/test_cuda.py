@@ -58,7 +58,9 @@ def kernels(program):
     """For each of the three kernels, the assembler text that its compile command gives."""
     texts = {}
     for name in (UPDATE, RELEASE, GATHER):
-        command = subprocess.check_output(["make", "-nB", f"code_objects/{name}.o"], cwd=program, text=True)
+        command = subprocess.check_output(
+            ["make", "--no-print-directory", "-nB", f"code_objects/{name}.o"], cwd=program, text=True
+        )
         command = command.replace(" -dc ", " -ptx ").replace(f"{name}.o", f"{name}.ptx")
         subprocess.run(command, shell=True, check=True, cwd=program)
         texts[name] = (program / "code_objects" / f"{name}.ptx").read_text()

@@ -116,7 +116,9 @@ def compile_program(directory: Path, arguments: list[str]) -> None:
     Raises:
         InputError: the program does not compile.
     """
-    make = subprocess.run(["make", *arguments], cwd=directory, capture_output=True, text=True)
+    # Not as a part of the make that may have started this program.
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    make = subprocess.run(["make", *arguments], cwd=directory, env=environment, capture_output=True, text=True)
     if make.returncode:
         raise InputError(f"the simulation does not compile:\n{(make.stderr or make.stdout)[-2000:]}")
 
