@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,8 @@ _SINGLE_PRECISION_FLAGS = "-fsingle-precision-constant"
 # std::pow(float, int) computes in double.
 _POWERS = "#pragma once\nstatic inline float pow(float x, int exponent) { return __builtin_powif(x, exponent); }\n"
 
-# Cells that a thread takes at a time, a multiple of any vector length.
-_BLOCK = 256
+# A thread's cells are a multiple of this, itself a multiple of any vector length.
+_BLOCK = 64
 
 # "OpenMP code is not yet well tested": the tests here compare it with one thread.
 BrianLogger.suppress_name("openmp")
@@ -77,7 +78,8 @@ class CppEngine:
             directory = Path(name)
             with standalone_device("cpp_standalone", self._preferences()):
                 generate(config, start, directory, _write_variable)
-            _tune(directory, self.precision)
+            blocks = ceil(config.rows * config.columns / _BLOCK)
+            _tune(directory, self.precision, ceil(blocks / self.threads) * _BLOCK)
             compile_program(directory, ["-j2"])
             # Threads that wait for each other spin only briefly: where other programs share the cores, long spinning
             # slows the simulation several times.
@@ -97,12 +99,13 @@ def _write_variable(array: str, count: int) -> str:
     return f"write_array({array}, {count} * sizeof({array}[0]));"
 
 
-def _tune(directory: Path, precision: str) -> None:
+def _tune(directory: Path, precision: str, cells_per_thread: int) -> None:
     (directory / "powers.h").write_text(_POWERS)
-    # A vector loop and the scalar rest after it round differently; with blocks of a fixed size, not one per thread, a
-    # cell is always in the same one of the two.
+    # A vector loop and the scalar rest after it round differently. Where every thread but the last has whole vectors, a
+    # cell is in the same one of the two for any number of threads. One piece for each thread: neighbouring small ones
+    # would have the processors fetch, ahead, cells that the other one writes.
     for source in (directory / "code_objects").glob("*.cpp"):
-        source.write_text(source.read_text().replace("schedule(static)", f"schedule(static, {_BLOCK})"))
+        source.write_text(source.read_text().replace("schedule(static)", f"schedule(static, {cells_per_thread})"))
     # Only the loops over cells are worth optimising; the rest of the program compiles faster without.
     flags = f"{_LOOP_FLAGS} {_SINGLE_PRECISION_FLAGS}" if precision == "float32" else _LOOP_FLAGS
     with open(directory / "makefile", "a") as makefile:
