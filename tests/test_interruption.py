@@ -67,11 +67,13 @@ def test_stopped_at_random_moments_it_ends_with_the_same_bits(undisturbed, tmp_p
     outputs = tmp_path / "outputs"
     rng, stopped = random.Random(os.urandom(8)), []
     for how in SIGNALS:
+        if len(stopped) >= 3 and stopped[-1] > 3000:  # on a fast machine the rest might be done before the next signal
+            break
         before, job = valid_frames(outputs), start(outputs)
         while valid_frames(outputs) == before and job.poll() is None:
             time.sleep(0.01)
         assert programs_below(tmp_path)
-        time.sleep(rng.uniform(0, 0.3))
+        time.sleep(rng.uniform(0, 0.2))
         job.send_signal(how)
         _, errors = job.communicate()
         assert job.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how], errors
