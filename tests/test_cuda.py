@@ -78,7 +78,7 @@ def test_a_step_is_one_kernel_and_the_coupling_two_more_on_their_own_clock(progr
     added = re.findall(r"network\.add\(&(\w+), (\w+)\);", main)
     clocks, called = zip(*[entry for entry in added if entry[1] != "_run_random_number_buffer"], strict=True)
     assert called == (f"_run_{RELEASE}", f"_run_{GATHER}", f"_run_{UPDATE}", "write_frame")
-    assert clocks[2:] == ("cells_clock", "cells_clock")
+    assert clocks[2] == clocks[3] and clocks[2].startswith("cells_clock")  # Brian2 numbers names that it gave before
     assert all(clock.startswith("cells_run_regularly") for clock in clocks[:2])
     for name in (RELEASE, GATHER, UPDATE):
         source = (program / "code_objects" / f"{name}.cu").read_text()

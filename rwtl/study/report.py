@@ -1,6 +1,5 @@
 """One self-contained HTML page of a comparison: it opens without a network."""
 
-import base64
 import io
 import json
 import shlex
@@ -22,6 +21,7 @@ from rwtl.study.evaluation import EvaluationConfig
 from rwtl.study.runs import Run
 from rwtl.study.tables import HEADINGS, mean_and_deviation, steps_reached
 from rwtl.training.metrics import METRICS
+from rwtl.waves.page import data_uri
 
 SHOWN_SCENES = 3
 
@@ -47,8 +47,8 @@ def write_report(
         "errors": _embed(plots.final_errors(errors)),
         "next_frames": _embed(plots.next_frames(predictions["clips"], predictions["predicted"], clips["dt"])),
         "flows": _embed(plots.flow_fields(*_flows(cfg, first_runs))),
-        "mosaic": _data_uri((recording.path / recordings.MOSAIC).read_bytes(), "image/png"),
-        "movie": _data_uri((recording.path / recordings.MOVIE).read_bytes(), "image/gif"),
+        "mosaic": data_uri((recording.path / recordings.MOSAIC).read_bytes(), "image/png"),
+        "movie": data_uri((recording.path / recordings.MOVIE).read_bytes(), "image/gif"),
     }
     environment = Environment(loader=PackageLoader("rwtl.study", "."), autoescape=True, undefined=StrictUndefined)
     baseline = recordings.section(cfg, "comparison")["baseline"]
@@ -117,8 +117,4 @@ def _flows(cfg: DictConfig, runs: list[Run]) -> tuple[list, dict]:
 def _embed(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    return _data_uri(buffer.getvalue(), "image/png")
-
-
-def _data_uri(content: bytes, mime: str) -> str:
-    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+    return data_uri(buffer.getvalue(), "image/png")

@@ -14,14 +14,13 @@ from rwtl.errors import InputError
 from rwtl.waves.config import RecordingConfig
 from rwtl.waves.simulation import Frame
 from rwtl.waves.standalone import (
-    PRECISIONS,
     compile_program,
     generate,
     require_tool,
     run_program,
     standalone_device,
 )
-from rwtl.waves.state import Snapshot
+from rwtl.waves.state import Snapshot, require_precision
 
 # The whole loop over cells has to vectorise: gcc must accept many pointers that might alias. The two stages of a step
 # are one long chain of dependent operations; gcc's first scheduling pass, off by default on x86, moves the noise, which
@@ -61,8 +60,7 @@ class CppEngine:
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise InputError(f"engine.threads is {self.threads}: it must be at least 1")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"engine.precision is {self.precision!r}: choose float32 or float64")
+        require_precision(self.precision)
 
     def frames(self, config: RecordingConfig, start: Snapshot) -> Iterator[Frame]:
         """Build the program in a temporary directory, run it from `start`, and yield its frames.

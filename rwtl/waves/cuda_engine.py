@@ -21,14 +21,13 @@ from rwtl.errors import InputError
 from rwtl.waves.config import RecordingConfig
 from rwtl.waves.simulation import Frame
 from rwtl.waves.standalone import (
-    PRECISIONS,
     compile_program,
     generate,
     require_tool,
     run_program,
     standalone_device,
 )
-from rwtl.waves.state import Snapshot
+from rwtl.waves.state import Snapshot, require_precision
 
 # Not -use_fast_math, Brian2CUDA's default: its tanh is right to 11 bits only. These round division and square root to
 # one bit less, and flush numbers below 1e-38 to 0.
@@ -63,8 +62,7 @@ class CudaEngine:
     compute_capability: float | None
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise InputError(f"engine.precision is {self.precision!r}: choose float32 or float64")
+        require_precision(self.precision)
         if self.compute_capability is not None and not _OLDEST_GPU <= self.compute_capability < float("inf"):
             raise InputError(
                 f"engine.compute_capability is {self.compute_capability}: Brian2CUDA needs at least {_OLDEST_GPU}; "

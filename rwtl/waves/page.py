@@ -53,8 +53,8 @@ def write_page(statistics: WaveStatistics, file: Path, mosaic: Path, movie: Path
         headings=(EXPECTED_HEADING, EXPERIMENTS_HEADING),
         rows=summary_rows(statistics),
         note=NOTE,
-        mosaic=_data_uri(mosaic.read_bytes(), "image/png"),
-        movie=_data_uri(movie.read_bytes(), "image/gif"),
+        mosaic=data_uri(mosaic.read_bytes(), "image/png"),
+        movie=data_uri(movie.read_bytes(), "image/gif"),
         traces=_embed(figures.traces(statistics)),
         maps=[_embed(figure) for figure in _maps(statistics)],
         histograms={caption: _embed(figure) for caption, figure in histograms.items()},
@@ -101,8 +101,9 @@ def _settings(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 def _embed(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    return _data_uri(buffer.getvalue(), "image/png")
+    return data_uri(buffer.getvalue(), "image/png")
 
 
-def _data_uri(content: bytes, mime: str) -> str:
+def data_uri(content: bytes, mime: str) -> str:
+    """Bytes of a picture as an address that a page can hold."""
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"

@@ -11,9 +11,7 @@ from rwtl.errors import InputError
 from rwtl.waves.config import RecordingConfig
 from rwtl.waves.lattice import build_lattice
 from rwtl.waves.simulation import Frame
-from rwtl.waves.state import NANOMOLAR, VARIABLES, Snapshot
-
-PRECISIONS = ("float32", "float64")
+from rwtl.waves.state import NANOMOLAR, VARIABLES, Snapshot, require_precision
 
 
 @dataclass
@@ -34,8 +32,7 @@ class RuntimeEngine:
     def __post_init__(self) -> None:
         if self.target not in ("cython", "numpy"):
             raise InputError(f"engine.target is {self.target!r}: choose cython or numpy")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"engine.precision is {self.precision!r}: choose float32 or float64")
+        require_precision(self.precision)
 
     def frames(self, config: RecordingConfig, start: Snapshot) -> Iterator[Frame]:
         """Simulate from `start`, and yield the frames."""

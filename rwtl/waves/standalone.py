@@ -22,7 +22,6 @@ from rwtl.waves.state import NANOMOLAR, VARIABLES, Snapshot
 
 _PIPE = "RWTL_FRAMES"  # environment variable: number of the file descriptor to which the program writes frames
 _PIPE_BYTES = 2**20  # the most that Linux gives without privileges
-PRECISIONS = ("float32", "float64")
 
 # Writes the calcium of every frame, and the rest of the state where a snapshot is wanted, in the order of VARIABLES.
 _DUMP = """

@@ -16,6 +16,12 @@ VARIABLES = ("v", "n", "r", "s", "c", "a")
 NANOMOLAR = 1e-6  # mol/m³
 
 
+def require_precision(precision: str) -> None:
+    """Raise InputError where an engine's precision is neither float32 nor float64."""
+    if precision not in ("float32", "float64"):
+        raise InputError(f"engine.precision is {precision!r}: choose float32 or float64")
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """All that a simulation needs to go on.
