@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from rwtl.errors import InputError
-from rwtl.models.correlation import Correlation, pixel_grid, sample_at
+from rwtl.models.correlation import AllPairsCorrelation, pixel_grid, sample_at
 from rwtl.models.encoder import ModelConfig
+from rwtl.models.padding import crop_to, pad_to_multiple_of_8
 from rwtl.models.raft import build_raft
-from rwtl.models.upsampling import crop_to, pad_to_multiple_of_8, upsample_convex
+from rwtl.models.upsampling import upsample_convex
 
 
 def bilinear(image, x, y):
@@ -27,10 +28,10 @@ def test_parameters_are_those_of_official_raft(variant, parameters):
 
 def test_lookup_is_the_window_around_the_coordinates_with_x_as_slow_index():
     torch.manual_seed(0)
-    correlation = Correlation(levels=2, radius=1)
+    correlation = AllPairsCorrelation(levels=2, radius=1)
     features1, features2 = torch.randn(2, 1, 6, 4, 8).unbind(0)
     coordinates = pixel_grid(1, 4, 8, torch.device("cpu")) + torch.randn(1, 2, 4, 8)
-    found = correlation.lookup(correlation.pyramid(features1, features2), coordinates)
+    found = correlation.lookup(correlation.prepare(features1, features2), coordinates)
     assert found.shape == (1, 18, 4, 8)
     for row, column in ((0, 0), (2, 3), (3, 7)):
         volume = torch.einsum("c,chw->hw", features1[0, :, row, column], features2[0]) / 6**0.5
@@ -73,11 +74,11 @@ def test_any_size_gives_a_finite_flow_of_that_size_after_each_iteration(variant,
 
 def test_padding_repeats_the_border_evenly_and_is_undone():
     images = torch.rand(1, 3, 10, 13)
-    padded, corner = pad_to_multiple_of_8(images)
+    padded, window = pad_to_multiple_of_8(images)
     assert padded.shape == (1, 3, 16, 16)
-    assert corner == (3, 1)
+    assert window == (3, 1, 10, 13)
     assert torch.equal(padded[0, :, 0, 1:14], images[0, :, 0])
-    assert torch.equal(crop_to(padded, images.shape, corner), images)
+    assert torch.equal(crop_to(padded, window), images)
 
 
 def test_gradients_of_a_later_iteration_do_not_pass_through_an_earlier_flow():

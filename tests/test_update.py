@@ -23,9 +23,9 @@ def two_iterations_of_both(gru, units):
         out.square().sum().backward()
         return [out.detach(), *(parameter.grad.clone() for parameter in gru.parameters())]
 
-    step, bound, expected = gru.bind(context), h, h
+    shared, bound, expected = gru.bind(context), h, h
     for iteration in motion:
-        bound = step(bound, iteration)
+        bound = gru(bound, iteration, shared)
         for unit in units:
             expected = defined(unit, expected, torch.cat((context, iteration), dim=1))
     return gradients(bound), gradients(expected)

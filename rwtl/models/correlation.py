@@ -1,11 +1,31 @@
-"""The all-pairs correlation volume, its pyramid and its lookup (RAFT, section 3.2)."""
+"""Correlation of all pairs of pixels and its lookup (RAFT, section 3.2), with the whole volume in memory.
+
+Two classes do the same: `AllPairsCorrelation` here, and `OnDemandCorrelation`, which never holds the volume.
+Each prepares two feature maps once and is then asked for windows in every iteration.
+"""
 
 import math
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+CorrelationKind = Literal["all_pairs", "on_demand"]
+
+
+@runtime_checkable
+class Correlation(Protocol):
+    """What RAFT asks of a correlation."""
+
+    out_channels: int
+
+    def prepare(self, features1: Tensor, features2: Tensor) -> list[Tensor]:
+        """Return what all lookups share, for feature maps (b, c, h, w)."""
+
+    def lookup(self, prepared: list[Tensor], coordinates: Tensor) -> Tensor:
+        """Return the windows (b, out_channels, h, w) around coordinates (b, 2, h, w) in pixels of the feature map."""
 
 
 def pixel_grid(batch: int, height: int, width: int, device: torch.device) -> Float[Tensor, "b 2 h w"]:
@@ -25,7 +45,16 @@ def sample_at(
     return F.grid_sample(images, (2 * points + 1) / size - 1, padding_mode=padding_mode, align_corners=False)
 
 
-class Correlation(nn.Module):
+def halve(maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
+    """Average 2×2 pixels, the last odd row and column left out, as officially.
+
+    A map of one row or column cannot be halved along it, and stands for all coarser ones too.
+    """
+    kernel = (min(2, maps.shape[-2]), min(2, maps.shape[-1]))
+    return F.avg_pool2d(maps, kernel, stride=kernel)
+
+
+class AllPairsCorrelation(nn.Module):
     """Builds the correlation pyramid of two feature maps and looks up windows in it.
 
     Args:
@@ -37,28 +66,23 @@ class Correlation(nn.Module):
         super().__init__()
         self.levels = levels
         self.radius = radius
+        self.out_channels = levels * (2 * radius + 1) ** 2
 
-    @property
-    def out_channels(self) -> int:
-        return self.levels * (2 * self.radius + 1) ** 2
-
-    def pyramid(
+    def prepare(
         self, features1: Float[Tensor, "b c h w"], features2: Float[Tensor, "b c h w"]
     ) -> list[Float[Tensor, "n 1 _h _w"]]:
         """Return the volume of scaled dot products, pooled over its last two axes; n = b·h·w."""
         b, c, h, w = features1.shape
+        # Scaling the features, not the volume, saves a copy of the volume.
         scaled = features1.flatten(2).transpose(1, 2) / math.sqrt(c)  # (b, h·w, c)
         volume = scaled @ features2.flatten(2)  # (b, h·w, h·w)
         levels = [volume.reshape(b * h * w, 1, h, w)]
         for _ in range(self.levels - 1):
-            last = levels[-1]
-            # A level of one row or column cannot be halved: it stands for all coarser ones too.
-            kernel = (min(2, last.shape[-2]), min(2, last.shape[-1]))
-            levels.append(F.avg_pool2d(last, kernel, stride=kernel))
+            levels.append(halve(levels[-1]))
         return levels
 
     def lookup(
-        self, pyramid: list[Float[Tensor, "n 1 _h _w"]], coordinates: Float[Tensor, "b 2 h w"]
+        self, prepared: list[Float[Tensor, "n 1 _h _w"]], coordinates: Float[Tensor, "b 2 h w"]
     ) -> Float[Tensor, "b k h w"]:
         """Return the windows around `coordinates` (pixels of the finest level) of every level, concatenated.
 
@@ -71,7 +95,7 @@ class Correlation(nn.Module):
         window = torch.stack(torch.meshgrid(offset, offset, indexing="ij"), dim=-1)  # (side, side, 2), x slow
         centre = coordinates.permute(0, 2, 3, 1).reshape(b * h * w, 1, 1, 2)
         looked_up = []
-        for level, volume in enumerate(pyramid):
+        for level, volume in enumerate(prepared):
             values = sample_at(volume, centre / 2**level + window)  # (b·h·w, 1, side, side)
             looked_up.append(values.reshape(b, h, w, side * side))
         return torch.cat(looked_up, dim=-1).permute(0, 3, 1, 2).contiguous()

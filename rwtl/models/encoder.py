@@ -45,7 +45,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.norm1 = make_norm(norm, out_channels)
         self.norm2 = make_norm(norm, out_channels)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(in_channels, out_channels, norm, stride)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
@@ -66,7 +66,7 @@ class BottleneckBlock(nn.Module):
         self.norm1 = make_norm(norm, inner)
         self.norm2 = make_norm(norm, inner)
         self.norm3 = make_norm(norm, out_channels)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(in_channels, out_channels, norm, stride)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
@@ -103,7 +103,7 @@ class Encoder(nn.Module):
         self.out_channels = out_channels
         self.conv1 = nn.Conv2d(3, widths[0], 7, stride=2, padding=3)
         self.norm1 = make_norm(norm, widths[0])
-        self.relu1 = nn.ReLU()
+        self.relu1 = nn.ReLU(inplace=True)
         self.layer1 = nn.Sequential(block(widths[0], widths[0], norm, 1), block(widths[0], widths[0], norm, 1))
         self.layer2 = nn.Sequential(block(widths[0], widths[1], norm, 2), block(widths[1], widths[1], norm, 1))
         self.layer3 = nn.Sequential(block(widths[1], widths[2], norm, 2), block(widths[2], widths[2], norm, 1))
@@ -117,16 +117,6 @@ class Encoder(nn.Module):
         x = self.relu1(self.norm1(self.conv1(images)))  # (b, widths[0], h/2, w/2)
         x = self.layer3(self.layer2(self.layer1(x)))  # (b, widths[2], h/8, w/8)
         return self.conv2(x)
-
-
-def basic_encoder(out_channels: int = 256, norm: Norm = "instance") -> Encoder:
-    """The encoder of basic RAFT (256 channels, or hidden + context channels as context encoder)."""
-    return Encoder(ResidualBlock, (64, 96, 128), out_channels, norm)
-
-
-def small_encoder(out_channels: int = 128, norm: Norm = "instance") -> Encoder:
-    """The encoder of small RAFT (128 channels, or hidden + context channels as context encoder)."""
-    return Encoder(BottleneckBlock, (32, 64, 96), out_channels, norm)
 
 
 def batch_norms(module: nn.Module) -> dict[str, nn.BatchNorm2d]:

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from rwtl.errors import InputError
 from rwtl.models.correlation import Correlation, pixel_grid, sample_at
-from rwtl.models.encoder import VARIANTS, Encoder, Norm, basic_encoder, small_encoder
-from rwtl.models.update import UpdateBlock, basic_update_block, small_update_block
-from rwtl.models.upsampling import crop_to, pad_to_multiple_of_8, upsample_bilinear
+from rwtl.models.encoder import VARIANTS, Encoder, Norm
+from rwtl.models.padding import crop_to, pad_to_multiple_of_8
+from rwtl.models.parts import PARTS
+from rwtl.models.update import UpdateBlock
+from rwtl.models.upsampling import upsample_bilinear
 
 
 def warp(frame: Float[Tensor, "b c h w"], flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b c h w"]:
@@ -76,27 +78,25 @@ class NextFrameModel(nn.Module):
 
     def forward(self, frame1: Float[Tensor, "b 1 h w"], frame2: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
         """Predict I3 from I1 and I2, normalised calcium in 0..1, of any size."""
-        size = frame1.shape
-        frame1, corner = pad_to_multiple_of_8(frame1)
+        frame1, window = pad_to_multiple_of_8(frame1)
         frame2, _ = pad_to_multiple_of_8(frame2)
         # Grey repeated to three channels: the encoder must fit RAFT, whose images are RGB in -1..1.
         images = (2 * torch.cat((frame1, frame2)) - 1).expand(-1, 3, -1, -1)
         features1, features2 = self.feature_encoder(images).chunk(2)  # (b, c, h/8, w/8) each
         with torch.autocast(frame1.device.type, enabled=False):  # as in RAFT
-            pyramid = self.correlation.pyramid(features2.float(), features1.float())
+            prepared = self.correlation.prepare(features2.float(), features1.float())
 
         projected = self.projection(features2)
         hidden = torch.tanh(projected[:, : self.hidden])
-        context = torch.relu(projected[:, self.hidden :])
+        bound = self.update_block.bind(torch.relu(projected[:, self.hidden :]))
 
-        update = self.update_block.bind(context)
         start = pixel_grid(len(frame1), *features1.shape[-2:], device=frame1.device)
         motion = torch.zeros_like(start)
         for _ in range(self.iterations):
-            looked_up = self.correlation.lookup(pyramid, start + motion.detach())
-            hidden, increment = update(hidden, looked_up, motion)
+            looked_up = self.correlation.lookup(prepared, start + motion.detach())
+            hidden, increment = self.update_block(hidden, looked_up, motion, bound)
             motion = motion + increment.float()
-        return crop_to(self.decoder(frame2, motion, hidden), size, corner)
+        return crop_to(self.decoder(frame2, motion, hidden), window)
 
 
 def build_next_frame(variant: str, feature_norm: Norm, iterations: int) -> NextFrameModel:
@@ -111,12 +111,14 @@ def build_next_frame(variant: str, feature_norm: Norm, iterations: int) -> NextF
         raise InputError(f"variant is {variant!r}; choose one of {', '.join(VARIANTS)}")
     if iterations < 1:
         raise InputError(f"iterations is {iterations}; it must be at least 1")
-    if variant == "basic":
-        hidden, context, correlation = 128, 128, Correlation(levels=4, radius=4)
-        encoder = basic_encoder(256, feature_norm)
-        update_block = basic_update_block(correlation.out_channels, hidden, context)
-    else:
-        hidden, context, correlation = 96, 64, Correlation(levels=4, radius=3)
-        encoder = small_encoder(128, feature_norm)
-        update_block = small_update_block(correlation.out_channels, hidden, context)
-    return NextFrameModel(encoder, correlation, update_block, WarpDecoder(hidden), hidden, context, iterations)
+    parts = PARTS[variant]
+    correlation = parts.correlation()
+    return NextFrameModel(
+        feature_encoder=parts.feature_encoder(feature_norm),
+        correlation=correlation,
+        update_block=parts.update_block(correlation.out_channels),
+        decoder=WarpDecoder(parts.hidden),
+        hidden=parts.hidden,
+        context=parts.context,
+        iterations=iterations,
+    )

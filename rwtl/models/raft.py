@@ -1,14 +1,32 @@
 """RAFT: recurrent all-pairs field transforms for optical flow (Teed & Deng, ECCV 2020), composed from its parts."""
 
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from rwtl.errors import InputError
-from rwtl.models.correlation import Correlation, pixel_grid
-from rwtl.models.encoder import VARIANTS, Encoder, Norm, basic_encoder, small_encoder, to_encoder_range
-from rwtl.models.update import UpdateBlock, basic_update_block, small_update_block
-from rwtl.models.upsampling import BilinearUpsampler, ConvexUpsampler, crop_to, pad_to_multiple_of_8
+from rwtl.models.correlation import Correlation, CorrelationKind, pixel_grid
+from rwtl.models.encoder import VARIANTS, Encoder, Norm, to_encoder_range
+from rwtl.models.padding import PaddingMode, crop_to, pad_to_multiple_of_8
+from rwtl.models.parts import PARTS
+from rwtl.models.update import UpdateBlock
+
+
+class FlowEstimate(NamedTuple):
+    """What RAFT estimates for a pair of images.
+
+    Attributes:
+        flow: from the first image to the second, in pixels.
+        coarse: the same before upsampling, of the padded images at 1/8 of the resolution and in its pixels: what a warm
+            start of the next pair is made from.
+    """
+
+    flow: Float[Tensor, "b 2 h w"]
+    coarse: Float[Tensor, "b 2 h8 w8"]
 
 
 class RAFT(nn.Module):
@@ -17,7 +35,7 @@ class RAFT(nn.Module):
     Args:
         feature_encoder: downsamples by 8; applied to both images.
         context_encoder: downsamples by 8; applied to the first image; `hidden` + context channels.
-        correlation: pyramid and lookup.
+        correlation: what is looked up around each pixel's estimate.
         update_block: one recurrent iteration.
         upsampler: flow at 1/8 of the resolution and hidden state to flow at full resolution.
         hidden: channels of the hidden state.
@@ -46,62 +64,93 @@ class RAFT(nn.Module):
     def forward(
         self, image1: Float[Tensor, "b 3 h w"], image2: Float[Tensor, "b 3 h w"], iterations: int | None = None
     ) -> list[Float[Tensor, "b 2 h w"]]:
-        """Return the flow in pixels after each iteration, the last being the best; images are 0..255, of any size."""
-        size = image1.shape
-        image1, corner = pad_to_multiple_of_8(image1)
+        """Return the flow in pixels after each iteration, as training needs it; images are 0..255, from 8×8 px."""
+        image1, window = pad_to_multiple_of_8(image1)
         image2, _ = pad_to_multiple_of_8(image2)
-        image1, image2 = to_encoder_range(image1), to_encoder_range(image2)
+        states = self._iterate(image1, image2, iterations, None)
+        return [crop_to(self.upsampler(flow, hidden), window) for flow, hidden in states]
 
-        # Both images in one batch, as officially: with BatchNorm it matters.
-        features1, features2 = self.feature_encoder(torch.cat((image1, image2))).chunk(2)  # (b, c, h/8, w/8) each
+    @torch.no_grad()
+    def estimate(
+        self,
+        image1: Float[Tensor, "b 3 h w"],
+        image2: Float[Tensor, "b 3 h w"],
+        iterations: int | None = None,
+        initial: Float[Tensor, "b 2 h8 w8"] | None = None,
+        padding: PaddingMode = "sintel",
+    ) -> FlowEstimate:
+        """Return the flow after the last iteration, which alone is upsampled.
+
+        Args:
+            image1, image2: RGB, 0..255, from 8×8 px.
+            iterations: recurrent iterations; None means those of the constructor.
+            initial: where to start from in place of no motion, like `coarse` of an earlier estimate.
+            padding: where images are padded to multiples of 8: as officially for Sintel, or for KITTI.
+        """
+        image1, window = pad_to_multiple_of_8(image1, padding)
+        image2, _ = pad_to_multiple_of_8(image2, padding)
+        flow, hidden = deque(self._iterate(image1, image2, iterations, initial), maxlen=1).pop()
+        return FlowEstimate(crop_to(self.upsampler(flow, hidden), window), flow)
+
+    def _iterate(
+        self, image1: Tensor, image2: Tensor, iterations: int | None, initial: Tensor | None
+    ) -> Iterator[tuple[Float[Tensor, "b 2 h8 w8"], Float[Tensor, "b c h8 w8"]]]:
+        """Yield flow and hidden state, both at 1/8 of the resolution, after each iteration."""
+        iterations = self.iterations if iterations is None else iterations
+        if iterations < 1:
+            raise InputError(f"iterations is {iterations}; it must be at least 1")
+        image1, image2 = to_encoder_range(image1), to_encoder_range(image2)
+        features1, features2 = self._features(image1, image2)
         with torch.autocast(image1.device.type, enabled=False):  # dot products need float32, as officially
-            pyramid = self.correlation.pyramid(features1.float(), features2.float())
+            prepared = self.correlation.prepare(features1.float(), features2.float())
 
         context_features = self.context_encoder(image1)
         hidden = torch.tanh(context_features[:, : self.hidden])
-        context = torch.relu(context_features[:, self.hidden :])
+        bound = self.update_block.bind(torch.relu(context_features[:, self.hidden :]))
 
-        update = self.update_block.bind(context)
         start = pixel_grid(len(image1), *features1.shape[-2:], device=image1.device)
-        flow = torch.zeros_like(start)
-        flows = []
-        for _ in range(self.iterations if iterations is None else iterations):
+        flow = torch.zeros_like(start) if initial is None else initial
+        if flow.shape != start.shape:
+            raise InputError(
+                f"the initial flow is {tuple(flow.shape)}; for these images it must be {tuple(start.shape)}"
+            )
+        del features1, features2, context_features  # at large sizes they are worth freeing
+        for _ in range(iterations):
             flow = flow.detach()  # gradients flow through each iteration alone (section 3.3)
-            looked_up = self.correlation.lookup(pyramid, start + flow)
-            hidden, increment = update(hidden, looked_up, flow)
+            looked_up = self.correlation.lookup(prepared, start + flow)
+            hidden, increment = self.update_block(hidden, looked_up, flow, bound)
             flow = flow + increment.float()
-            flows.append(crop_to(self.upsampler(flow, hidden), size, corner))
-        return flows
+            yield flow, hidden
+
+    def _features(self, image1: Tensor, image2: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of both images, (b, c, h/8, w/8) each."""
+        if self.feature_encoder.training:  # in one batch, as officially: with BatchNorm it matters
+            return self.feature_encoder(torch.cat((image1, image2))).chunk(2)
+        return self.feature_encoder(image1), self.feature_encoder(image2)  # the same, in half the memory
 
 
-def build_raft(variant: str, feature_norm: Norm = "instance", iterations: int = 12) -> RAFT:
+def build_raft(
+    variant: str, feature_norm: Norm = "instance", iterations: int = 12, correlation: CorrelationKind = "all_pairs"
+) -> RAFT:
     """Return RAFT with random weights.
 
     Args:
         variant: `basic` (5,257,536 parameters) or `small` (990,162).
         feature_norm: normalisation of the feature encoder; `instance` is stock RAFT and holds no BatchNorm.
         iterations: recurrent iterations, at least 1, where a call names none.
+        correlation: `all_pairs` holds the volume; `on_demand` gives the same flow in memory that grows with the number
+            of pixels only.
     """
-    if variant == "basic":
-        correlation = Correlation(levels=4, radius=4)
-        return RAFT(
-            feature_encoder=basic_encoder(256, feature_norm),
-            context_encoder=basic_encoder(128 + 128, "batch"),
-            correlation=correlation,
-            update_block=basic_update_block(correlation.out_channels, hidden=128, context=128),
-            upsampler=ConvexUpsampler(128),
-            hidden=128,
-            iterations=iterations,
-        )
-    if variant == "small":
-        correlation = Correlation(levels=4, radius=3)
-        return RAFT(
-            feature_encoder=small_encoder(128, feature_norm),
-            context_encoder=small_encoder(96 + 64, "none"),
-            correlation=correlation,
-            update_block=small_update_block(correlation.out_channels, hidden=96, context=64),
-            upsampler=BilinearUpsampler(),
-            hidden=96,
-            iterations=iterations,
-        )
-    raise InputError(f"variant is {variant!r}; choose one of {', '.join(VARIANTS)}")
+    if variant not in VARIANTS:
+        raise InputError(f"variant is {variant!r}; choose one of {', '.join(VARIANTS)}")
+    parts = PARTS[variant]
+    lookup = parts.correlation(correlation)
+    return RAFT(
+        feature_encoder=parts.feature_encoder(feature_norm),
+        context_encoder=parts.context_encoder(),
+        correlation=lookup,
+        update_block=parts.update_block(lookup.out_channels),
+        upsampler=parts.upsampler(),
+        hidden=parts.hidden,
+        iterations=iterations,
+    )

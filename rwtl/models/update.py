@@ -1,14 +1,11 @@
 """The recurrent update of RAFT: motion encoder, ConvGRU and flow head (RAFT, section 3.3)."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-GRUStep = Callable[[Tensor, Tensor], Tensor]  # hidden state and motion to the new hidden state
-UpdateStep = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+BoundContext = tuple[Tensor, ...]  # what the iterations share, made from the context once
 
 
 class ConvGRU(nn.Module):
@@ -22,24 +19,29 @@ class ConvGRU(nn.Module):
         self.convr = nn.Conv2d(sum(self.channels), hidden, kernel, padding=self.padding)
         self.convq = nn.Conv2d(sum(self.channels), hidden, kernel, padding=self.padding)
 
-    def bind(self, context: Float[Tensor, "b d h w"]) -> GRUStep:
-        """Return the unit for one context, whose share of the convolutions is the same in every iteration."""
+    def bind(self, context: Float[Tensor, "b d h w"]) -> BoundContext:
+        """Return the context's share of the convolutions and the weights of the rest, for `forward`."""
         convolutions = (self.convz, self.convr, self.convq)
         weight = torch.cat([convolution.weight for convolution in convolutions])
         bias = torch.cat([convolution.bias for convolution in convolutions])
-        of_hidden, of_context, of_motion = weight.split(self.channels, dim=1)
-        gates = (2 * self.channels[0], self.channels[0])  # z and r together, then q
-        of_hidden_zr, of_hidden_q = of_hidden.split(gates)
+        of_hidden, of_context, of_motion = (part.contiguous() for part in weight.split(self.channels, dim=1))
+        of_hidden_zr, of_hidden_q = of_hidden.split(
+            (2 * self.channels[0], self.channels[0])
+        )  # z and r together, then q
         share = F.conv2d(context, of_context, bias, padding=self.padding)
+        # Under autocast the share has the lower precision: weights that are cast here are not cast in every iteration.
+        return share, *(part.to(share.dtype) for part in (of_motion, of_hidden_zr, of_hidden_q))
 
-        def step(h: Float[Tensor, "b c h w"], motion: Float[Tensor, "b m h w"]) -> Float[Tensor, "b c h w"]:
-            inputs = share + F.conv2d(motion, of_motion, padding=self.padding)
-            inputs_zr, inputs_q = inputs.split(gates, dim=1)
-            z, r = torch.sigmoid(inputs_zr + F.conv2d(h, of_hidden_zr, padding=self.padding)).chunk(2, dim=1)
-            q = torch.tanh(inputs_q + F.conv2d(r * h, of_hidden_q, padding=self.padding))
-            return (1 - z) * h + z * q
-
-        return step
+    def forward(
+        self, h: Float[Tensor, "b c h w"], motion: Float[Tensor, "b m h w"], bound: BoundContext
+    ) -> Float[Tensor, "b c h w"]:
+        """Return the new hidden state; `bound` is of `bind`."""
+        share, of_motion, of_hidden_zr, of_hidden_q = bound
+        inputs = share + F.conv2d(motion, of_motion, padding=self.padding)
+        inputs_zr, inputs_q = inputs.split((2 * self.channels[0], self.channels[0]), dim=1)
+        z, r = torch.sigmoid(inputs_zr + F.conv2d(h, of_hidden_zr, padding=self.padding)).chunk(2, dim=1)
+        q = torch.tanh(inputs_q + F.conv2d(r * h, of_hidden_q, padding=self.padding))
+        return torch.lerp(h, q, z)  # (1 - z)·h + z·q
 
 
 class SeparableConvGRU(nn.Module):
@@ -50,10 +52,16 @@ class SeparableConvGRU(nn.Module):
         self.horizontal = ConvGRU(hidden, context, motion, (1, 5))
         self.vertical = ConvGRU(hidden, context, motion, (5, 1))
 
-    def bind(self, context: Float[Tensor, "b d h w"]) -> GRUStep:
-        """Return both units for one context."""
-        horizontal, vertical = self.horizontal.bind(context), self.vertical.bind(context)
-        return lambda h, motion: vertical(horizontal(h, motion), motion)
+    def bind(self, context: Float[Tensor, "b d h w"]) -> BoundContext:
+        """Return what both units share over the iterations."""
+        return *self.horizontal.bind(context), *self.vertical.bind(context)
+
+    def forward(
+        self, h: Float[Tensor, "b c h w"], motion: Float[Tensor, "b m h w"], bound: BoundContext
+    ) -> Float[Tensor, "b c h w"]:
+        """Return the new hidden state; `bound` is of `bind`."""
+        half = len(bound) // 2
+        return self.vertical(self.horizontal(h, motion, bound[:half]), motion, bound[half:])
 
 
 class FlowHead(nn.Module):
@@ -118,29 +126,30 @@ class UpdateBlock(nn.Module):
         self.gru = gru
         self.flow_head = flow_head
 
-    def bind(self, context: Float[Tensor, "b d h w"]) -> UpdateStep:
-        """Return the block for one context: `step(hidden, correlation, flow)` gives hidden state and increment.
+    def bind(self, context: Float[Tensor, "b d h w"]) -> BoundContext:
+        """Return what all iterations share, made from the context once."""
+        return self.gru.bind(context)
 
-        Shapes: hidden (b, c, h, w), correlation (b, k, h, w), flow and increment (b, 2, h, w) in pixels of the 1/8
-        resolution. Binding takes what all iterations share out of the loop.
-        """
-        gru = self.gru.bind(context)
+    def forward(
+        self,
+        hidden: Float[Tensor, "b c h w"],
+        correlation: Float[Tensor, "b k h w"],
+        flow: Float[Tensor, "b 2 h w"],
+        bound: BoundContext,
+    ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b 2 h w"]]:
+        """Return the new hidden state and the increment of the flow, in pixels of the 1/8 resolution."""
+        hidden = self.gru(hidden, self.motion_encoder(correlation, flow), bound)
+        return hidden, self.flow_head(hidden)
 
-        def step(hidden: Tensor, correlation: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-            hidden = gru(hidden, self.motion_encoder(correlation, flow))
-            return hidden, self.flow_head(hidden)
 
-        return step
-
-
-def basic_update_block(correlation_channels: int, hidden: int = 128, context: int = 128) -> UpdateBlock:
+def basic_update_block(correlation_channels: int, hidden: int, context: int) -> UpdateBlock:
     """The update block of basic RAFT: separable ConvGRU."""
     motion_encoder = BasicMotionEncoder(correlation_channels)
     gru = SeparableConvGRU(hidden, context, motion_encoder.out_channels)
     return UpdateBlock(motion_encoder, gru, FlowHead(hidden, 256))
 
 
-def small_update_block(correlation_channels: int, hidden: int = 96, context: int = 64) -> UpdateBlock:
+def small_update_block(correlation_channels: int, hidden: int, context: int) -> UpdateBlock:
     """The update block of small RAFT: plain 3×3 ConvGRU."""
     motion_encoder = SmallMotionEncoder(correlation_channels)
     gru = ConvGRU(hidden, context, motion_encoder.out_channels, (3, 3))

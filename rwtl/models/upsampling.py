@@ -1,6 +1,5 @@
-"""Flow from 1/8 to full resolution."""
+"""Flow from 1/8 to full resolution (RAFT, section 3.3)."""
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -38,16 +37,3 @@ class ConvexUpsampler(nn.Module):
     def forward(self, flow: Float[Tensor, "b 2 h w"], hidden: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 2 h8 w8"]:
         # 0.25 balances the gradients, as in the official training.
         return upsample_convex(flow, 0.25 * self.mask(hidden))
-
-
-def pad_to_multiple_of_8(images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h2 w2"], tuple[int, int]]:
-    """Pad evenly on all sides by repeating the border; also return (top, left) to crop by."""
-    rows, columns = -images.shape[-2] % 8, -images.shape[-1] % 8
-    top, left = rows // 2, columns // 2
-    return F.pad(images, (left, columns - left, top, rows - top), mode="replicate"), (top, left)
-
-
-def crop_to(images: Float[Tensor, "b c h2 w2"], size: torch.Size, corner: tuple[int, int]) -> Float[Tensor, "b c h w"]:
-    """Undo `pad_to_multiple_of_8` for images of the given (height, width)."""
-    top, left = corner
-    return images[..., top : top + size[-2], left : left + size[-1]]
