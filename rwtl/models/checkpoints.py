@@ -1,17 +1,52 @@
-"""Models on disk: weights with what is needed to rebuild the model they belong to."""
+"""Models on disk: our own files, and RAFT as others save it (princeton-vl, torchvision, ptlflow)."""
 
-import pickle
+import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rwtl.errors import InputError
+from rwtl.models.encoder import VARIANTS
 from rwtl.models.next_frame import NextFrameModel, build_next_frame
 from rwtl.models.raft import RAFT, build_raft
+from rwtl.models.weight_names import foreign_names, naming_of
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {"raft": build_raft, "next_frame": build_next_frame}
+OWN_KEYS = {"kind", "arguments", "weights"}
+PARALLEL = "module."  # what DataParallel puts before every name, and the official files therefore hold
+RETRAIN = "Choose the variant (basic, small) and feature_norm (instance, batch, none) that it was trained with"
+DAMAGED = "The file is not a whole checkpoint of that kind: fetch or write it again"
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """A RAFT as a file holds it.
+
+    Args:
+        format: whose names the file uses: `rwtl`, `official` (princeton-vl, ptlflow) or `torchvision`.
+        wrapping: what lies around the names: `state_dict` (Lightning's, as ptlflow's), `module.` (DataParallel's).
+        tensors: tensors in the file.
+        variant: `basic` or `small`.
+        feature_norm: normalisation of the feature encoder. In a foreign file BatchNorm is known by its tensors; where
+            there are none it is taken for stock RAFT's `instance`, as `none` leaves no trace either.
+        arguments: arguments of `build_raft`.
+        weights: state dictionary of the model, by our names, on the CPU.
+    """
+
+    format: str
+    wrapping: tuple[str, ...]
+    tensors: int
+    variant: str
+    feature_norm: str
+    arguments: dict
+    weights: dict[str, Tensor] = field(repr=False)
+
+    def __str__(self) -> str:
+        around = f" ({', '.join(self.wrapping)})" if self.wrapping else ""
+        return f"{self.format} RAFT {self.variant}{around}, {self.tensors} tensors, feature_norm {self.feature_norm}"
 
 
 def save_model(path: Path, kind: str, arguments: dict, model: nn.Module) -> None:
@@ -19,41 +54,84 @@ def save_model(path: Path, kind: str, arguments: dict, model: nn.Module) -> None
     torch.save({"kind": kind, "arguments": arguments, "weights": model.state_dict()}, path)
 
 
-def read_checkpoint(path: Path, kind: str) -> dict:
-    """Read a file of `save_model` on the CPU, checking that it holds a model of that kind."""
-    if not path.is_file():
-        raise InputError(f"checkpoint {path} does not exist; name a model.pt that pretrain.py or train.py made")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"checkpoint {path} cannot be read ({reason}); is it whole, and made by rwtl?") from error
-    if not isinstance(content, dict) or set(content) != {"kind", "arguments", "weights"}:
-        raise InputError(f"checkpoint {path} is not one of rwtl's: it lacks the keys kind, arguments and weights")
-    if content["kind"] != kind:
-        raise InputError(f"checkpoint {path} holds a {content['kind']} model; a {kind} model is needed here")
-    return content
+def save_official(path: Path, model: RAFT, prefix: str = PARALLEL) -> None:
+    """Write RAFT as princeton-vl's code does and strictly reads it: 179 tensors (basic) or 106 (small), on the CPU.
+
+    Args:
+        path: the file to write.
+        model: RAFT with instance normalisation in the feature encoder; with another it is an InputError.
+        prefix: put before every name; `module.` as in the released files, or an empty one for a bare model.
+    """
+    if not any(isinstance(layer, nn.InstanceNorm2d) for layer in model.feature_encoder.modules()):
+        raise InputError(
+            f"{path} cannot be written: the official feature encoder normalises by instance and this model's does not, "
+            "so the official code would give another flow; save it with save_model, or train with feature_norm=instance"
+        )
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    variant, _, own = _match(state, "rwtl", "", "the model to be saved")
+    torch.save({prefix + name: own[source] for name, source in foreign_names("official", variant, own).items()}, path)
 
 
-def _load(path: Path, kind: str) -> nn.Module:
-    content = read_checkpoint(path, kind)
-    model = BUILDERS[kind](**content["arguments"])
-    check_tensors(content["weights"], model.state_dict(), source=str(path), target=f"{kind} {content['arguments']}")
-    model.load_state_dict(content["weights"])
+def recognise(path: Path) -> CheckpointInfo:
+    """Return what RAFT a file holds, whoever wrote it; `str` of it is one line that says so.
+
+    Only tensors and plain values are read (`weights_only`), so no file can run code. Raises InputError where the file
+    is damaged, holds no RAFT, or has a tensor missing, surplus or misshapen: each is named as in the file.
+    """
+    content = _read(path)
+    if set(content) == OWN_KEYS:
+        with torch.device("meta"):
+            _own_model(path, content, "raft")
+        weights, arguments = content["weights"], content["arguments"]
+        variant, norm = arguments["variant"], arguments.get("feature_norm", "instance")
+        return CheckpointInfo("rwtl", (), len(weights), variant, norm, arguments, weights)
+    wrapping = ()
+    if isinstance(content.get("state_dict"), dict):
+        content, wrapping = content["state_dict"], ("state_dict",)
+    prefix = PARALLEL if content and all(str(name).startswith(PARALLEL) for name in content) else ""
+    wrapping += (PARALLEL,) if prefix else ()
+    naming = naming_of(str(name).removeprefix(prefix) for name in content)
+    if naming is None:
+        raise InputError(
+            f"checkpoint {path} holds no RAFT that is known; it starts with {', '.join(map(repr, list(content)[:3]))}. "
+            "Known are files of rwtl (keys kind, arguments and weights) and the tensors of princeton-vl's RAFT "
+            "(fnet.conv1.weight, …), torchvision's (feature_encoder.convnormrelu.0.weight, …) and ptlflow's"
+        )
+    _require_tensors(content, path)
+    variant, norm, weights = _match(content, naming, prefix, f"checkpoint {path}")
+    arguments = {"variant": variant, "feature_norm": norm}
+    return CheckpointInfo(naming, wrapping, len(content), variant, norm, arguments, weights)
+
+
+def load_raft(path: Path, expect: str | None = None, **options) -> RAFT:
+    """Return the RAFT that `path` holds, ready to evaluate on the CPU, whoever wrote it (see `recognise`).
+
+    Args:
+        path: a file of `save_model` or `save_official`, of princeton-vl, torchvision or ptlflow.
+        expect: `basic` or `small` where no other will do.
+        options: `iterations` and further arguments of `build_raft` that no weight depends on, in place of the file's.
+    """
+    info = recognise(path)
+    if expect is not None and info.variant != expect:
+        raise InputError(f"checkpoint {path} holds {info}; RAFT {expect} is needed here")
+    fixed = {"variant": info.variant, "feature_norm": info.feature_norm}  # given as options too, they raise TypeError
+    rest = {key: value for key, value in info.arguments.items() if key not in fixed}
+    model = build_raft(**fixed, **(rest | options))
+    model.load_state_dict(info.weights)
     return model.eval()
-
-
-def load_raft(path: Path) -> RAFT:
-    """Return the RAFT that `path` holds, ready to evaluate."""
-    return _load(path, "raft")
 
 
 def load_next_frame(path: Path) -> NextFrameModel:
     """Return the next-frame model that `path` holds, ready to evaluate."""
-    return _load(path, "next_frame")
+    content = _read(path)
+    if set(content) != OWN_KEYS:
+        raise InputError(f"checkpoint {path} is not one of rwtl's: it lacks the keys kind, arguments and weights")
+    model = _own_model(path, content, "next_frame")
+    model.load_state_dict(content["weights"])
+    return model.eval()
 
 
-def check_tensors(found: dict, expected: dict, source: str, target: str) -> None:
+def check_tensors(found: dict, expected: dict, source: str, target: str, remedy: str = RETRAIN) -> None:
     """Raise an InputError that names the first missing, surplus and misshapen tensors, if any."""
     faults = [f"{name} is missing" for name in expected if name not in found]
     faults += [f"{name} is surplus" for name in found if name not in expected]
@@ -64,7 +142,76 @@ def check_tensors(found: dict, expected: dict, source: str, target: str) -> None
     ]
     if faults:
         listed = "; ".join(faults[:4]) + (f"; and {len(faults) - 4} more" if len(faults) > 4 else "")
+        raise InputError(f"{source} does not fit {target}: {listed}. {remedy}")
+
+
+def _read(path: Path) -> dict:
+    """Return the dictionary that a file holds, on the CPU whatever it was saved on."""
+    if not path.is_file():
+        raise InputError(f"checkpoint {path} does not exist; name a file, such as a model.pt that train.py made")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes lead the unpickler to any exception at all
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if code:
+            raise InputError(
+                f"checkpoint {path} holds {code[1]}, which is no tensor; such a file could run code and is not loaded. "
+                "Where you trust it, save its state dictionary alone: torch.save(model.state_dict(), …)"
+            ) from error
+        # What PyTorch says first of an unreadable file is advice to read it unsafely.
+        reason = str(error).split("WeightsUnpickler error:")[-1].strip() or type(error).__name__
         raise InputError(
-            f"{source} does not fit {target}: {listed}. Choose the variant (basic, small) and feature_norm "
-            "(instance, batch, none) that it was trained with"
-        )
+            f"checkpoint {path} cannot be read ({reason.splitlines()[0]}); is it whole, and a file of PyTorch?"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"checkpoint {path} holds a {type(content).__name__}; a dictionary of tensors is needed")
+    return content
+
+
+def _own_model(path: Path, content: dict, kind: str) -> nn.Module:
+    """Build the model that one of our files describes, without its weights, which are sure to fit."""
+    if content["kind"] != kind:
+        raise InputError(f"checkpoint {path} holds a {content['kind']} model; a {kind} model is needed here")
+    arguments, weights = content["arguments"], content["weights"]
+    try:
+        model = BUILDERS[kind](**arguments)
+    except TypeError as error:
+        raise InputError(
+            f"checkpoint {path}: no {kind} model can be built with {arguments} ({error}); was it written by another "
+            "version of rwtl?"
+        ) from error
+    _require_tensors(weights, path)
+    check_tensors(weights, model.state_dict(), f"checkpoint {path}", f"{kind} {arguments}")
+    return model
+
+
+def _require_tensors(weights: dict, path: Path) -> None:
+    for name, tensor in weights.items():
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"checkpoint {path}: {name} is a {type(tensor).__name__}; every weight must be a tensor")
+
+
+def _layout(variant: str, feature_norm: str) -> dict[str, Tensor]:
+    """Return a model's state dictionary without data."""
+    with torch.device("meta"):
+        return build_raft(variant, feature_norm).state_dict()
+
+
+def _match(found: dict[str, Tensor], naming: str, prefix: str, source: str) -> tuple[str, str, dict[str, Tensor]]:
+    """Return variant, feature_norm and the weights by our names; raise InputError where no RAFT fits every tensor."""
+    candidates = []
+    for variant in VARIANTS:
+        for norm in ("instance", "batch"):
+            layout = _layout(variant, norm)
+            names = {prefix + name: own for name, own in foreign_names(naming, variant, layout).items()}
+            expected = {name: layout[own] for name, own in names.items()}
+            fit = sum(name in found and found[name].shape == tensor.shape for name, tensor in expected.items())
+            # The nearest is meant: the most tensors that fit, the fewest that do not.
+            candidates.append((2 * fit - len(expected), variant, norm, names, expected))
+    _, variant, norm, names, expected = max(candidates, key=lambda candidate: candidate[0])
+    check_tensors(found, expected, source, f"RAFT {variant} by {naming} names", DAMAGED)
+    weights = {own: found[name] for name, own in names.items()}
+    for name, own in names.items():
+        if found[name] is not weights[own] and not torch.equal(found[name], weights[own]):
+            raise InputError(f"{source}: {name} differs from the same tensor under its other name. {DAMAGED}")
+    return variant, norm, weights
