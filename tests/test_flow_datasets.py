@@ -4,9 +4,11 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from rwtl.data.flow_datasets import FlyingChairs
+from rwtl.data.flow_datasets import FLOW_DATASETS, FlyingChairs, flow_dataset
 from rwtl.data.flow_files import write_flo
-from rwtl.data.flow_sample import FlowSample, dense_sample
+from rwtl.data.flow_sample import FlowSample, dense_sample, sparse_sample
+from rwtl.data.flow_sequences import Sintel
+from rwtl.data.procedural_flow import ProceduralFlow
 from rwtl.errors import InputError
 
 OFFICIAL = ("00001_img1.ppm", "00001_img2.ppm", "00001_flow.flo")
@@ -51,6 +53,16 @@ def test_valid_leaves_out_unknown_and_long_flow():
     assert dense_sample(image, image, flow).valid.tolist() == [[1, 0, 0, 0, 0]]
 
 
+def test_sparse_flow_is_valid_where_it_is_known_and_not_long():
+    flow = np.zeros((2, 1, 4), np.float32)
+    flow[0] = [[399, 400, 399, 3]]
+    image = np.zeros((3, 1, 4), np.float32)
+    sample = sparse_sample(image, image + 1, flow, np.array([[1, 1, 0, 1]], np.float32))
+    assert sample.valid.tolist() == [[1, 0, 0, 1]] and sample.valid.dtype == torch.float32
+    np.testing.assert_array_equal(sample.flow, flow)
+    assert sample.image1.max() == 0 and sample.image2.min() == 1
+
+
 def test_folder_without_pairs_is_refused(tmp_path):
     with pytest.raises(InputError, match="nowhere: no such folder"):
         FlyingChairs(tmp_path / "nowhere")
@@ -90,3 +102,100 @@ def test_sizes_that_differ_are_refused_when_read(tmp_path, other):
     sizes = {"second": ("6x4", "7x4", "6x4"), "flow": ("6x4", "6x4", "7x4")}[other]
     for file, size in zip(OFFICIAL, sizes, strict=True):
         assert f"{file} {size}" in str(caught.value)
+
+
+def _release(folder, count=5):
+    (folder / "data").mkdir(parents=True)
+    for number in range(1, count + 1):
+        _write_pair(folder / "data", [file.replace("00001", f"{number:05d}") for file in OFFICIAL], number)
+    return folder
+
+
+def test_release_folder_is_as_good_as_its_data_folder(tmp_path):
+    release = _release(tmp_path / "FlyingChairs_release")
+    whole, inner = FlyingChairs(release), FlyingChairs(release / "data")
+    assert whole.names == inner.names == ["00001", "00002", "00003", "00004", "00005"]
+    assert whole.identity() == inner.identity()
+    assert not whole.sparse
+
+
+@pytest.mark.parametrize("name", ["FlyingChairs_train_val.txt", "chairs_split.txt"])
+@pytest.mark.parametrize("inner", [".", "data"])
+@pytest.mark.parametrize("place", ["FlyingChairs_release", "FlyingChairs_release/data"])
+def test_split_file_is_found_in_the_folder_and_above(tmp_path, monkeypatch, name, inner, place):
+    release = _release(tmp_path / "FlyingChairs_release")
+    if inner == "." and place.endswith("data"):
+        place = "."  # above the release
+    (tmp_path / place / name).write_text("1\r\n1\r\n2\r\n1\r\n2\r\n")
+    monkeypatch.chdir(release / inner)  # the folder above must be found from a relative path too
+    for root in (release / inner, "."):
+        assert FlyingChairs(root, "training").names == ["00001", "00002", "00004"]
+        validation = FlyingChairs(root, "validation")
+        assert validation.names == ["00003", "00005"]
+        assert [sample.flow[0, 0, 0].item() for sample in validation] == [3, 5]
+        assert len(FlyingChairs(root)) == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("1\n2\n1\n", "3 lines for 5 pairs"),
+        ("1\n2\n1\n1\n1\n2\n", "6 lines for 5 pairs"),
+        ("1\n2\n3\n1\n1\n", "line 3 is '3', expected 1 for training or 2 for validation"),
+        ("1\n2\n\n1\n1\n", "line 3 is ''"),
+        ("1\n1\n1\n1\n1\n", "no line is 2, so there is no pair for validation"),
+    ],
+)
+def test_split_file_that_does_not_fit_is_refused(tmp_path, content, words):
+    release = _release(tmp_path / "release")
+    (tmp_path / "my_split.txt").write_text(content)
+    with pytest.raises(InputError, match=rf"my_split\.txt: {words}"):
+        FlyingChairs(release, "validation", tmp_path / "my_split.txt")
+
+
+def test_split_without_a_file_or_the_reverse_is_refused(tmp_path):
+    release = _release(tmp_path / "release")
+    with pytest.raises(InputError, match=r"FlyingChairs_train_val\.txt or chairs_split\.txt.*1 for training.*Download"):
+        FlyingChairs(release, "training")
+    with pytest.raises(InputError, match=r"no\.txt: cannot be read"):
+        FlyingChairs(release, "training", tmp_path / "no.txt")
+    with pytest.raises(InputError, match="split is 'train'; choose one of training, validation"):
+        FlyingChairs(release, "train")
+    with pytest.raises(InputError, match=r"split_file is .*some\.txt but split is None"):
+        FlyingChairs(release, split_file=tmp_path / "some.txt")
+
+
+def test_a_section_names_a_data_set_and_its_arguments(tmp_path):
+    _write_pair(tmp_path, OFFICIAL, 10)
+    chairs = flow_dataset({"name": "flying_chairs", "root": str(tmp_path), "split": None}, "data")
+    assert type(chairs) is FlyingChairs and chairs.names == ["00001"]
+    scenes = flow_dataset({"name": "procedural", "size": 3}, "data")
+    assert type(scenes) is ProceduralFlow and len(scenes) == 3
+    assert list(FLOW_DATASETS) == [
+        "flying_chairs",
+        "flying_things",
+        "sintel",
+        "kitti",
+        "hd1k",
+        "middlebury",
+        "folder",
+        "procedural",
+    ]
+    assert FLOW_DATASETS["sintel"] is Sintel
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "validation.name is None; choose one of flying_chairs, flying_things, sintel"),
+        ({"name": "chairs"}, "validation.name is 'chairs'; choose one of"),
+        ({"name": "sintel"}, "validation.root is not set; the keys of .* sintel are name, root, render, split"),
+        ({"name": "sintel", "root": None}, "validation.root is not set"),
+        ({"name": "sintel", "root": "x", "render": None}, "validation.render is not set"),
+        ({"name": "kitti", "root": "x", "render": "clean"}, "validation.render is unknown; .* are name, root, split"),
+        ({"name": "kitti", "root": "no_such"}, "no_such.*no such folder"),
+    ],
+)
+def test_a_section_that_does_not_fit_is_refused_with_the_choices(values, words):
+    with pytest.raises(InputError, match=words):
+        flow_dataset(values, "validation")

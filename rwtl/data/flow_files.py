@@ -1,4 +1,4 @@
-"""Reading and writing the files of optical-flow data sets: Middlebury `.flo` and 8-bit images."""
+"""Middlebury `.flo` files, read and written, and 8-bit images; what every reader of flow files shares."""
 
 from pathlib import Path
 
@@ -31,10 +31,7 @@ def read_flo(path: str | Path) -> Float32[np.ndarray, "2 h w"]:
             its header says, or holds a value that is not finite.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as a flow file ({error.strerror}); check the path.") from error
+    content = read_bytes(path)
     if content[:4] != _FLO_MAGIC:
         raise InputError(
             f"{path}: begins with {content[:4]!r}, a .flo file with {_FLO_MAGIC!r}; "
@@ -58,7 +55,7 @@ def read_flo(path: str | Path) -> Float32[np.ndarray, "2 h w"]:
         )
     interleaved = np.frombuffer(content, "<f4", offset=_FLO_HEADER_BYTES).reshape(height, width, 2)
     flow = np.ascontiguousarray(interleaved.transpose(2, 0, 1), dtype=np.float32)
-    _check_finite(flow, path)
+    check_finite(flow, path)
     return flow
 
 
@@ -79,7 +76,7 @@ def write_flo(path: str | Path, flow: Float32[np.ndarray, "2 h w"]) -> None:
             f"{path}: the flow is {width}x{height} px (width x height), each side must be 1 to {_FLO_MAX_SIDE}; "
             "crop it before writing."
         )
-    _check_finite(flow, path)
+    check_finite(flow, path)
     header = _FLO_MAGIC + np.array([width, height], "<i4").tobytes()
     path.write_bytes(header + flow.transpose(1, 2, 0).astype("<f4").tobytes())
 
@@ -115,7 +112,16 @@ def read_image(path: str | Path) -> Float32[np.ndarray, "3 h w"]:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
 
 
-def _check_finite(flow: Float32[np.ndarray, "2 h w"], path: Path) -> None:
+def read_bytes(path: Path) -> bytes:
+    """Return what a flow file holds; an InputError names one that cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as a flow file ({error.strerror}); check the path.") from error
+
+
+def check_finite(flow: Float32[np.ndarray, "2 h w"], path: Path) -> None:
+    """Raise an InputError that names the file and the first value of its flow that is not finite, if there is one."""
     finite = np.isfinite(flow)
     if not finite.all():
         channel, row, column = (int(i) for i in np.argwhere(~finite)[0])

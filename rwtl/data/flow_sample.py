@@ -46,3 +46,24 @@ def dense_sample(
     # In double precision, for marks near the float32 limit have a length beyond it.
     valid = (np.hypot(*flow, dtype=np.float64) < MAX_DISPLACEMENT).astype(np.float32)
     return FlowSample(*(torch.from_numpy(array) for array in (image1, image2, flow, valid)))
+
+
+def sparse_sample(
+    image1: Float32[np.ndarray, "3 h w"],
+    image2: Float32[np.ndarray, "3 h w"],
+    flow: Float32[np.ndarray, "2 h w"],
+    known: Float32[np.ndarray, "h w"],
+) -> FlowSample:
+    """Build a FlowSample from arrays with a map of where the flow is known.
+
+    Args:
+        image1: First frame, RGB, 0..255.
+        image2: Second frame, RGB, 0..255.
+        flow: Displacement in px (x to the right, y down).
+        known: 1 where the flow is known, elsewhere 0.
+
+    Returns:
+        The sample, valid where the flow is known and shorter than 400 px; frames and flow share memory with the arrays.
+    """
+    sample = dense_sample(image1, image2, flow)
+    return sample._replace(valid=sample.valid * torch.from_numpy(known))

@@ -1,0 +1,166 @@
+"""What every data set of optical flow on disk is: a list of pairs of frames, most with a file of flow."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from rwtl.data.flow_files import read_image
+from rwtl.data.flow_formats import read_flow
+from rwtl.data.flow_sample import FlowSample, sparse_sample
+from rwtl.errors import InputError
+
+_SAMPLED_FILES = 64
+_SAMPLED_BYTES = 4096
+_LISTED = 5  # names in one message
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPair:
+    """The files of one pair; `flow` is None where a test split keeps it back."""
+
+    name: str
+    image1: Path
+    image2: Path
+    flow: Path | None
+
+    def files(self) -> list[Path]:
+        return [path for path in (self.image1, self.image2, self.flow) if path is not None]
+
+
+class FlowPairs(Dataset[FlowSample]):
+    """Pairs of frames on disk; a subclass is a layout, which says what the pairs are.
+
+    Files are read when a pair is asked for. Where a pair has no flow, the sample's flow is 0 and nowhere valid.
+
+    Args:
+        root: The folder of the data set, for messages.
+        pairs: At least one, each of another name.
+
+    Attributes:
+        names: The name of each pair, in the order of the indices.
+        pairs: The files of each pair.
+        sparse: Whether much of the flow is not known, so that it must not be interpolated.
+        layout: The files that the data set consists of, for messages.
+
+    Raises:
+        InputError: There is no pair. When a pair is read: a file is damaged, or frames and flow differ in size.
+    """
+
+    sparse: bool = False
+    layout: str = "pairs of frames"
+
+    def __init__(self, root: Path, pairs: list[FlowPair]) -> None:
+        if not pairs:
+            raise InputError(
+                f"{root}: no {type(self).__name__} pairs, expected files such as {self.layout}; "
+                "set root to the folder that holds them."
+            )
+        self.pairs = pairs
+        self.names = [pair.name for pair in pairs]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> FlowSample:
+        pair = self.pairs[index]
+        image1, image2 = read_image(pair.image1), read_image(pair.image2)
+        arrays = [image1, image2]
+        if pair.flow is None:
+            flow, known = np.zeros_like(image1[:2]), np.zeros_like(image1[0])
+        else:
+            flow, known = read_flow(pair.flow)
+            arrays.append(flow)
+        sizes = [array.shape[1:] for array in arrays]
+        if len(set(sizes)) > 1:
+            listed = ", ".join(
+                f"{path.name} {width}x{height}" for path, (height, width) in zip(pair.files(), sizes, strict=True)
+            )
+            raise InputError(
+                f"{pair.image1.parent}: pair {pair.name} differs in size: {listed} px (width x height); "
+                "restore its files from the original data set."
+            )
+        return sparse_sample(image1, image2, flow, known)
+
+    def identity(self) -> dict[str, int | str]:
+        """Return what tells this data from other data, wherever it lies.
+
+        The digest covers the names of the pairs and the names and sizes of all files, and 4 KiB from the middle of at
+        most 64 of them, spread evenly over first frames, second frames and flow.
+        """
+        digest = hashlib.sha256()
+        for pair in self.pairs:
+            listed = " ".join(f"{path.name} {path.stat().st_size}" for path in pair.files())
+            digest.update(f"{pair.name}: {listed}\n".encode())
+        columns = zip(*((pair.image1, pair.image2, pair.flow) for pair in self.pairs), strict=True)
+        files = [path for path in dict.fromkeys(path for column in columns for path in column) if path is not None]
+        for position in np.linspace(0, len(files) - 1, min(_SAMPLED_FILES, len(files))).astype(int):
+            with files[position].open("rb") as content:
+                content.seek(max(0, files[position].stat().st_size - _SAMPLED_BYTES) // 2)
+                digest.update(content.read(_SAMPLED_BYTES))
+        return {"pairs": len(self.pairs), "sha256": digest.hexdigest()}
+
+
+def existing_folder(folder: Path, expected: str) -> Path:
+    """Return the folder; an InputError names it and what it should hold where it does not exist."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected files such as {expected}, set root to what holds them.")
+    return folder
+
+
+def one_of(name: str, value: str, choices: Iterable[str]) -> str:
+    """Return the value; an InputError lists the choices where it is none of them."""
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")
+    return value
+
+
+def matched_files(folder: Path, pattern: str, suffix: str, layout: str) -> dict[str, Path]:
+    """Return the files of a folder with a suffix, by what the group of `pattern` matches in their stems, sorted by it.
+
+    Hidden files do not count; a file with that suffix whose stem the pattern does not match is an InputError.
+    """
+    existing_folder(folder, layout)
+    found = {}
+    for path in folder.iterdir():
+        if path.suffix != suffix or path.name.startswith("."):
+            continue
+        if not (match := re.fullmatch(pattern, path.stem)):
+            raise InputError(
+                f"{folder}: {path.name} does not belong there, expected files such as {layout}; "
+                "rename it or move it away."
+            )
+        found[match[1]] = path
+    return dict(sorted(found.items()))
+
+
+def subfolders(folder: Path, layout: str) -> list[str]:
+    """Return the sorted names of the folders in a folder, without hidden ones."""
+    existing_folder(folder, layout)
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def require_same(where: Path, found: Iterable[str], expected: Iterable[str], what: str, counterpart: str) -> None:
+    """Raise an InputError that names what is missing, or what is there with nothing that it belongs to.
+
+    Args:
+        where: Folder of what was found.
+        found: Names of those that have `what`.
+        expected: Names of those that have `counterpart`, and should have `what` too.
+        what: Such as `flow`.
+        counterpart: Such as `frames`.
+    """
+    found, expected = set(found), set(expected)
+    if missing := expected - found:
+        raise InputError(f"{where}: {counterpart} but no {what} for {_listed(missing)}; restore it from the data set.")
+    if extra := found - expected:
+        raise InputError(f"{where}: {what} but no {counterpart} for {_listed(extra)}; restore that, or move it away.")
+
+
+def _listed(names: set[str]) -> str:
+    shown = sorted(names)[:_LISTED]
+    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
