@@ -31,7 +31,7 @@ def test_lookup_is_the_window_around_the_coordinates_with_x_as_slow_index():
     correlation = AllPairsCorrelation(levels=2, radius=1)
     features1, features2 = torch.randn(2, 1, 6, 4, 8).unbind(0)
     coordinates = pixel_grid(1, 4, 8, torch.device("cpu")) + torch.randn(1, 2, 4, 8)
-    found = correlation.lookup(correlation.prepare(features1, features2), coordinates)
+    found, _ = correlation.lookup(correlation.prepare(features1, features2), coordinates)
     assert found.shape == (1, 18, 4, 8)
     for row, column in ((0, 0), (2, 3), (3, 7)):
         volume = torch.einsum("c,chw->hw", features1[0, :, row, column], features2[0]) / 6**0.5

@@ -5,12 +5,14 @@ Each prepares two feature maps once and is then asked for windows in every itera
 """
 
 import math
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from rwtl.models.windows import between_pixels, windows_around
 
 CorrelationKind = Literal["all_pairs", "on_demand"]
 
@@ -24,8 +26,11 @@ class Correlation(Protocol):
     def prepare(self, features1: Tensor, features2: Tensor) -> list[Tensor]:
         """Return what all lookups share, for feature maps (b, c, h, w)."""
 
-    def lookup(self, prepared: list[Tensor], coordinates: Tensor) -> Tensor:
-        """Return the windows (b, out_channels, h, w) around coordinates (b, 2, h, w) in pixels of the feature map."""
+    def lookup(self, prepared: list[Tensor], coordinates: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the windows (b, out_channels, h, w) around coordinates (b, 2, h, w) in pixels of the feature map.
+
+        Also return what the next lookup is to be given in place of `prepared`.
+        """
 
 
 def pixel_grid(batch: int, height: int, width: int, device: torch.device) -> Float[Tensor, "b 2 h w"]:
@@ -45,7 +50,7 @@ def sample_at(
     return F.grid_sample(images, (2 * points + 1) / size - 1, padding_mode=padding_mode, align_corners=False)
 
 
-def halve(maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
+def halve(maps: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h2 w2"]:
     """Average 2×2 pixels, the last odd row and column left out, as officially.
 
     A map of one row or column cannot be halved along it, and stands for all coarser ones too.
@@ -70,32 +75,60 @@ class AllPairsCorrelation(nn.Module):
 
     def prepare(
         self, features1: Float[Tensor, "b c h w"], features2: Float[Tensor, "b c h w"]
-    ) -> list[Float[Tensor, "n 1 _h _w"]]:
+    ) -> list[Float[Tensor, "n _h _w"]]:
         """Return the volume of scaled dot products, pooled over its last two axes; n = b·h·w."""
         b, c, h, w = features1.shape
         # Scaling the features, not the volume, saves a copy of the volume.
         scaled = features1.flatten(2).transpose(1, 2) / math.sqrt(c)  # (b, h·w, c)
         volume = scaled @ features2.flatten(2)  # (b, h·w, h·w)
-        levels = [volume.reshape(b * h * w, 1, h, w)]
+        levels = [volume.reshape(b * h * w, h, w)]
         for _ in range(self.levels - 1):
             levels.append(halve(levels[-1]))
         return levels
 
     def lookup(
-        self, prepared: list[Float[Tensor, "n 1 _h _w"]], coordinates: Float[Tensor, "b 2 h w"]
-    ) -> Float[Tensor, "b k h w"]:
+        self, prepared: list[Float[Tensor, "n _h _w"]], coordinates: Float[Tensor, "b 2 h w"]
+    ) -> tuple[Float[Tensor, "b k h w"], list[Float[Tensor, "n _h _w"]]]:
         """Return the windows around `coordinates` (pixels of the finest level) of every level, concatenated.
 
-        In each window x is the slow index: channel i·(2r+1) + j holds x-offset i - r and y-offset j - r, the order
-        that official checkpoints were trained with.
+        In each window x is the slow index: channel i·(2r+1) + j holds x-offset i - r and y-offset j - r.
         """
         b, _, h, w = coordinates.shape
-        side = 2 * self.radius + 1
-        offset = torch.arange(-self.radius, self.radius + 1, device=coordinates.device, dtype=coordinates.dtype)
-        window = torch.stack(torch.meshgrid(offset, offset, indexing="ij"), dim=-1)  # (side, side, 2), x slow
-        centre = coordinates.permute(0, 2, 3, 1).reshape(b * h * w, 1, 1, 2)
-        looked_up = []
+        centre = coordinates.permute(0, 2, 3, 1).reshape(-1, 2)
+        looked_up, passed_on = [], []
         for level, volume in enumerate(prepared):
-            values = sample_at(volume, centre / 2**level + window)  # (b·h·w, 1, side, side)
-            looked_up.append(values.reshape(b, h, w, side * side))
-        return torch.cat(looked_up, dim=-1).permute(0, 3, 1, 2).contiguous()
+            height, width = volume.shape[-2:]
+            windows = windows_around(centre / 2**level, self.radius, height, width)
+            pixels = (windows.rows * width)[:, :, None] + windows.columns[:, None, :]  # (n, side, side)
+            values, volume = _Gather.apply(volume, pixels)
+            looked_up.append(between_pixels(values, windows))
+            passed_on.append(volume)
+        return torch.cat(looked_up, dim=1).view(b, h, w, -1).permute(0, 3, 1, 2).contiguous(), passed_on
+
+
+class _Gather(torch.autograd.Function):
+    """Values of a volume, and the volume passed on.
+
+    Lookups that take the volume from one another pass one gradient back along the same chain, to which each adds its
+    few values in place. Lookups of one volume side by side would each fill another gradient of the whole volume.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, volume: Float[Tensor, "n h w"], pixels: Int[Tensor, "n side side"]
+    ) -> tuple[Float[Tensor, "n side side"], Float[Tensor, "n h w"]]:
+        ctx.save_for_backward(pixels)
+        ctx.shape = volume.shape
+        ctx.set_materialize_grads(False)
+        values = volume.flatten(1).gather(1, pixels.flatten(1)).view(pixels.shape)
+        return values, volume.view_as(volume)
+
+    @staticmethod
+    def backward(ctx: Any, of_values: Tensor | None, of_volume: Tensor | None) -> tuple[Tensor | None, None]:
+        if of_values is None:
+            return of_volume, None
+        (pixels,) = ctx.saved_tensors
+        if of_volume is None:  # of the last lookup
+            of_volume = of_values.new_zeros(ctx.shape)
+        of_volume.view(len(pixels), -1).scatter_add_(1, pixels.flatten(1), of_values.flatten(1))
+        return of_volume, None

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -36,6 +38,11 @@ def make_norm(norm: Norm, channels: int) -> nn.Module:
     return layers[norm](channels)
 
 
+def relu(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """Rectify, in place where no gradient is kept; else InstanceNorm, whose output is a view, would cost a copy."""
+    return F.relu(x, inplace=not torch.is_grad_enabled())
+
+
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions with a shortcut; `stride` 2 halves height and width."""
 
@@ -45,13 +52,12 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.norm1 = make_norm(norm, out_channels)
         self.norm2 = make_norm(norm, out_channels)
-        self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(in_channels, out_channels, norm, stride)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        y = self.relu(self.norm1(self.conv1(x)))
-        y = self.relu(self.norm2(self.conv2(y)))
-        return self.relu(self.downsample(x) + y)
+        y = relu(self.norm1(self.conv1(x)))
+        y = relu(self.norm2(self.conv2(y)))
+        return relu(self.downsample(x) + y)
 
 
 class BottleneckBlock(nn.Module):
@@ -66,14 +72,13 @@ class BottleneckBlock(nn.Module):
         self.norm1 = make_norm(norm, inner)
         self.norm2 = make_norm(norm, inner)
         self.norm3 = make_norm(norm, out_channels)
-        self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(in_channels, out_channels, norm, stride)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
-        y = self.relu(self.norm1(self.conv1(x)))
-        y = self.relu(self.norm2(self.conv2(y)))
-        y = self.relu(self.norm3(self.conv3(y)))
-        return self.relu(self.downsample(x) + y)
+        y = relu(self.norm1(self.conv1(x)))
+        y = relu(self.norm2(self.conv2(y)))
+        y = relu(self.norm3(self.conv3(y)))
+        return relu(self.downsample(x) + y)
 
 
 def _shortcut(in_channels: int, out_channels: int, norm: Norm, stride: int) -> nn.Module:
@@ -103,7 +108,6 @@ class Encoder(nn.Module):
         self.out_channels = out_channels
         self.conv1 = nn.Conv2d(3, widths[0], 7, stride=2, padding=3)
         self.norm1 = make_norm(norm, widths[0])
-        self.relu1 = nn.ReLU(inplace=True)
         self.layer1 = nn.Sequential(block(widths[0], widths[0], norm, 1), block(widths[0], widths[0], norm, 1))
         self.layer2 = nn.Sequential(block(widths[0], widths[1], norm, 2), block(widths[1], widths[1], norm, 1))
         self.layer3 = nn.Sequential(block(widths[1], widths[2], norm, 2), block(widths[2], widths[2], norm, 1))
@@ -114,7 +118,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h8 w8"]:
         """Encode images in -1..1 whose height and width are multiples of 8."""
-        x = self.relu1(self.norm1(self.conv1(images)))  # (b, widths[0], h/2, w/2)
+        x = relu(self.norm1(self.conv1(images)))  # (b, widths[0], h/2, w/2)
         x = self.layer3(self.layer2(self.layer1(x)))  # (b, widths[2], h/8, w/8)
         return self.conv2(x)
 

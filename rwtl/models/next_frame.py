@@ -93,7 +93,7 @@ class NextFrameModel(nn.Module):
         start = pixel_grid(len(frame1), *features1.shape[-2:], device=frame1.device)
         motion = torch.zeros_like(start)
         for _ in range(self.iterations):
-            looked_up = self.correlation.lookup(prepared, start + motion.detach())
+            looked_up, prepared = self.correlation.lookup(prepared, start + motion.detach())
             hidden, increment = self.update_block(hidden, looked_up, motion, bound)
             motion = motion + increment.float()
         return crop_to(self.decoder(frame2, motion, hidden), window)

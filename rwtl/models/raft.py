@@ -92,6 +92,14 @@ class RAFT(nn.Module):
         flow, hidden = deque(self._iterate(image1, image2, iterations, initial), maxlen=1).pop()
         return FlowEstimate(crop_to(self.upsampler(flow, hidden), window), flow)
 
+    def compile_parts(self) -> None:
+        """Let `torch.compile` compile each part in place, when it is first called; this needs a C++ compiler.
+
+        Parts compile faster than the unrolled iterations, serve any number of them, and keep the names of the weights.
+        """
+        for part in (self.feature_encoder, self.context_encoder, self.update_block, self.upsampler):
+            part.compile()
+
     def _iterate(
         self, image1: Tensor, image2: Tensor, iterations: int | None, initial: Tensor | None
     ) -> Iterator[tuple[Float[Tensor, "b 2 h8 w8"], Float[Tensor, "b c h8 w8"]]]:
@@ -117,7 +125,7 @@ class RAFT(nn.Module):
         del features1, features2, context_features  # at large sizes they are worth freeing
         for _ in range(iterations):
             flow = flow.detach()  # gradients flow through each iteration alone (section 3.3)
-            looked_up = self.correlation.lookup(prepared, start + flow)
+            looked_up, prepared = self.correlation.lookup(prepared, start + flow)
             hidden, increment = self.update_block(hidden, looked_up, flow, bound)
             flow = flow + increment.float()
             yield flow, hidden
