@@ -1,11 +1,18 @@
-"""A data set as an endless, reproducible stream of shuffled and augmented samples."""
+"""Data sets as an endless, reproducible stream of shuffled and augmented samples."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
+
+from rwtl.errors import InputError
+
+_ORDER, _AUGMENTATION = 1, 2  # what a generator is for: no two purposes share random numbers
 
 
 def counter_rng(seed: int, *counter: int) -> np.random.Generator:
@@ -13,29 +20,63 @@ def counter_rng(seed: int, *counter: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, *counter, *[0] * (3 - len(counter))]))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)  # of each process, for the epoch that ends and the one that begins
 def _order(size: int, seed: int, epoch: int) -> np.ndarray:
-    return counter_rng(seed, epoch, 1).permutation(size)
+    # 4 bytes an entry: mixtures have a million of them, and every worker process has its own copy.
+    return counter_rng(seed, epoch, 0, _ORDER).permutation(np.arange(size, dtype=np.int32))
 
 
-class SampleStream(Dataset):
-    """Sample k of a training run, for any k: shuffled anew in every epoch, augmented by a function of (seed, k).
-
-    The order and the augmentation do not depend on workers, on interruptions or on the model that is trained, so
-    conditions of one seed see the same samples.
+@dataclass(frozen=True)
+class Part:
+    """One data set of a mixture, with what is done to its samples.
 
     Args:
         dataset: a map-style data set.
         augmentations: functions of (sample, generator) to a sample, applied in turn.
-        seed: decides order and augmentation.
-        samples: length of the stream.
+        repeats: how many times an epoch holds every sample, at least 1.
+
+    Raises:
+        InputError: The data set is empty, or `repeats` is below 1.
     """
 
-    def __init__(self, dataset: Dataset, augmentations: Sequence[Callable], seed: int, samples: int):
-        self.dataset = dataset
-        self.augmentations = list(augmentations)
+    dataset: Dataset
+    augmentations: Sequence[Callable[[Any, np.random.Generator], Any]] = ()
+    repeats: int = 1
+
+    def __post_init__(self):
+        name = type(self.dataset).__name__
+        if len(self.dataset) == 0:
+            raise InputError(f"{name} holds no sample to train on; check its folder and its split")
+        if self.repeats < 1:
+            raise InputError(f"repeats of {name} is {self.repeats}; it must be at least 1 (or leave the data set out)")
+
+    def __len__(self) -> int:
+        return self.repeats * len(self.dataset)
+
+
+class SampleStream(Dataset):
+    """Sample k of a training run, for any k: an epoch holds every sample of every part, with its repeats, in new order.
+
+    An epoch's samples are numbered part by part and repeat by repeat. The order is a function of (seed, epoch), the
+    augmentation of (seed, epoch, number). Neither depends on workers, on interruptions or on the model that is trained,
+    so conditions of one seed see the same samples, and no repeat or epoch is augmented like another.
+
+    Args:
+        parts: data sets, shuffled together.
+        seed: decides order and augmentation.
+        samples: length of the stream.
+
+    Raises:
+        InputError: There is no part.
+    """
+
+    def __init__(self, parts: Sequence[Part], seed: int, samples: int):
+        if not parts:
+            raise InputError("the training has no data set; name at least one")
+        self.parts = list(parts)
         self.seed = seed
         self.samples = samples
+        self._ends = list(accumulate(len(part) for part in self.parts))
 
     def __len__(self) -> int:
         return self.samples
@@ -43,9 +84,13 @@ class SampleStream(Dataset):
     def __getitem__(self, k: int) -> Any:
         if not 0 <= k < self.samples:
             raise IndexError(k)
-        epoch, position = divmod(k, len(self.dataset))
-        sample = self.dataset[int(_order(len(self.dataset), self.seed, epoch)[position])]
-        rng = counter_rng(self.seed, k, 2)
-        for augmentation in self.augmentations:
+        epoch, position = divmod(k, self._ends[-1])
+        number = int(_order(self._ends[-1], self.seed, epoch)[position])
+        part_number = bisect_right(self._ends, number)
+        part = self.parts[part_number]
+        first = self._ends[part_number] - len(part)
+        sample = part.dataset[(number - first) % len(part.dataset)]
+        rng = counter_rng(self.seed, epoch, number, _AUGMENTATION)
+        for augmentation in part.augmentations:
             sample = augmentation(sample, rng)
         return sample

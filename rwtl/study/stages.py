@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, Subset
 from rwtl.config import typed
 from rwtl.data.clips import ClipsConfig, CropClip, WaveClips, rotate_and_flip
 from rwtl.data.flow_sources import FlowSource, flow_source
-from rwtl.data.stream import SampleStream
+from rwtl.data.stream import Part, SampleStream
 from rwtl.errors import InputError
 from rwtl.models.checkpoints import load_next_frame, load_raft, save_model
 from rwtl.models.encoder import ModelConfig
@@ -82,7 +82,7 @@ def pretraining(cfg: DictConfig) -> Artifact:
         arguments = asdict(plan.model) | {"iterations": recipe.iterations}
         model = build_next_frame(**arguments)
         augmentations = [CropClip(clips.crop), *([rotate_and_flip] if clips.rotations_and_flips else [])]
-        stream = SampleStream(train, augmentations, recipe.seed, recipe.steps * recipe.batch_size)
+        stream = SampleStream([Part(train, augmentations)], recipe.seed, recipe.steps * recipe.batch_size)
         module = NextFrameModule(model, recipe)
         metrics = next_frame.METRICS
         curve = fit(module, recipe, stream, validation, plan.trainer, folder, "pretrain", metrics, callbacks=[])
@@ -177,7 +177,8 @@ def training(cfg: DictConfig) -> Artifact:
         report = apply_transfer(model, transfer, source, source_name)
         print(f"  transfer {transfer.name}: {report}", flush=True)
         (folder / TRANSFER).write_text(json.dumps(report.to_dict(), indent=2) + "\n")
-        stream = SampleStream(plan.training, plan.source.augmentations(), seed, recipe.steps * recipe.batch_size)
+        part = Part(plan.training, plan.source.augmentations())
+        stream = SampleStream([part], seed, recipe.steps * recipe.batch_size)
         label = f"train {transfer.name} seed {seed}"
         module = OpticalFlowModule(model, recipe)
         callbacks = [KeepFrozen(model, report)]
