@@ -80,7 +80,8 @@ def test_flow_after_every_one_of_32_iterations(files, scenes, weights, size):
     assert distance([on_demand.estimate(image1, image2, iterations=12).flow], [expected[11]]) < 1e-3
 
 
-def test_gradients_of_the_sequence_loss_by_every_parameter(files, scenes, tmp_path):
+@pytest.mark.parametrize("correlation", ["all_pairs", "on_demand"])
+def test_gradients_of_the_sequence_loss_by_every_parameter(files, scenes, tmp_path, correlation):
     state = reference.official_state(files / "random.pth")
     image1, image2 = scenes.image1.double(), scenes.image2.double()
     flow = scenes.flow.double()
@@ -88,7 +89,7 @@ def test_gradients_of_the_sequence_loss_by_every_parameter(files, scenes, tmp_pa
     expected = reference.sequence_loss(reference.raft(state, image1, image2, 3, training=True), flow, valid, GAMMA)
     expected.backward()
 
-    model = load_raft(files / "random.pth").train()
+    model = load_raft(files / "random.pth", correlation=correlation).train()
     loss = sequence_loss(model(scenes.image1, scenes.image2, iterations=3), scenes.flow, valid.float(), GAMMA)
     loss.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
