@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -67,7 +69,7 @@ def test_flow_of_layers_explains_every_visible_pixel():
     assert np.mean(share) > 0.4  # else this would test next to nothing
     assert errors.mean() < 1.5
     assert errors.quantile(0.99) < 10
-    assert still.mean() > 20
+    assert still.mean() > 10 * errors.mean()
 
 
 @pytest.mark.parametrize("shift", [(0.2, 0.0), (-0.2, 0.0), (0.0, 0.2), (0.0, -0.2)])
@@ -101,12 +103,13 @@ def test_nearest_shape_decides_the_flow():
     assert counts.min() > 5
 
 
-def test_shapes_are_painted_whole(monkeypatch):
+@pytest.mark.parametrize("nonrigid", [0.0, 1.0])
+def test_shapes_are_painted_whole(monkeypatch, nonrigid):
     # Each shape is painted inside its bounds only; painting over the full frame must give the same frames.
-    scenes = ProceduralFlow(5, 64, 80, mean_displacement=8.0)
+    scenes = ProceduralFlow(5, 64, 80, mean_displacement=8.0, nonrigid=nonrigid)
     bounded = list(scenes)
-    whole = "rwtl.data.procedural_flow._bounds"
-    monkeypatch.setattr(whole, lambda layer, pose, height, width: (0, width, 0, height))
+    whole = "rwtl.data.procedural_scene._boxes"
+    monkeypatch.setattr(whole, lambda centre, *_: [[0, 80, 0, 64] for _ in range(centre.shape[1])])
     for scene, other in zip(bounded, scenes, strict=True):
         torch.testing.assert_close(scene.image1, other.image1, rtol=0, atol=0.01)
         torch.testing.assert_close(scene.image2, other.image2, rtol=0, atol=0.01)
@@ -149,7 +152,8 @@ def test_threads_do_not_matter():
         four = scenes[0]
     finally:
         torch.set_num_threads(threads)
-    assert all(torch.equal(*pair) for pair in zip(one, four, strict=True))
+    for pair in zip(one, four, strict=True):
+        torch.testing.assert_close(*pair, rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize(("height", "width", "mean"), [(48, 64, 2.0), (32, 96, 6.0)])
@@ -184,8 +188,15 @@ def test_senseless_arguments_are_refused():
         ("mean_displacement", 0.0),
         ("mean_displacement", 9.0),
         ("mean_displacement", float("nan")),
+        ("background_motion", -1.0),
+        ("nonrigid", float("inf")),
+        ("contrast", float("nan")),
+        ("photometric", -0.1),
+        ("noise", -2.0),
+        ("textures", []),
+        ("textures", ["noise", "wood"]),
     ]:
-        with pytest.raises(InputError, match=rf"{name}={value}"):
+        with pytest.raises(InputError, match=re.escape(f"{name}={value}")):
             ProceduralFlow(**{**good, name: value})
     with pytest.raises(IndexError, match="scene 2 of 2"):
         ProceduralFlow(**good)[2]

@@ -2,40 +2,39 @@
 
 In the manner of FlyingChairs (Dosovitskiy et al., "FlowNet", ICCV 2015): shapes over a background, each under an
 affine motion, with those of the shapes added to that of the background, and displacements drawn as powers of Gaussians,
-so that most are short and a few are long.
+so that most are short and a few are long. Scenes are numbers (`procedural_scene`) until they are rendered
+(`procedural_render`), one or many at once, on the CPU or a GPU.
 """
 
-import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
 
-import numpy as np
-from jaxtyping import Float32, Float64, Int64
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from rwtl.data.flow_sample import FlowSample, dense_sample
-from rwtl.data.procedural_shape import outline_cover, random_outline
-from rwtl.data.procedural_texture import Texture, affine, evaluate_texture, noise_canvas, random_texture
+from rwtl.data.flow_sample import FlowSample
+from rwtl.data.procedural_draws import Draws
+from rwtl.data.procedural_render import first_frame, occlusion, render
+from rwtl.data.procedural_scene import Scenes, draw_scenes
+from rwtl.data.procedural_texture import TEXTURES
 from rwtl.errors import InputError
 
 Split = Literal["train", "validation", "test"]
+# Least values; no value may be infinite, or not a number.
+_LEAST = {"size": 1, "height": 16, "width": 16, "seed": 0, "shapes": 0, "deformation": 0, "tail": 1}
+_LEAST |= {"background_motion": 0, "nonrigid": 0, "contrast": 0, "photometric": 0, "noise": 0}
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """One surface: the background where it has no outline, else a shape."""
-
-    centre: Float64[np.ndarray, "2"]  # x, y in frame 1, px; surface coordinates are relative to it
-    motion: Float64[np.ndarray, "3 3"]  # from frame 1 to frame 2, homogeneous, px
-    texture: Texture
-    outline: Float32[np.ndarray, "angles"] | None  # distance from the centre to the edge by direction, px
-
-
+@dataclass(eq=False)
 class ProceduralFlow(Dataset[FlowSample]):
     """Textured shapes that move over a textured background, with the exact flow of every pixel of the first frame.
 
-    A scene is a function of `seed`, `split` and its index alone, whatever the worker or the order. Flow is that of the
-    surface seen in the first frame, also where the second frame hides it or it has left the frame.
+    A scene is a function of the arguments but `size`, and of its index, whatever the worker or the order; on another
+    device, or among others in a batch, it is the same up to rounding. Flow is that of the surface seen in the first
+    frame, also where the second frame hides it or it has left the frame: `occlusion` says where.
 
     Args:
         size: Number of scenes, at least 1.
@@ -43,153 +42,97 @@ class ProceduralFlow(Dataset[FlowSample]):
         width: Width of the frames in px, at least 16.
         split: Scenes of different splits share no randomness.
         seed: 0 or more; another seed gives other scenes.
-        mean_displacement: Mean length of the flow in px over the pixels of many scenes with the usual shapes and
-            deformation, above 0 and at most a quarter of the shorter side; single displacements reach about nine times
-            that.
+        mean_displacement: Mean length of the flow in px over the pixels of many scenes with the usual shapes,
+            deformation and tail, above 0 and at most a quarter of the shorter side; single displacements reach about
+            nine times that, with a tail of 4 thirty times.
         shapes: Most shapes in a scene, 0 or more; each scene has at least half as many.
         deformation: Rotation, zoom and shear in relation to translation, 0 or more: 1 is usual, 0 is translation only.
         tail: Power of the Gaussians that displacements are drawn as, 1 or more: 1 gives few very short and very long
-            displacements, 2 (usual) many short and a few long ones.
+            displacements, 2 (usual) many short and a few long ones, 4 (FlyingChairs') very many and very few.
+        background_motion: How far the background moves in relation to the shapes, 0 or more: 1 is usual, 0 is a still
+            background. The mean displacement stays.
+        nonrigid: Smooth non-rigid motion of each surface in relation to its translation, 0 or more: 0 is none, 1 is
+            about as long as the translation, though never so steep that a surface folds.
+        textures: Kinds of surfaces, each as likely as the others, of TEXTURES.
+        contrast: Factor of the contrast within surfaces, 0 or more: 1 is usual, 0 gives plain colours.
+        photometric: Change of brightness, contrast, gamma and colour from frame to frame, 0 or more: 0 is none, 1 is
+            usual.
+        noise: Standard deviation of the noise in each pixel and colour of each frame, on the scale 0..255, 0 or more.
 
     Raises:
         InputError: An argument lies outside its range.
-        IndexError: The index lies outside 0..size-1.
+        IndexError: An index lies outside 0..size-1.
     """
 
-    def __init__(
-        self,
-        size: int,
-        height: int = 96,
-        width: int = 128,
-        split: Split = "train",
-        seed: int = 0,
-        mean_displacement: float = 4.0,
-        shapes: int = 8,
-        deformation: float = 1.0,
-        tail: float = 2.0,
-    ) -> None:
-        limits = {"size": (size, 1), "height": (height, 16), "width": (width, 16), "seed": (seed, 0)}
-        limits |= {"shapes": (shapes, 0), "deformation": (deformation, 0), "tail": (tail, 1)}
-        for name, (value, least) in limits.items():
-            if not value >= least:
-                raise InputError(f"procedural flow: {name}={value} must be at least {least}.")
-        if not 0 < mean_displacement <= min(height, width) / 4:
+    size: int
+    height: int = 96
+    width: int = 128
+    split: Split = "train"
+    seed: int = 0
+    mean_displacement: float = 4.0
+    shapes: int = 8
+    deformation: float = 1.0
+    tail: float = 2.0
+    background_motion: float = 1.0
+    nonrigid: float = 0.0
+    textures: Sequence[str] = ("noise", "grating", "checks")
+    contrast: float = 1.0
+    photometric: float = 0.0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        for argument in fields(self):
+            if argument.type is float:  # so that 12 is the same data set as 12.0
+                setattr(self, argument.name, float(getattr(self, argument.name)))
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if not least <= value < float("inf"):
+                raise InputError(f"procedural flow: {name}={value} must be at least {least}, and finite.")
+        if not 0 < self.mean_displacement <= min(self.height, self.width) / 4:
             raise InputError(
-                f"procedural flow: mean_displacement={mean_displacement} px must be above 0 and at most "
-                f"{min(height, width) / 4} px, a quarter of the shorter side of {height}x{width} px (height x width)."
+                f"procedural flow: mean_displacement={self.mean_displacement} px must be above 0 and at most "
+                f"{min(self.height, self.width) / 4} px, a quarter of the shorter side of {self.height}x{self.width} "
+                "px (height x width)."
             )
-        if split not in get_args(Split):
-            raise InputError(f"procedural flow: split={split!r} must be one of {', '.join(get_args(Split))}.")
-        self.size = size
-        self.height = height
-        self.width = width
-        self.split = split
-        self.seed = seed
-        self.mean_displacement = mean_displacement
-        self.shapes = shapes
-        self.deformation = deformation
-        self.tail = tail
+        if self.split not in get_args(Split):
+            raise InputError(f"procedural flow: split={self.split!r} must be one of {', '.join(get_args(Split))}.")
+        self.textures = [self.textures] if isinstance(self.textures, str) else list(self.textures)
+        unknown = [kind for kind in self.textures if kind not in TEXTURES]
+        if unknown or not self.textures:
+            raise InputError(f"procedural flow: textures={self.textures} must be some of {', '.join(TEXTURES)}.")
 
     def __len__(self) -> int:
         return self.size
 
     def __getitem__(self, index: int) -> FlowSample:
-        if not 0 <= index < self.size:
-            raise IndexError(f"scene {index} of {self.size}")
-        # The generator advances the first word of its counter: scenes that differ in the last one never overlap.
-        key = [self.seed, get_args(Split).index(self.split)]
-        rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, index]))
-        canvas = noise_canvas(rng, max(self.height, self.width))
-        layers = self._draw_layers(rng)
-        motions = np.stack([layer.motion for layer in layers])
-        still = np.broadcast_to(np.eye(3), motions.shape)
-        image1, shown = _render(layers, still, canvas, self.height, self.width)
-        image2, _ = _render(layers, motions, canvas, self.height, self.width)
-        return dense_sample(image1, image2, _flow(motions, shown))
+        return FlowSample(*(many[0] for many in self.batch([index])))
 
-    def _draw_layers(self, rng: np.random.Generator) -> list[_Layer]:
-        """The background, then the shapes from the farthest to the nearest."""
-        frame = np.array([self.width, self.height])
-        extent = np.sqrt(self.width * self.height)
-        # 0.41: measured, so that mean_displacement is what its name says with the other arguments as they are.
-        step = 0.41 * self.mean_displacement
-        bend = self.deformation * self.mean_displacement / extent
-        background = _random_motion(rng, (frame - 1) / 2, step, 0.5 * bend, self.tail)
-        layers = [_Layer((frame - 1) / 2, background, random_texture(rng), None)]
-        for _ in range(rng.integers((self.shapes + 1) // 2, self.shapes + 1)):
-            # Some centres lie outside: shapes then enter or leave the frame.
-            centre = frame * rng.uniform(-0.05, 1.05, 2)
-            radius = extent * np.exp(rng.uniform(np.log(0.07), np.log(0.28)))
-            motion = background @ _random_motion(rng, centre, 2.2 * step, 2 * bend, self.tail)
-            layers.append(_Layer(centre, motion, random_texture(rng), random_outline(rng, radius)))
-        return layers
+    def batch(self, indices: Sequence[int], device: torch.device | str = "cpu") -> FlowSample:
+        """Render scenes at once, on any device; the sample has a leading axis of scenes."""
+        return render(self.scenes(indices, device))
 
+    def occlusion(self, index: int) -> Bool[Tensor, "h w"]:
+        """Return where the first frame shows what the second does not: hidden by a nearer layer, or out of frame."""
+        return occlusion(self.scenes([index]))[0]
 
-def _random_motion(
-    rng: np.random.Generator, centre: Float64[np.ndarray, "2"], step: float, bend: float, tail: float
-) -> Float64[np.ndarray, "3 3"]:
-    """Draw a translation of about `step` px, and a rotation, zoom and shear of about `bend` about the centre."""
-    gaussian = np.clip(rng.standard_normal(6), -2.5, 2.5)
-    mean = 2 ** (tail / 2) * math.gamma((tail + 1) / 2) / math.sqrt(math.pi)  # of the power of a Gaussian's magnitude
-    shift_x, shift_y, angle, zoom, stretch, shear = gaussian * np.abs(gaussian) ** (tail - 1) / mean
-    angle, zoom, stretch, shear = bend * angle, 0.5 * bend * zoom, 0.2 * bend * stretch, 0.2 * bend * shear
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    linear = turn @ np.array([[np.exp(zoom + stretch), shear], [0, np.exp(zoom - stretch)]])
-    motion = np.eye(3)
-    motion[:2, :2] = linear
-    motion[:2, 2] = centre - linear @ centre + step * np.array([shift_x, shift_y])
-    return motion
+    def flows(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Float[Tensor, "scenes 2 h w"]:
+        """Return the flow of scenes alone, in a fraction of the time."""
+        return first_frame(self.scenes(indices, device))[0]
 
+    def scenes(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Scenes:
+        """Return scenes as numbers, for `procedural_render`."""
+        for index in indices:
+            if not 0 <= index < self.size:
+                raise IndexError(f"scene {index} of {self.size}")
+        appearance = {name: value for name, value in vars(self).items() if name not in ("size", "split", "seed")}
+        draws = Draws((self.seed, get_args(Split).index(self.split)), list(indices), self.shapes + 1)
+        return draw_scenes(draws, device, **appearance)
 
-def _render(
-    layers: list[_Layer],
-    poses: Float64[np.ndarray, "layers 3 3"],
-    canvas: Float32[np.ndarray, "octaves side side"],
-    height: int,
-    width: int,
-) -> tuple[Float32[np.ndarray, "3 {height} {width}"], Int64[np.ndarray, "{height} {width}"]]:
-    """Paint a frame from back to front, each layer moved by its pose; also say which layer each pixel shows."""
-    image = np.empty((3, height, width), np.float32)
-    shown = np.zeros((height, width), np.int64)
-    for index, (layer, pose, to_surface) in enumerate(zip(layers, poses, np.linalg.inv(poses), strict=True)):
-        to_surface[:2, 2] -= layer.centre
-        if layer.outline is None:
-            image[:] = evaluate_texture(layer.texture, canvas, to_surface, *_axes(0, width, 0, height))
-            continue
-        left, right, top, bottom = _bounds(layer, pose, height, width)
-        if left >= right or top >= bottom:
-            continue  # the shape lies outside this frame
-        axes = _axes(left, right, top, bottom)
-        cover = outline_cover(layer.outline, *affine(to_surface[:2], *axes))
-        painted = image[:, top:bottom, left:right]
-        painted += cover * (evaluate_texture(layer.texture, canvas, to_surface, *axes) - painted)
-        shown[top:bottom, left:right][cover >= 0.5] = index
-    return image, shown
+    @property
+    def names(self) -> list[str]:
+        """The name of each scene, in the order of the indices."""
+        return [f"scene {index}" for index in range(self.size)]
 
-
-def _axes(
-    left: int, right: int, top: int, bottom: int
-) -> tuple[Float32[np.ndarray, "{right}-{left}"], Float32[np.ndarray, "{bottom}-{top}"]]:
-    return np.arange(left, right, dtype=np.float32), np.arange(top, bottom, dtype=np.float32)
-
-
-def _bounds(layer: _Layer, pose: Float64[np.ndarray, "3 3"], height: int, width: int) -> tuple[int, int, int, int]:
-    """Left, right, top and bottom of the part of a frame that a shape can touch; right and bottom are exclusive."""
-    radius = float(layer.outline.max()) + 1
-    centre_x, centre_y = layer.centre
-    limits = []
-    for (a, b, c), size in zip(pose[:2].tolist(), (width, height), strict=True):
-        # The image of a disc is an ellipse that reaches as far along an axis as the norm of that axis' row.
-        middle, reach = a * centre_x + b * centre_y + c, radius * math.hypot(a, b)
-        limits += [max(0, math.floor(middle - reach)), min(size, math.ceil(middle + reach) + 1)]
-    return tuple(limits)
-
-
-def _flow(motions: Float64[np.ndarray, "layers 3 3"], shown: Int64[np.ndarray, "h w"]) -> Float32[np.ndarray, "2 h w"]:
-    """The displacement of each pixel of the first frame by the motion of the layer that it shows."""
-    height, width = shown.shape
-    x, y = _axes(0, width, 0, height)
-    coefficients = (motions - np.eye(3))[:, :2].reshape(-1, 6).T.astype(np.float32)
-    a, b, c, d, e, f = (row.take(shown) for row in coefficients)
-    y = y[:, None]
-    return np.stack([a * x + b * y + c, d * x + e * y + f])
+    def identity(self) -> dict[str, Any]:
+        """Return the values that determine the scenes."""
+        return asdict(self)

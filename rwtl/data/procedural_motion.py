@@ -1,0 +1,132 @@
+"""How the surfaces of `procedural_flow` move: an affine motion, after a smooth non-rigid displacement.
+
+The displacement is a sum of plane waves, so flow is exact at every point; it is kept so little steep that it can be
+undone by fixed-point iterations, whose number follows from the steepness.
+"""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Float64
+from scipy.special import gammainc
+from torch import Tensor
+
+from rwtl.data.procedural_draws import Draws
+
+_WAVES = 4  # for each layer
+_LARGEST = 2.5  # where Gaussians are cut
+_STEEPEST = 0.4  # change of the non-rigid displacement per px; below 1 no surface folds
+_PRECISION = 1e-4  # px, of the inverse
+
+
+def random_affine(
+    draws: Draws,
+    centre: Float64[np.ndarray, "scenes layers 2"],
+    step: Float64[np.ndarray, "layers"],
+    bend: Float64[np.ndarray, "layers"],
+    tail: float,
+) -> Float64[np.ndarray, "scenes layers 3 3"]:
+    """Draw a translation of about `step` px, and a rotation, zoom and shear of about `bend` about the centre.
+
+    Returns:
+        Homogeneous matrices from frame 1 to frame 2, in px.
+    """
+    shift_x, shift_y, angle, zoom, stretch, shear = _powers(draws.normal(6), tail)
+    angle, zoom, stretch, shear = bend * angle, 0.5 * bend * zoom, 0.2 * bend * stretch, 0.2 * bend * shear
+    cosine, sine = np.cos(angle), np.sin(angle)
+    wide, high = np.exp(zoom + stretch), np.exp(zoom - stretch)
+    motion = np.zeros((*angle.shape, 3, 3))
+    motion[..., 0, 0], motion[..., 0, 1] = cosine * wide, cosine * shear - sine * high
+    motion[..., 1, 0], motion[..., 1, 1] = sine * wide, sine * shear + cosine * high
+    x, y = centre[..., 0], centre[..., 1]
+    motion[..., 0, 2] = x + step * shift_x - motion[..., 0, 0] * x - motion[..., 0, 1] * y
+    motion[..., 1, 2] = y + step * shift_y - motion[..., 1, 0] * x - motion[..., 1, 1] * y
+    motion[..., 2, 2] = 1
+    return motion
+
+
+def random_waves(
+    draws: Draws,
+    extent: Float64[np.ndarray, "scenes layers"],
+    length: Float64[np.ndarray, "scenes layers"],
+    tail: float,
+) -> tuple[Float64[np.ndarray, "scenes layers waves 3"], Float64[np.ndarray, "scenes layers 2 waves"]]:
+    """Draw smooth non-rigid displacements.
+
+    Args:
+        draws: Where the random values come from.
+        extent: Size of each surface in px; the waves are a quarter of it to all of it long.
+        length: About how long the displacement is in px; it is cut where it would be too steep to be undone.
+        tail: Power of the Gaussian that its length is drawn as.
+
+    Returns:
+        Wave vectors in rad/px with phases in rad, and the amplitudes of x and y in px.
+    """
+    angle, turn, wave_length, phase = draws.uniform(4 * _WAVES).reshape(4, _WAVES, *extent.shape).transpose(0, 2, 3, 1)
+    power = np.abs(_powers(draws.normal(1)[0], tail))[..., None]
+    number = 2 * np.pi / (extent[..., None] * 4 ** (wave_length - 1))
+    size = length[..., None] * power * math.sqrt(2 / _WAVES)  # the squares of the waves have mean 1/2
+    size = size * np.minimum(1, _STEEPEST / np.maximum((size * number).sum(axis=-1, keepdims=True), 1e-9))
+    angle, turn = 2 * np.pi * angle, 2 * np.pi * turn
+    vectors = np.stack([number * np.cos(angle), number * np.sin(angle), 2 * np.pi * phase], axis=-1)
+    return vectors, np.stack([size * np.cos(turn), size * np.sin(turn)], axis=-2)
+
+
+def reach_and_iterations(
+    vectors: Float64[np.ndarray, "scenes layers waves 3"], amplitudes: Float64[np.ndarray, "scenes layers 2 waves"]
+) -> tuple[Float64[np.ndarray, "scenes layers"], list[int]]:
+    """Return the most that waves displace each layer (px), and the iterations that undo them in every scene."""
+    sizes = np.linalg.norm(amplitudes, axis=-2)
+    reach = sizes.sum(axis=-1)
+    steep = (sizes * np.linalg.norm(vectors[..., :2], axis=-1)).sum(axis=-1)
+    # An iteration shrinks the error, at first at most `reach`, by the factor `steep` (Banach).
+    with np.errstate(divide="ignore"):
+        needed = np.where(reach > _PRECISION, np.log(_PRECISION / np.maximum(reach, 1e-9)) / np.log(steep), 0)
+    return reach, [int(number) for number in np.ceil(needed).max(axis=0)]
+
+
+def affine(
+    matrix: Float32[Tensor, "scenes frames 2 3"], x: Float[Tensor, "*#x"], y: Float[Tensor, "*#y"]
+) -> Float[Tensor, "scenes frames 2 h w"]:
+    """Map the points (x, y, 1); `x` and `y` are broadcast to (scenes, frames, 2, h, w)."""
+    of_x, of_y, constant = matrix[..., None, None].unbind(3)
+    # In this order x and y of a rectangle, given as a row and a column, meet in the last operation only.
+    return torch.addcmul(torch.addcmul(constant, of_y, y), of_x, x)
+
+
+def displacement(
+    vectors: Float32[Tensor, "scenes waves 3"],
+    amplitudes: Float32[Tensor, "scenes 2 waves"],
+    points: Float[Tensor, "scenes frames 2 h w"],
+) -> Float[Tensor, "scenes frames 2 h w"]:
+    """Non-rigid displacement in px of one layer at points of frame 1."""
+    x, y = points.unbind(2)
+    result = torch.zeros_like(points)
+    for vector, amplitude in zip(vectors.unbind(1), amplitudes.unbind(2), strict=True):
+        of_x, of_y, phase = vector[..., None, None, None].unbind(1)
+        wave = torch.addcmul(torch.addcmul(phase, of_y, y), of_x, x).sin_()
+        result.addcmul_(amplitude[:, None, :, None, None], wave[:, :, None])
+    return result
+
+
+def undo_displacement(
+    vectors: Float32[Tensor, "scenes waves 3"],
+    amplitudes: Float32[Tensor, "scenes 2 waves"],
+    points: Float[Tensor, "scenes frames 2 h w"],
+    iterations: int,
+) -> Float[Tensor, "scenes frames 2 h w"]:
+    """Find the points of frame 1 that the non-rigid displacement brings to the given ones."""
+    found = points
+    for _ in range(iterations):
+        found = points - displacement(vectors, amplitudes, found)
+    return found
+
+
+def _powers(gaussian: np.ndarray, tail: float) -> np.ndarray:
+    """Signed powers of Gaussians that are cut at 2.5, scaled to a mean magnitude of 1."""
+    gaussian = np.clip(gaussian, -_LARGEST, _LARGEST)
+    half = (tail + 1) / 2
+    mean = 2 ** (tail / 2) * math.gamma(half) / math.sqrt(math.pi) * gammainc(half, _LARGEST**2 / 2)
+    mean += _LARGEST**tail * math.erfc(_LARGEST / math.sqrt(2))
+    return gaussian * np.abs(gaussian) ** (tail - 1) / mean

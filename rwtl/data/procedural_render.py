@@ -1,0 +1,119 @@
+"""From the numbers of a scene to its frames, flow and occlusions, for many scenes at once, on any device."""
+
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
+from torch import Tensor
+
+from rwtl.data.flow_sample import MAX_DISPLACEMENT, FlowSample
+from rwtl.data.procedural_light import change_light, sensor_noise
+from rwtl.data.procedural_motion import affine, displacement, undo_displacement
+from rwtl.data.procedural_scene import Layer, Scenes
+from rwtl.data.procedural_shape import outline_cover
+from rwtl.data.procedural_texture import evaluate_texture, noise_canvas
+
+
+def render(scenes: Scenes) -> FlowSample:
+    """Paint both frames of every scene from the farthest layer to the nearest, and the flow of the first.
+
+    Returns:
+        The sample, with a leading axis of scenes, on their device.
+    """
+    canvas = noise_canvas(scenes.canvas)
+    axes = _axes(scenes)
+    for layer in scenes.layers:
+        left, right, top, bottom = layer.box
+        if left >= right or top >= bottom:
+            continue  # outside both frames
+        rectangle = (..., slice(top, bottom), slice(left, right))
+        x, y = axes[0][left:right], axes[1][top:bottom]
+        of_surface = _before_nonrigid(layer, x, y)
+        colour = evaluate_texture(
+            canvas, layer.base, layer.palette, layer.pattern, layer.used, layer.to_canvas, layer.to_waves, *of_surface
+        )
+        moved = _flow(layer, x, y)
+        if layer is scenes.layers[0]:
+            frames, flow = colour, moved
+            continue
+        cover = outline_cover(layer.outline, affine(layer.to_surface, *of_surface))
+        frames[rectangle].lerp_(colour, cover[:, None])
+        flow[rectangle] = torch.where(cover[:, :1] >= 0.5, moved, flow[rectangle])
+    if scenes.light is not None:
+        frames = change_light(frames, *scenes.light)
+    if scenes.noise > 0:
+        frames += scenes.noise * sensor_noise(scenes.noise_keys, frames.shape[1:])
+        frames.clamp_(0, 255)
+    valid = (torch.hypot(*flow.unbind(1)) < MAX_DISPLACEMENT).float()
+    return FlowSample(frames[:, :, 0].contiguous(), frames[:, :, 1].contiguous(), flow, valid)
+
+
+def first_frame(scenes: Scenes) -> tuple[Float[Tensor, "scenes 2 h w"], Int64[Tensor, "scenes h w"]]:
+    """Return the flow (px) of frame 1 and the number of the layer that each pixel shows, without painting."""
+    device, count = scenes.noise_keys.device, len(scenes.noise_keys)
+    shown = torch.zeros(count, scenes.height, scenes.width, dtype=torch.long, device=device)
+    axes = _axes(scenes)
+    flow = _flow(scenes.layers[0], *axes)
+    for depth, layer in enumerate(scenes.layers[1:], start=1):
+        left, right, top, bottom = layer.box
+        if left >= right or top >= bottom:
+            continue
+        rectangle = (..., slice(top, bottom), slice(left, right))
+        x, y = axes[0][left:right], axes[1][top:bottom]
+        inside = _covers(layer, x, y)[:, 0]
+        flow[rectangle] = torch.where(inside[:, None], _flow(layer, x, y), flow[rectangle])
+        shown[rectangle].masked_fill_(inside, depth)
+    return flow, shown
+
+
+def occlusion(scenes: Scenes) -> Bool[Tensor, "scenes h w"]:
+    """Say which pixels of frame 1 show what frame 2 does not: a nearer layer hides it, or it has left the frame.
+
+    Both are decided at the very point that the pixel's centre moves to, for a layer covers the points inside its
+    outline, and the frame reaches half a pixel beyond the centres of its outermost pixels.
+    """
+    flow, shown = first_frame(scenes)
+    x, y = _axes(scenes)
+    target_x, target_y = x + flow[:, 0], y + flow[:, 1]
+    hidden = (target_x < -0.5) | (target_x > scenes.width - 0.5)
+    hidden |= (target_y < -0.5) | (target_y > scenes.height - 0.5)
+    for depth, layer in enumerate(scenes.layers[1:], start=1):
+        hidden |= _covers(layer, target_x[:, None, None], target_y[:, None, None])[:, 1] & (shown < depth)
+    return hidden
+
+
+def _axes(scenes: Scenes) -> tuple[Float32[Tensor, "w"], Float32[Tensor, "h 1"]]:
+    device = scenes.noise_keys.device
+    x = torch.arange(scenes.width, dtype=torch.float32, device=device)
+    return x, torch.arange(scenes.height, dtype=torch.float32, device=device)[:, None]
+
+
+def _covers(layer: Layer, x: Float[Tensor, "*x"], y: Float[Tensor, "*y"]) -> Bool[Tensor, "scenes 2 h w"]:
+    """Whether points of each frame lie inside the layer's outline."""
+    return outline_cover(layer.outline, affine(layer.to_surface, *_before_nonrigid(layer, x, y))) >= 0.5
+
+
+def _before_nonrigid(
+    layer: Layer, x: Float[Tensor, "*x"], y: Float[Tensor, "*y"]
+) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+    """Where the layer's matrices start from: the points themselves, or what they show of frame 1 if it is not rigid."""
+    if layer.iterations is None:
+        return x, y
+    shown = affine(layer.back[:, None], x, y)
+    shown = undo_displacement(layer.vectors, layer.amplitudes, shown, layer.iterations)
+    points = torch.cat([_points(x, y, shown), shown], dim=1)
+    return points[:, :, :1], points[:, :, 1:]
+
+
+def _flow(layer: Layer, x: Float32[Tensor, "w"], y: Float32[Tensor, "h 1"]) -> Float[Tensor, "scenes 2 h w"]:
+    """The displacement of points of frame 1 that show the layer."""
+    rigid = affine(layer.flow[:, None], x, y)
+    if layer.iterations is None:
+        return rigid[:, 0]
+    nonrigid = displacement(layer.vectors, layer.amplitudes, _points(x, y, rigid))[:, 0]
+    turned = torch.einsum("sij,sjhw->sihw", layer.flow[..., :2], nonrigid)
+    return rigid[:, 0] + nonrigid + turned
+
+
+def _points(
+    x: Float[Tensor, "*x"], y: Float[Tensor, "*y"], like: Float[Tensor, "scenes 1 2 h w"]
+) -> Float[Tensor, "scenes 1 2 h w"]:
+    return torch.cat([x.expand_as(like[:, :, :1]), y.expand_as(like[:, :, :1])], dim=2)
