@@ -9,10 +9,12 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from rwtl.data.flow_sample import FlowSample
+from rwtl.data.procedural_draws import Draws
 from rwtl.data.procedural_flow import ProceduralFlow
+from rwtl.data.procedural_light import change_light, random_light
 from rwtl.data.procedural_motion import displacement, undo_displacement
 from rwtl.data.procedural_shape import outline_cover
-from rwtl.data.procedural_texture import TEXTURES
+from rwtl.data.procedural_texture import TEXTURES, evaluate_texture, noise_canvas
 
 FULL = {"nonrigid": 1.0, "photometric": 1.0, "noise": 5.0, "textures": TEXTURES, "background_motion": 0.5}
 
@@ -45,6 +47,18 @@ def shape_in_frame_1(layer, x, y):
     points = torch.from_numpy(np.stack([x, y]))[None, None].float()
     centre = -layer.to_surface[0, 0, :, 2]
     return outline_cover(layer.outline[:1], points - centre[:, None, None])[0, 0].numpy() >= 0.5
+
+
+def evaluate_pattern(kind):
+    """The pattern alone, -1..1, of backgrounds of a kind."""
+    scenes = ProceduralFlow(20, 48, 64, shapes=0, textures=[kind]).scenes(range(20))
+    layer = scenes.layers[0]
+    black, grey = torch.zeros_like(layer.palette), torch.full_like(layer.base, 100.0)
+    black[..., -1] = 50
+    axes = torch.arange(64.0), torch.arange(48.0)[:, None]
+    maps = layer.to_canvas, layer.to_waves
+    colour = evaluate_texture(noise_canvas(scenes.canvas), grey, black, layer.pattern, layer.used, *maps, *axes)
+    return (colour - 100) / 50
 
 
 @pytest.mark.parametrize("shapes", [0, 6])
@@ -80,6 +94,15 @@ def test_nonrigid_motion_can_be_undone_and_folds_nothing(nonrigid):
         steepest = max(steepest, float((layer.amplitudes.norm(dim=1) * numbers).sum(-1).max()))
     assert steepest < 0.41
     assert nonrigid < 30 or steepest > 0.39  # so much is cut
+
+
+def test_nonrigid_motion_grows_with_its_parameter():
+    few, more = (
+        ProceduralFlow(6, 96, 112, mean_displacement=1.0, nonrigid=value).scenes(range(6)).layers[0].amplitudes
+        for value in (0.05, 0.1)
+    )
+    torch.testing.assert_close(2 * few, more)
+    assert 0.01 < more.norm(dim=1).mean() < 0.1
 
 
 @pytest.mark.parametrize("nonrigid", [0.0, 1.0])
@@ -154,12 +177,28 @@ def test_light_and_noise_change_the_frames_and_not_the_flow():
     assert np.abs(changes[:, 0] - changes[:, 1]).mean() > 5  # the frames differ from each other
 
 
+def test_light_is_gamma_contrast_and_brightness_and_strength_0_is_none():
+    for values, neutral in zip(random_light(Draws((0, 0), [0, 1, 2], 1), 0.0), (1.0, 1.0, 0.0), strict=True):
+        assert (values == neutral).all()
+    exponent, slope, _ = random_light(Draws((0, 0), list(range(200)), 1), 1.0)
+    assert np.log(exponent).std() == pytest.approx(0.15, rel=0.15)
+    assert np.log(slope).std() == pytest.approx(np.hypot(0.15, 0.06), rel=0.15)
+    # Colours differ in slope alone.
+    assert (exponent[:, 0] == exponent[:, 2]).all() and not (slope[:, 0] == slope[:, 2]).any()
+    frames = torch.full((1, 3, 1, 1, 1), 0.25 * 255)
+    changed = change_light(frames, *(torch.full((1, 3, 1), value) for value in (0.5, 0.8, 0.1)))
+    assert changed.flatten().tolist() == pytest.approx([(0.25**0.5 * 0.8 + 0.1) * 255] * 3)
+
+
 def test_every_texture_has_its_look_and_contrast_scales_it():
     kinds = {kind: ProceduralFlow(4, 48, 64, textures=[kind]) for kind in TEXTURES}
     first = {kind: torch.stack([sample.image1 for sample in scenes]) for kind, scenes in kinds.items()}
     for number, kind in enumerate(TEXTURES):
         for other in TEXTURES[:number]:
             assert (first[kind] - first[other]).abs().mean() > 5, (kind, other)
+    # Dots cover less than half of a surface, checks half, tiles a little more.
+    brighter = {kind: float((evaluate_pattern(kind) > 0).float().mean()) for kind in ("dots", "checks", "tiles")}
+    assert brighter["dots"] < 0.4 < 0.45 < brighter["checks"] < 0.53 < brighter["tiles"]
     spread = [
         ProceduralFlow(6, 48, 64, shapes=0, contrast=value).batch(range(6)).image1.std(dim=(-2, -1)).mean()
         for value in (0.0, 0.3, 0.6)
