@@ -18,7 +18,8 @@ from rwtl.study.app import readable_errors
 
 def of_scenes(arguments: dict, count: int) -> Displacements:
     scenes = ProceduralFlow(count, **arguments)
-    return gathered((flow, torch.ones_like(flow[:, 0])) for flow in (scenes.flows([index]) for index in range(count)))
+    flows = (scenes.flows([index]) for index in range(count))
+    return gathered((flow, torch.ones_like(flow[:, 0])) for flow in flows)
 
 
 def searched(cfg: DictConfig, sets: dict[str, Displacements]) -> dict:

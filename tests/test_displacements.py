@@ -1,7 +1,12 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import wasserstein_distance
 
 from rwtl.data.displacements import (
@@ -17,8 +22,11 @@ from rwtl.data.displacements import (
     histograms,
     summary,
 )
+from rwtl.data.flow_files import write_flo
 from rwtl.data.procedural_flow import ProceduralFlow
 from rwtl.errors import InputError
+
+ROOT = Path(__file__).parents[1]
 
 
 def flow_of(lengths, degrees):
@@ -84,6 +92,28 @@ def test_fields_without_a_valid_pixel_are_refused():
     flow, valid = flow_of([1.0, 2.0], [0, 0])
     with pytest.raises(InputError, match="1 flow fields without a valid pixel"):
         gathered([(flow, 0 * valid)])
+
+
+def test_experiment_finds_the_parameters_of_a_folder_of_pairs(tmp_path):
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    arguments = {"height": 32, "width": 48, "mean_displacement": 2.0, "tail": 3.0, "background_motion": 0.0}
+    for index, sample in enumerate(ProceduralFlow(10, **arguments)):
+        for number in (1, 2):
+            image = sample[number - 1].byte().permute(1, 2, 0).numpy()
+            Image.fromarray(image).save(pairs / f"{index:05}_img{number}.ppm")
+        write_flo(pairs / f"{index:05}_flow.flo", sample.flow.numpy())
+    scenes = ["scenes=10", *(f"procedural.{key}={value}" for key, value in arguments.items() if key != "tail")]
+    command = [sys.executable, str(ROOT / "experiments" / "displacements.py"), *scenes, f"paths.outputs={tmp_path}"]
+    tried = ["procedural.tail=1", f"folder={pairs}", "search={tail:[1,3],background_motion:[0,1]}"]
+    done = subprocess.run([*command, *tried], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-3].split()[-1] == "0.00"  # the very scenes
+    table = pd.read_csv(tmp_path / "displacements" / "displacements.csv")
+    assert set(table.set) == {"pairs", "procedural"}
+    assert (tmp_path / "displacements" / "displacements.png").stat().st_size > 10_000
+    alone = subprocess.run([*command, "search={tail:[1,3]}"], capture_output=True, text=True, cwd=ROOT)
+    assert alone.returncode == 1 and "search needs real pairs" in alone.stderr
 
 
 def test_figure_draws_every_set(tmp_path):

@@ -9,7 +9,6 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from rwtl.data.flow_sample import FlowSample
-from rwtl.data.procedural_draws import Draws
 from rwtl.data.procedural_flow import ProceduralFlow
 from rwtl.data.procedural_light import change_light, random_light
 from rwtl.data.procedural_motion import displacement, undo_displacement
@@ -76,8 +75,8 @@ def test_nonrigid_flow_is_right_to_a_fraction_of_a_pixel(shapes):
 
 
 def test_nonrigid_motion_is_not_affine_and_0_is_none():
-    rigid, bent = (ProceduralFlow(1, 96, 112, shapes=0, nonrigid=value)[0] for value in (0.0, 1.0))
-    assert rigid.flow.diff(n=2, dim=-1).abs().max() < 1e-4 < 1e-3 < bent.flow.diff(n=2, dim=-1).abs().max()
+    rigid, bent = (ProceduralFlow(6, 96, 112, shapes=0, nonrigid=value).batch(range(6)) for value in (0.0, 1.0))
+    assert rigid.flow.diff(n=2, dim=-1).abs().max() < 1e-4 < 1e-2 < bent.flow.diff(n=2, dim=-1).abs().max()
     assert torch.equal(rigid.image1, bent.image1)  # frame 1 does not move
 
 
@@ -178,9 +177,9 @@ def test_light_and_noise_change_the_frames_and_not_the_flow():
 
 
 def test_light_is_gamma_contrast_and_brightness_and_strength_0_is_none():
-    for values, neutral in zip(random_light(Draws((0, 0), [0, 1, 2], 1), 0.0), (1.0, 1.0, 0.0), strict=True):
+    for values, neutral in zip(random_light(np.arange(24.0).reshape(12, 2), 0.0), (1.0, 1.0, 0.0), strict=True):
         assert (values == neutral).all()
-    exponent, slope, _ = random_light(Draws((0, 0), list(range(200)), 1), 1.0)
+    exponent, slope, _ = random_light(np.random.default_rng(0).standard_normal((12, 200)), 1.0)
     assert np.log(exponent).std() == pytest.approx(0.15, rel=0.15)
     assert np.log(slope).std() == pytest.approx(np.hypot(0.15, 0.06), rel=0.15)
     # Colours differ in slope alone.
@@ -230,6 +229,10 @@ def test_a_new_parameter_leaves_the_rest_of_the_scene_alone():
     plain = ProceduralFlow(3, 48, 64)
     for changes in ({"nonrigid": 1.0}, {"tail": 3.0}, {"mean_displacement": 8.0}, {"background_motion": 0.0}):
         assert torch.equal(ProceduralFlow(3, 48, 64, **changes)[1].image1, plain[1].image1), changes
+    lit = ProceduralFlow(3, 48, 64, photometric=1.0, noise=5.0)
+    moved = ProceduralFlow(3, 48, 64, photometric=1.0, noise=5.0, nonrigid=1.0)
+    assert torch.equal(lit[1].image1, moved[1].image1)
+    assert torch.equal(ProceduralFlow(3, 48, 64, nonrigid=1.0)[1].flow, moved[1].flow)
 
 
 def test_background_motion_moves_displacements_from_the_background_to_the_shapes():

@@ -5,24 +5,23 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from rwtl.data.procedural_draws import Draws
-
 _WORD = 2**32 - 1
 
 
-def random_light(draws: Draws, strength: float) -> tuple[Float64[np.ndarray, "scenes 3 2"], ...]:
-    """Draw a change of the light for each of the two frames of each scene.
+def random_light(
+    values: Float64[np.ndarray, "12 scenes"], strength: float
+) -> tuple[Float64[np.ndarray, "scenes 3 2"], ...]:
+    """Make a change of the light for each of the two frames of each scene.
 
     Args:
-        draws: Where the random values come from.
+        values: Random, of mean 0 and standard deviation 1.
         strength: 1 is usual, 0 is no change.
 
     Returns:
         Exponent (gamma), slope (contrast and colour), and offset (brightness) for each colour and frame, on the scale
         0..1.
     """
-    # The scene's values are those of its farthest layer.
-    values = draws.normal(12)[..., 0].clip(-2.5, 2.5).reshape(6, 2, -1).transpose(0, 2, 1)
+    values = values.clip(-2.5, 2.5).reshape(6, 2, -1).transpose(0, 2, 1)
     gamma, contrast, brightness, colour = *values[:3], values[3:].swapaxes(0, 1)
     slope = np.exp(strength * (0.15 * contrast[:, None] + 0.06 * colour))
     # Contrast turns about mid-grey.

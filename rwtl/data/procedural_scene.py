@@ -98,7 +98,7 @@ def draw_scenes(
 ) -> Scenes:
     """Draw scenes; the arguments are those of ProceduralFlow."""
     frame, extent = np.array([width, height]), np.sqrt(width * height)
-    number = draws.uniform(1)[0, :, 0]  # the scene's, so its first layer's
+    number = draws.uniform(1)[0, :, 0]
     # At least half of the shapes; layers that are not there have no outline.
     least = (shapes + 1) // 2
     present = np.arange(shapes + 1) <= (least + np.floor((shapes - least + 1) * number))[:, None]
@@ -120,7 +120,9 @@ def draw_scenes(
 
     values = canvas_values(draws, max(height, width))
     textured = random_textures(draws, textures, contrast, values[-1].shape[-1] * 2)
-    keys = np.floor(draws.uniform(2)[..., 0].T * 2**32).astype(np.int64)
+    # What is the whole scene's comes from its first layer's values, taken whether or not they are needed, so that no
+    # parameter changes what the others do.
+    keys, of_light = np.floor(draws.uniform(2)[..., 0].T * 2**32).astype(np.int64), draws.normal(12)[..., 0]
 
     shift = np.zeros((*centre.shape[:2], 2, 3, 3))
     shift[...] = np.eye(3)
@@ -146,7 +148,7 @@ def draw_scenes(
     }
     moved = {name: _tensor(array, device).unbind(1) for name, array in fields.items()}
     reached = np.where(radius > 0, radius + 1, 0)
-    light = random_light(draws, photometric) if photometric > 0 else None
+    light = random_light(of_light, photometric) if photometric > 0 else None
     boxes = _boxes(centre, reached, reach, motion, height, width)
     boxes[0] = (0, width, 0, height)
     used = (textured.pattern != 0).any(axis=0).tolist()
