@@ -1,4 +1,4 @@
-"""RAFT's time, memory and numbers beside a peer's, in one run: ptlflow's RAFT, which is the official code, or torchvision's.
+"""RAFT's time, memory and numbers beside a peer's, in one run: ptlflow's RAFT (the official code) or torchvision's.
 
     make peer                                                  # a virtual environment that holds ptlflow
     python benchmarks/raft.py --peer-python .venv-peer/bin/python

@@ -21,14 +21,12 @@ class Rwtl:
 
     def __init__(self, weights, variant, options):
         from rwtl.models.checkpoints import load_raft
+        from rwtl.training.acceleration import accelerate
         from rwtl.training.metrics import sequence_loss
 
         self.model = load_raft(Path(weights), correlation=options.get("correlation", "all_pairs"))
         self.sequence_loss = sequence_loss
-        if options.get("channels_last"):
-            self.model.to(memory_format=torch.channels_last)
-        if options.get("compile"):
-            self.model.compile_parts()
+        accelerate(self.model, options.get("compile", False), options.get("channels_last", False))
 
     def infer(self, image1, image2, iterations):
         return self.model.estimate(image1, image2, iterations).flow

@@ -50,4 +50,4 @@ def test_every_preset_composes():
                 if app:
                     assert group.name in compose(app, overrides=[f"{group.name}={choice.stem}"])
         assert compose("compare", overrides=["experiment=demo"]).recording.rows == 96
-        assert compose("train", overrides=["experiment=overfit_chairs", "flow_data.root=x"]).flow_data.name == "chairs"
+        assert compose("train", overrides=["experiment=overfit_chairs"]).training.steps == 450

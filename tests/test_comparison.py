@@ -6,11 +6,12 @@ from rwtl.study.comparison import ComparisonConfig, compare, steps_to_reach
 from rwtl.study.evaluation import pooled
 from rwtl.study.report import verdict
 from rwtl.study.tables import mean_and_deviation, steps_reached
+from rwtl.training.metrics import METRICS
 
 
 def curves_of(epe):
     rows = [
-        {"row": row, "seed": seed, "step": 10 * k, "epe": value, "1px": 0.0, "3px": 0.0, "5px": 0.0}
+        {"row": row, "seed": seed, "step": 10 * k, "epe": value, **dict.fromkeys(METRICS[1:], 0.0)}
         for (row, seed), values in epe.items()
         for k, value in enumerate(values)
     ]
@@ -24,10 +25,8 @@ def errors_of(epe):
             "seed": seed,
             "dataset": "procedural",
             "pairs": 2,
+            **dict.fromkeys(METRICS, 1.0),
             "epe": value,
-            "1px": 1.0,
-            "3px": 2.0,
-            "5px": 3.0,
             "no_motion": 9.0,
         }
         for (row, seed), value in epe.items()
@@ -93,22 +92,20 @@ def test_one_seed_is_shown_as_such():
     assert mean_and_deviation(1.0, 0.126) == "1.00 ± 0.13"
 
 
-def test_errors_of_a_data_set_are_pooled_over_pixels():
-    errors = pd.DataFrame(
-        {
-            "dataset": ["a", "a"],
-            "pair": ["0", "1"],
-            "pixels": [1, 3],
-            "epe": [4.0, 0.0],
-            "1px": 0.0,
-            "3px": 0.0,
-            "5px": 8.0,
-            "no_motion": 2.0,
-        }
-    )
+def test_errors_of_a_data_set_are_pooled_over_the_pixels_that_they_are_of():
+    nan = float("nan")
+    errors = pd.DataFrame({"dataset": ["a", "a", "b"], "pair": ["0", "1", "0"], "pixels": [1, 3, 2]})
+    errors = errors.assign(**dict.fromkeys(METRICS, 0.0), no_motion=2.0)
+    errors["epe"], errors["5px"] = [4.0, 0.0, 1.0], [8.0, 8.0, nan]
+    errors["s40"], errors["pixels_s40"] = [nan, 6.0, nan], [0, 1, 0]
+    errors["pixels_s0_10"] = errors["pixels_s10_40"] = errors.pixels
     table = pooled(errors)
-    assert table.epe.tolist() == [1.0] and table["5px"].tolist() == [8.0] and table.no_motion.tolist() == [2.0]
-    assert table.pairs.tolist() == [2]
+    assert (
+        table.epe.tolist() == [1.0, 1.0] and table.no_motion.tolist() == [2.0, 2.0] and table.pairs.tolist() == [2, 1]
+    )
+    assert table.epe_of_pairs.tolist() == [2.0, 1.0]
+    assert table.s40[0] == 6.0 and pd.isna(table.s40[1]), "no pixel of that speed is no error, and spoils none"
+    assert table["5px"][0] == 8.0 and pd.isna(table["5px"][1]), "what is no number is not skipped"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +18,31 @@ from rwtl.data.flow_files import write_flo
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.xdist_group("experiments")  # they share one study
+STOCK = Path(tempfile.gettempdir()) / f"rwtl-stock-{os.getpid()}.pth"
 WAVES = ["recording.rows=24", "recording.columns=24", "recording.duration=6", "recording.transient=1"]
 CLIPS = ["clips.dt=0.5", "clips.min_active=0", "clips.crop=16", "trainer.threads=1"]
 PRETRAINING = ["steps=4", "validate_every=2", "batch_size=2", "validation_clips=4", "iterations=1"]
-TRAINING = ["steps=4", "validate_every=2", "batch_size=2", "iterations=2"]
+TRAINING = ["steps=4", "validate_every=2", "batch_size=2", "iterations=2", "validation_iterations=2"]
 SCENES = ["height=32", "width=32", "mean_displacement=2"]
 TINY_SOURCE = WAVES + CLIPS + [f"pretraining.{value}" for value in PRETRAINING]
 TINY_TRAINING = [
     *TINY_SOURCE,
     *(f"training.{value}" for value in TRAINING),
-    *(f"flow_data.{value}" for value in [*SCENES, "size=20", "validation_size=2"]),
+    *(f"datasets.procedural_training.{value}" for value in [*SCENES, "size=20"]),
+    "datasets.procedural_validation.size=2",
 ]
-TINY_EVALUATION = [*TINY_TRAINING, *(f"evaluation.procedural.{value}" for value in [*SCENES, "size=4"])]
+TINY_EVALUATION = [*TINY_TRAINING, "datasets.procedural_test.size=4"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stock(tmp_path_factory):
+    """A checkpoint of stock small RAFT in the official format, where the command lines below look for it."""
+    from rwtl.models.checkpoints import save_official
+    from rwtl.models.raft import build_raft
+
+    save_official(STOCK, build_raft("small"))
+    yield
+    STOCK.unlink()
 
 
 def command(app, outputs, *overrides):
@@ -159,11 +173,16 @@ def checkpoint(outputs):
     return next((outputs / "training").glob("*/model.pt"))
 
 
+def on(pairs):
+    return [f"paths.flying_chairs={pairs}", "evaluation.datasets=[procedural_test,flying_chairs]"]
+
+
 def test_evaluate_gives_the_errors_of_a_checkpoint_on_every_real_pair(compared, outputs, pairs):
-    done = run("evaluate", outputs, *TINY_EVALUATION, f"checkpoint={checkpoint(outputs)}", f"evaluation.folder={pairs}")
+    done = run("evaluate", outputs, *TINY_EVALUATION, f"checkpoint={checkpoint(outputs)}", *on(pairs))
     assert done.returncode == 0, done.stderr
     errors = pd.read_csv(re.search(r"table: (.*)", done.stdout)[1], dtype={"pair": str})
-    of_pairs = errors[errors.dataset == pairs.name]
+    of_pairs = errors[errors.dataset == "flying_chairs"]
+    assert (errors.dataset == "procedural_test").sum() == 4
     assert list(of_pairs.pair) == ["00001", "00002"] and (of_pairs.epe > 0).all()
     for row in of_pairs.itertuples():
         assert re.search(rf"{row.pair}.*{row.epe:.2f}", done.stdout)
@@ -211,8 +230,19 @@ BY_HYDRA = {
 }
 BY_US = {
     "negative duration": ("simulate", ["recording.duration=-5"], r"recording\.duration is -5"),
-    "missing folder": ("train", ["flow_data=chairs", "flow_data.root=nowhere"], r"nowhere"),
-    "folder not named": ("train", ["flow_data=chairs"], r"flow_data\.root"),
+    "missing folder": ("train", ["flow_data=chairs", "paths.flying_chairs=nowhere"], r"nowhere"),
+    "folder not named": ("train", ["flow_data=folder"], r"paths\.folder is not set"),
+    "unknown data set": ("evaluate", ["evaluation.datasets=[chairs]"], r"no data set chairs; .*flying_chairs"),
+    "unknown key of a data set": ("train", ["+datasets.procedural_training.shape=3"], r"procedural_training\.shape"),
+    "unknown key of augmentation": (
+        "train",
+        ["+flow_data.training.procedural_training.augmentation={height: 16, width: 16, crop: 3}"],
+        r"procedural_training\.augmentation\.crop",
+    ),
+    "unknown correlation": ("train", ["trainer.correlation=some_pairs"], r"trainer\.correlation is 'some_pairs'"),
+    "start of another model": ("train", [f"start_from={STOCK}"], r"start_from .* holds official RAFT small"),
+    "missing start": ("train", ["start_from=nothing.pt"], r"nothing\.pt does not exist"),
+    "nothing to submit": ("submit", [f"checkpoint={STOCK}", "submission.datasets=[procedural_test]"], r"no submission"),
     "missing checkpoint": ("evaluate", ["checkpoint=nothing.pt"], r"nothing\.pt does not exist"),
     "nothing to freeze": (
         "compare",
@@ -276,7 +306,7 @@ def test_bad_pairs_are_named_and_nothing_finished_is_lost(compared, outputs, pai
     before = states(outputs)
     folder = damaged(pairs, tmp_path, change)
     checkpoint_of = f"checkpoint={checkpoint(outputs)}"
-    done = run("evaluate", outputs, *TINY_EVALUATION, checkpoint_of, f"evaluation.folder={folder}")
+    done = run("evaluate", outputs, *TINY_EVALUATION, checkpoint_of, *on(folder))
     assert_one_clear_message(done, named)
     assert before.items() <= states(outputs).items()
 

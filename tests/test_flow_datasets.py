@@ -46,19 +46,19 @@ def test_samples_are_batched_as_samples(tmp_path):
     assert batch.image1[:, 0, 0, 0].tolist() == [30, 10]
 
 
-def test_valid_leaves_out_unknown_and_long_flow():
+def test_valid_leaves_out_unknown_flow():
     flow = np.zeros((2, 1, 5), np.float32)
     flow[:, 0] = [[399, 400, 300, 1.7e9, 3e38], [0, 0, 300, 1.7e9, 3e38]]
     image = np.zeros((3, 1, 5), np.float32)
-    assert dense_sample(image, image, flow).valid.tolist() == [[1, 0, 0, 0, 0]]
+    assert dense_sample(image, image, flow).valid.tolist() == [[1, 1, 1, 0, 0]]
 
 
-def test_sparse_flow_is_valid_where_it_is_known_and_not_long():
+def test_sparse_flow_is_valid_where_it_is_known():
     flow = np.zeros((2, 1, 4), np.float32)
     flow[0] = [[399, 400, 399, 3]]
     image = np.zeros((3, 1, 4), np.float32)
     sample = sparse_sample(image, image + 1, flow, np.array([[1, 1, 0, 1]], np.float32))
-    assert sample.valid.tolist() == [[1, 0, 0, 1]] and sample.valid.dtype == torch.float32
+    assert sample.valid.tolist() == [[1, 1, 0, 1]] and sample.valid.dtype == torch.float32
     np.testing.assert_array_equal(sample.flow, flow)
     assert sample.image1.max() == 0 and sample.image2.min() == 1
 
@@ -169,7 +169,7 @@ def test_a_section_names_a_data_set_and_its_arguments(tmp_path):
     _write_pair(tmp_path, OFFICIAL, 10)
     chairs = flow_dataset({"name": "flying_chairs", "root": str(tmp_path), "split": None}, "data")
     assert type(chairs) is FlyingChairs and chairs.names == ["00001"]
-    scenes = flow_dataset({"name": "procedural", "size": 3}, "data")
+    scenes = flow_dataset({"name": "procedural", "size": 3, "tail": 2}, "data")
     assert type(scenes) is ProceduralFlow and len(scenes) == 3
     assert list(FLOW_DATASETS) == [
         "flying_chairs",
@@ -194,6 +194,9 @@ def test_a_section_names_a_data_set_and_its_arguments(tmp_path):
         ({"name": "sintel", "root": "x", "render": None}, "validation.render is not set"),
         ({"name": "kitti", "root": "x", "render": "clean"}, "validation.render is unknown; .* are name, root, split"),
         ({"name": "kitti", "root": "no_such"}, "no_such.*no such folder"),
+        ({"name": "kitti", "root": 2015}, "validation.root is 2015; it must be text"),
+        ({"name": "procedural", "size": 1.5}, "validation.size is 1.5; it must be a whole number"),
+        ({"name": "procedural", "size": 1, "tail": "long"}, "validation.tail is 'long'; it must be a number"),
     ],
 )
 def test_a_section_that_does_not_fit_is_refused_with_the_choices(values, words):

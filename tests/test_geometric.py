@@ -175,15 +175,6 @@ def test_unknown_flow_never_becomes_valid():
         assert moved.flow.isfinite().all() and moved.flow.abs().max() < 30
 
 
-def test_enlarged_displacements_of_400_px_are_invalid():
-    for resize in (resize_dense, resize_sparse):
-        sample = affine_sample()._replace(flow=torch.full((2, HEIGHT, WIDTH), 250.0))
-        assert whole(resize, sample, HEIGHT, WIDTH).valid.mean() == 1
-        enlarged = whole(resize, sample, 2 * HEIGHT, 2 * WIDTH)
-        assert enlarged.valid.sum() == 0
-        assert enlarged.flow.abs().sum() == 0
-
-
 def test_sparse_flow_is_moved_not_mixed():
     sample = affine_sample()
     valid = torch.zeros(HEIGHT, WIDTH)

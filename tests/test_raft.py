@@ -63,13 +63,56 @@ def test_convex_upsampling_by_definition():
 
 
 @pytest.mark.parametrize("variant", ["basic", "small"])
-@pytest.mark.parametrize("size", [(16, 16), (41, 67)])
-def test_any_size_gives_a_finite_flow_of_that_size_after_each_iteration(variant, size):
+@pytest.mark.parametrize("size", [(8, 8), (8, 40), (41, 67)])
+@pytest.mark.parametrize("correlation", ["all_pairs", "on_demand"])
+def test_any_size_gives_a_finite_flow_of_that_size_after_each_iteration(variant, size, correlation):
     torch.manual_seed(0)
     images = 255 * torch.rand(2, 2, 3, *size)
-    flows = build_raft(variant).eval()(images[0], images[1], iterations=2)
+    flows = build_raft(variant, correlation=correlation).eval()(images[0], images[1], iterations=2)
     assert [tuple(flow.shape) for flow in flows] == [(2, 2, *size)] * 2
     assert all(torch.isfinite(flow).all() for flow in flows)
+
+
+def test_too_small_images_and_senseless_arguments_are_named():
+    model, images = build_raft("small"), torch.zeros(2, 1, 3, 16, 24)
+    with pytest.raises(InputError, match=r"images are 7×24 px; RAFT needs at least 8×8"):
+        model(*images[..., :7, :])
+    with pytest.raises(InputError, match="iterations is 0"):
+        model.estimate(*images, iterations=0)
+    with pytest.raises(InputError, match=r"initial flow is \(1, 2, 3, 3\); .* must be \(1, 2, 2, 3\)"):
+        model.estimate(*images, initial=torch.zeros(1, 2, 3, 3))
+
+
+@pytest.mark.parametrize("variant", ["basic", "small"])
+def test_an_estimate_is_the_last_flow_of_the_sequence(variant):
+    torch.manual_seed(0)
+    images = 255 * torch.rand(2, 2, 3, 40, 56)
+    model = build_raft(variant).eval()
+    with torch.no_grad():
+        expected = model(*images, iterations=3)[-1]
+    found = model.estimate(*images, iterations=3)
+    torch.testing.assert_close(found.flow, expected, rtol=0, atol=1e-4)
+    assert found.coarse.shape == (2, 2, 5, 7) and not found.flow.requires_grad
+
+
+def test_each_pair_of_a_batch_is_estimated_for_itself():
+    torch.manual_seed(0)
+    images = 255 * torch.rand(2, 3, 3, 32, 48)
+    model = build_raft("basic").eval()
+    together = model.estimate(*images, iterations=3).flow
+    alone = torch.cat([model.estimate(a[None], b[None], iterations=3).flow for a, b in zip(*images, strict=True)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-4)
+
+
+def test_a_warm_start_begins_where_it_is_told():
+    torch.manual_seed(0)
+    images = 255 * torch.rand(2, 1, 3, 40, 56)
+    model = build_raft("small").eval()
+    twice = model.estimate(*images, iterations=2)
+    initial = torch.randn(1, 2, 5, 7)
+    started = model.estimate(*images, iterations=1, initial=initial)
+    assert (started.coarse - initial).abs().max() < (twice.coarse - initial).abs().max()
+    assert torch.equal(model.estimate(*images, iterations=2, initial=torch.zeros(1, 2, 5, 7)).flow, twice.flow)
 
 
 def test_padding_repeats_the_border_evenly_and_is_undone():
@@ -79,6 +122,9 @@ def test_padding_repeats_the_border_evenly_and_is_undone():
     assert window == (3, 1, 10, 13)
     assert torch.equal(padded[0, :, 0, 1:14], images[0, :, 0])
     assert torch.equal(crop_to(padded, window), images)
+    padded, window = pad_to_multiple_of_8(images, "kitti")  # the height at the bottom alone
+    assert window == (0, 1, 10, 13)
+    assert torch.equal(crop_to(padded, window), images) and torch.equal(padded[0, :, 15, 1:14], images[0, :, 9])
 
 
 def test_gradients_of_a_later_iteration_do_not_pass_through_an_earlier_flow():

@@ -9,7 +9,14 @@ from rwtl.errors import InputError
 from rwtl.training.recipe import Recipe, adamw_one_cycle
 
 RECIPE = Recipe(
-    steps=100, batch_size=1, learning_rate=0.5, warmup=0.2, weight_decay=0.0, gradient_clip=1.0, validate_every=100
+    steps=100,
+    batch_size=1,
+    learning_rate=0.5,
+    warmup=0.2,
+    cooldown=1,
+    weight_decay=0.0,
+    gradient_clip=1.0,
+    validate_every=100,
 )
 
 

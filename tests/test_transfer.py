@@ -5,13 +5,12 @@ import pytorch_lightning as pl
 import torch
 
 from rwtl.data.procedural_flow import ProceduralFlow
-from rwtl.data.stream import SampleStream
+from rwtl.data.stream import Part, SampleStream
 from rwtl.errors import InputError
 from rwtl.models.encoder import batch_norms
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
 from rwtl.training.fit import TrainerConfig, fit
-from rwtl.training.metrics import METRICS
 from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
 from rwtl.training.transfer import KeepFrozen, TransferConfig, apply_transfer
 
@@ -26,11 +25,14 @@ RECIPE = FlowRecipe(
     batch_size=2,
     learning_rate=1e-3,
     warmup=0.05,
+    cooldown=1,
     weight_decay=0.1,
     gradient_clip=1.0,
     validate_every=2,
     iterations=2,
+    validation_iterations=2,
     gamma=0.8,
+    freeze_batchnorm_statistics=False,
 )
 
 
@@ -43,11 +45,13 @@ def source_weights(norm="batch", variant="small"):
 
 
 def train(model, callbacks, folder):
-    training = SampleStream(ProceduralFlow(size=8, height=32, width=32), [], seed=1, samples=8)
+    training = SampleStream([Part(ProceduralFlow(size=8, height=32, width=32))], seed=1, samples=8)
     validation = ProceduralFlow(size=2, height=32, width=32, split="validation")
-    where = TrainerConfig(accelerator="cpu", precision="32-true", threads=1, data_workers=0)
-    module = OpticalFlowModule(model, RECIPE)
-    return fit(module, RECIPE, training, validation, where, folder, "test", METRICS, callbacks)
+    where = TrainerConfig(
+        "cpu", "32-true", 1, data_workers=0, correlation="all_pairs", compile=False, channels_last=False
+    )
+    module = OpticalFlowModule(model, RECIPE, {"procedural": validation})
+    return fit(module, RECIPE, training, [validation], where, folder, "test", module.metrics, callbacks)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -12,72 +12,10 @@ from rwtl.data.augmentation_config import AugmentationConfig, SparseAugmentation
 from rwtl.data.flow_sample import FlowSample
 from rwtl.data.geometric import crop_window, cut, mirror, resize_dense, resize_sparse, scaled_size
 from rwtl.data.photometric import ERASER_DRAWS, JITTER_DRAWS, change_colours, erase_boxes
-from rwtl.errors import InputError
 
-
-class RandomCrop:
-    """Cut the same random window out of both frames, the flow and its validity; all positions are equally likely.
-
-    Args:
-        height: Height of the window in px, at least 1.
-        width: Width of the window in px, at least 1.
-
-    Raises:
-        InputError: A side is below 1, or, when called, the window is larger than the sample.
-    """
-
-    def __init__(self, height: int, width: int) -> None:
-        if height < 1 or width < 1:
-            raise InputError(f"crop of {height}x{width} px (height x width): each side must be at least 1.")
-        self.height = height
-        self.width = width
-
-    def __call__(self, sample: FlowSample, rng: np.random.Generator) -> FlowSample:
-        height, width = sample.valid.shape[-2:]
-        if self.height > height or self.width > width:
-            raise InputError(
-                f"crop of {self.height}x{self.width} px is larger than the sample of {height}x{width} px "
-                "(height x width); choose a smaller crop."
-            )
-        top = int(rng.integers(height - self.height + 1))
-        left = int(rng.integers(width - self.width + 1))
-        window = (..., slice(top, top + self.height), slice(left, left + self.width))
-        # Contiguous: a view would keep the whole sample alive, and would be sent whole between processes.
-        return FlowSample(*(tensor[window].contiguous() for tensor in sample))
-
-
-class RandomFlip:
-    """Mirror frames, flow and validity, and reverse the mirrored component of the flow.
-
-    Args:
-        horizontal: Probability of swapping left and right, 0..1.
-        vertical: Probability of swapping top and bottom, 0..1.
-
-    Raises:
-        InputError: A probability lies outside 0..1.
-    """
-
-    def __init__(self, horizontal: float, vertical: float) -> None:
-        for name, probability in (("horizontal", horizontal), ("vertical", vertical)):
-            if not 0.0 <= probability <= 1.0:
-                raise InputError(f"flip probability {name}={probability} must lie in 0..1.")
-        self.horizontal = horizontal
-        self.vertical = vertical
-
-    def __call__(self, sample: FlowSample, rng: np.random.Generator) -> FlowSample:
-        # Both are drawn whatever the probabilities, so that changing one does not change the other's outcome.
-        draw_horizontal, draw_vertical = rng.random(2)
-        if draw_horizontal < self.horizontal:
-            sample = mirror(sample, axis=-1)
-        if draw_vertical < self.vertical:
-            sample = mirror(sample, axis=-2)
-        return sample
-
-
-# As in the first public version of RAFT's training code; its last one resizes dense samples to at least 8 px more than
-# the crop, and draws dense crops without margins.
-_SLACK = 1  # px by which a resized image is larger than the crop at least
-_DENSE_MARGINS = ((20, 20), (20, 20))  # px along y and x, before and after
+# As in the last public version of RAFT's training code.
+_DENSE_SLACK, _SPARSE_SLACK = 8, 1  # px by which a resized image is larger than the crop at least
+_DENSE_MARGINS = ((0, 0), (0, 0))  # px along y and x, before and after, by which crops may miss: edges become likelier
 _SPARSE_MARGINS = ((0, 20), (50, 50))  # crops at the top, where a laser sees nothing, are not made likelier
 
 
@@ -111,7 +49,7 @@ class Augmentation:
             exponents = np.full(2, _between(config.min_scale, config.max_scale, zoom))
             if stretched < config.stretch_probability:
                 exponents += _between(-config.max_stretch, config.max_stretch, stretch)
-            size = scaled_size(size, crop, *np.exp2(exponents).tolist(), _SLACK)
+            size = scaled_size(size, crop, *np.exp2(exponents).tolist(), _DENSE_SLACK)
         window = crop_window(size, crop, _DENSE_MARGINS, place)
         sample = resize_dense(sample, size, window) if scaled < config.scale_probability else cut(sample, window)
         # Mirrored after the cut, which is as likely to be anywhere as at its mirror image, and is less to copy.
@@ -147,7 +85,7 @@ class SparseAugmentation:
         size = tuple(sample.valid.shape)
         if scaled < config.scale_probability:
             factor = 2.0 ** _between(config.min_scale, config.max_scale, zoom)
-            size = scaled_size(size, crop, factor, factor, _SLACK)
+            size = scaled_size(size, crop, factor, factor, _SPARSE_SLACK)
         window = crop_window(size, crop, _SPARSE_MARGINS, place)
         sample = resize_sparse(sample, size, window) if scaled < config.scale_probability else cut(sample, window)
         return mirror(sample, axis=-1) if flipped < config.horizontal_flip else sample

@@ -27,6 +27,7 @@ class KITTI(FlowPairs):
     """
 
     sparse = True
+    padding = "kitti"
     layout = "training/image_2/000000_10.png, training/image_2/000000_11.png and training/flow_occ/000000_10.png"
 
     def __init__(self, root: str | Path, split: str = "training") -> None:

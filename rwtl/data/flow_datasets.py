@@ -1,6 +1,5 @@
 """All data sets of optical flow, by the name that a configuration gives them."""
 
-import hashlib
 import inspect
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,8 @@ def flow_dataset(values: dict[str, Any], section: str) -> Dataset:
         section: Name of the section, for messages.
 
     Raises:
-        InputError: The name or an argument is unknown, or an argument is missing or None without being optional; and
-            what the data set itself raises.
+        InputError: The name or an argument is unknown, an argument is missing or None without being optional, or of a
+            wrong type; and what the data set itself raises.
     """
     arguments = dict(values)
     name = arguments.pop("name", None)
@@ -49,15 +48,17 @@ def flow_dataset(values: dict[str, Any], section: str) -> Dataset:
     for key, parameter in known.items():
         if parameter.default is not None and arguments.get(key, parameter.default) in (None, parameter.empty):
             raise InputError(f"{section}.{key} is not set; {keys}.")
+        if key in arguments:
+            arguments[key] = _fitting(arguments[key], parameter.annotation, f"{section}.{key}")
     return FLOW_DATASETS[name](**arguments)
 
 
-def folder_identity(root: str | Path) -> str:
-    """Return a digest of a folder's pairs, wherever it lies: names, sizes and 4 KiB from the middle of every file."""
-    digest = hashlib.sha256()
-    for file in sorted(path for path in Path(root).iterdir() if path.suffix in (".ppm", ".flo")):
-        size = file.stat().st_size
-        with file.open("rb") as content:
-            content.seek(size // 2)
-            digest.update(f"{file.name} {size} ".encode() + content.read(4096))
-    return digest.hexdigest()
+def _fitting(value: Any, annotation: Any, key: str) -> Any:
+    """Return a value of YAML as what an argument takes: 12 may stand for 12.0, and nothing else for anything else."""
+    accepted = {int: int, float: (int, float), str: str, str | Path: str}.get(annotation)
+    if accepted is None:
+        return value
+    if not isinstance(value, accepted) or isinstance(value, bool):
+        kind = {int: "a whole number", float: "a number"}.get(annotation, "text")
+        raise InputError(f"{key} is {value!r}; it must be {kind}.")
+    return float(value) if annotation is float else value

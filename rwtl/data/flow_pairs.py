@@ -45,6 +45,7 @@ class FlowPairs(Dataset[FlowSample]):
         names: The name of each pair, in the order of the indices.
         pairs: The files of each pair.
         sparse: Whether much of the flow is not known, so that it must not be interpolated.
+        padding: How RAFT's official evaluation pads the frames: as `sintel`, or as `kitti`.
         layout: The files that the data set consists of, for messages.
 
     Raises:
@@ -52,6 +53,7 @@ class FlowPairs(Dataset[FlowSample]):
     """
 
     sparse: bool = False
+    padding: str = "sintel"
     layout: str = "pairs of frames"
 
     def __init__(self, root: Path, pairs: list[FlowPair]) -> None:
@@ -85,6 +87,11 @@ class FlowPairs(Dataset[FlowSample]):
                 "restore its files from the original data set."
             )
         return sparse_sample(image1, image2, flow, known)
+
+    @property
+    def has_flow(self) -> bool:
+        """Whether there is any flow; a test split keeps all of it back."""
+        return any(pair.flow is not None for pair in self.pairs)
 
     def identity(self) -> dict[str, int | str]:
         """Return what tells this data from other data, wherever it lies.

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+# Middlebury: a component beyond this means that the flow is not known.
+UNKNOWN = 1e9
 # RAFT leaves longer displacements out of its loss (Teed and Deng 2020, official training code).
 MAX_DISPLACEMENT = 400.0
 
@@ -20,7 +22,7 @@ class FlowSample(NamedTuple):
         image1: First frame, RGB, 0..255.
         image2: Second frame, RGB, 0..255.
         flow: Displacement in px of each pixel of `image1`; channel 0 is x to the right, channel 1 is y down.
-        valid: 1.0 where the flow is known and shorter than 400 px, elsewhere 0.0.
+        valid: 1.0 where the flow is known, elsewhere 0.0.
     """
 
     image1: Float[Tensor, "*batch 3 h w"]
@@ -37,14 +39,12 @@ def dense_sample(
     Args:
         image1: First frame, RGB, 0..255.
         image2: Second frame, RGB, 0..255.
-        flow: Displacement in px (x to the right, y down); the Middlebury mark for unknown flow, more than 1e9, is
-            among the displacements that are too long to be valid.
+        flow: Displacement in px (x to the right, y down); more than 1e9 marks unknown flow, as in Middlebury's files.
 
     Returns:
         The sample; it shares memory with the arrays.
     """
-    # In double precision, for marks near the float32 limit have a length beyond it.
-    valid = (np.hypot(*flow, dtype=np.float64) < MAX_DISPLACEMENT).astype(np.float32)
+    valid = (np.abs(flow) <= UNKNOWN).all(axis=0).astype(np.float32)
     return FlowSample(*(torch.from_numpy(array) for array in (image1, image2, flow, valid)))
 
 
@@ -63,7 +63,6 @@ def sparse_sample(
         known: 1 where the flow is known, elsewhere 0.
 
     Returns:
-        The sample, valid where the flow is known and shorter than 400 px; frames and flow share memory with the arrays.
+        The sample; it shares memory with the arrays.
     """
-    sample = dense_sample(image1, image2, flow)
-    return sample._replace(valid=sample.valid * torch.from_numpy(known))
+    return FlowSample(*(torch.from_numpy(array) for array in (image1, image2, flow, known)))

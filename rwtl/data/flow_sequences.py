@@ -81,6 +81,7 @@ class Sintel(FlowPairs):
 
     Attributes:
         names: Such as `alley_1/frame_0001`, after the first frame.
+        render: As given.
         sequences: The sequence of each pair, such as `alley_1`; the pairs of one follow each other in time.
 
     Raises:
@@ -106,6 +107,7 @@ class Sintel(FlowPairs):
                 flow = matched_files(flow_root / sequence, r"(frame_\d{4})", ".flo", self.layout)
             pairs += _neighbours(f"{sequence}/", frames, flow, flow_root / sequence, spare_flow=False)
         super().__init__(root, pairs)
+        self.render = render
         self.sequences = [name.rpartition("/")[0] for name in self.names]
 
 

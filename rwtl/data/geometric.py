@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from rwtl.data.flow_sample import MAX_DISPLACEMENT, FlowSample
+from rwtl.data.flow_sample import FlowSample
 from rwtl.errors import InputError
 
 Size = tuple[int, int]  # height and width, px
@@ -97,8 +97,7 @@ def resize_dense(sample: FlowSample, size: Size, window: Window) -> FlowSample:
         window: what is kept of that.
 
     Returns:
-        The sample; its flow is valid where all the pixels are that it is made of and the result is shorter than 400 px,
-        and 0 elsewhere.
+        The sample; its flow is valid where all the pixels are that it is made of, and 0 elsewhere.
     """
     known = sample.valid >= 0.5
     # Unknown flow goes before resampling: it may be infinite, and even a weight of 0 would make its neighbours NaN.
@@ -115,7 +114,7 @@ def resize_sparse(sample: FlowSample, size: Size, window: Window) -> FlowSample:
     on one another the last in reading order stays.
 
     Returns:
-        The sample; its flow is valid where a valid pixel has come to lie, if shorter than 400 px, and 0 elsewhere.
+        The sample; its flow is valid where a valid pixel has come to lie, and 0 elsewhere.
     """
     old_height, old_width = sample.valid.shape
     old_rows, old_columns = np.nonzero(sample.valid.numpy() >= 0.5)
@@ -151,9 +150,8 @@ def _ratios(sample: FlowSample, size: Size) -> Float32[Tensor, "2 1 1"]:
 def _with_flow(
     frames: Float32[Tensor, "6 h w"], flow: Float32[Tensor, "2 h w"], known: Bool[Tensor, "h w"]
 ) -> FlowSample:
-    valid = known & (flow.square().sum(0) < MAX_DISPLACEMENT**2)  # enlarging lengthens displacements
     image1, image2 = frames.split(3)
-    return FlowSample(image1.clone(), image2.clone(), flow.where(valid, 0.0), valid.float())
+    return FlowSample(image1.clone(), image2.clone(), flow.where(known, 0.0), known.float())
 
 
 def mirror(sample: FlowSample, axis: int) -> FlowSample:

@@ -1,5 +1,6 @@
 """Models on disk: our own files, and RAFT as others save it (princeton-vl, torchvision, ptlflow)."""
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -101,6 +102,15 @@ def recognise(path: Path) -> CheckpointInfo:
     variant, norm, weights = _match(content, naming, prefix, f"checkpoint {path}")
     arguments = {"variant": variant, "feature_norm": norm}
     return CheckpointInfo(naming, wrapping, len(content), variant, norm, arguments, weights)
+
+
+def digest_of_weights(weights: dict[str, Tensor]) -> str:
+    """Return a digest of a state dictionary, by which the same weights are known in any file."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load_raft(path: Path, expect: str | None = None, **options) -> RAFT:

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rwtl.errors import InputError
-from rwtl.models.correlation import Correlation, pixel_grid, sample_at
+from rwtl.models.correlation import Correlation, CorrelationKind, pixel_grid, sample_at
 from rwtl.models.encoder import VARIANTS, Encoder, Norm
 from rwtl.models.padding import crop_to, pad_to_multiple_of_8
 from rwtl.models.parts import PARTS
@@ -99,24 +99,27 @@ class NextFrameModel(nn.Module):
         return crop_to(self.decoder(frame2, motion, hidden), window)
 
 
-def build_next_frame(variant: str, feature_norm: Norm, iterations: int) -> NextFrameModel:
+def build_next_frame(
+    variant: str, feature_norm: Norm, iterations: int, correlation: CorrelationKind = "all_pairs"
+) -> NextFrameModel:
     """Return the model with random weights.
 
     Args:
         variant: `basic` or `small`, as of RAFT: only an encoder of the same variant can be transferred.
         feature_norm: normalisation of the feature encoder: `instance`, `batch` or `none`.
         iterations: recurrent iterations, at least 1.
+        correlation: `all_pairs` or `on_demand`, as of RAFT.
     """
     if variant not in VARIANTS:
         raise InputError(f"variant is {variant!r}; choose one of {', '.join(VARIANTS)}")
     if iterations < 1:
         raise InputError(f"iterations is {iterations}; it must be at least 1")
     parts = PARTS[variant]
-    correlation = parts.correlation()
+    lookup = parts.correlation(correlation)
     return NextFrameModel(
         feature_encoder=parts.feature_encoder(feature_norm),
-        correlation=correlation,
-        update_block=parts.update_block(correlation.out_channels),
+        correlation=lookup,
+        update_block=parts.update_block(lookup.out_channels),
         decoder=WarpDecoder(parts.hidden),
         hidden=parts.hidden,
         context=parts.context,

@@ -1,6 +1,6 @@
 """Images to a size that the encoders can halve three times, and back."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -34,8 +34,6 @@ def pad_to_multiple_of_8(
         The padded images and where the images lie in them, for `crop_to`. 8×8 px become 16×16, as instance
         normalisation needs more than the one pixel that would be left at 1/8 of the resolution.
     """
-    if mode not in get_args(PaddingMode):
-        raise InputError(f"padding is {mode!r}; choose one of {', '.join(get_args(PaddingMode))}")
     height, width = images.shape[-2:]
     if min(height, width) < SMALLEST:
         raise InputError(f"the images are {height}×{width} px; RAFT needs at least {SMALLEST}×{SMALLEST}")
@@ -50,3 +48,8 @@ def pad_to_multiple_of_8(
 def crop_to(images: Float[Tensor, "b c h2 w2"], window: Window) -> Float[Tensor, "b c h w"]:
     """Undo `pad_to_multiple_of_8`."""
     return images[..., window.top : window.top + window.height, window.left : window.left + window.width]
+
+
+def padding_of(dataset: Any) -> PaddingMode:
+    """Return how the images of a data set are padded, as officially: KITTI's its way, all others as Sintel's."""
+    return getattr(dataset, "padding", "sintel")

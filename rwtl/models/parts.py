@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_args
 
 from torch import nn
 
-from rwtl.errors import InputError
 from rwtl.models.correlation import AllPairsCorrelation, Correlation, CorrelationKind
 from rwtl.models.encoder import BottleneckBlock, Encoder, Norm, ResidualBlock
 from rwtl.models.on_demand_correlation import OnDemandCorrelation
@@ -46,8 +44,6 @@ class Parts:
         return Encoder(self.block, self.widths, self.hidden + self.context, self.context_norm)
 
     def correlation(self, kind: CorrelationKind = "all_pairs") -> Correlation:
-        if kind not in _CORRELATIONS:
-            raise InputError(f"correlation is {kind!r}; choose one of {', '.join(get_args(CorrelationKind))}")
         return _CORRELATIONS[kind](levels=4, radius=self.radius)
 
     def update_block(self, correlation_channels: int) -> UpdateBlock:

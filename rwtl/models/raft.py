@@ -92,14 +92,6 @@ class RAFT(nn.Module):
         flow, hidden = deque(self._iterate(image1, image2, iterations, initial), maxlen=1).pop()
         return FlowEstimate(crop_to(self.upsampler(flow, hidden), window), flow)
 
-    def compile_parts(self) -> None:
-        """Let `torch.compile` compile each part in place, when it is first called; this needs a C++ compiler.
-
-        Parts compile faster than the unrolled iterations, serve any number of them, and keep the names of the weights.
-        """
-        for part in (self.feature_encoder, self.context_encoder, self.update_block, self.upsampler):
-            part.compile()
-
     def _iterate(
         self, image1: Tensor, image2: Tensor, iterations: int | None, initial: Tensor | None
     ) -> Iterator[tuple[Float[Tensor, "b 2 h8 w8"], Float[Tensor, "b c h8 w8"]]]:

@@ -52,8 +52,8 @@ class ComparisonConfig:
 
 def comparison(cfg: DictConfig) -> Artifact:
     """Run what is missing and compare; the artifact holds `report.html`, `comparison.csv`, `runs.csv`, `curves.csv`."""
-    config = typed(ComparisonConfig, recordings.section(cfg, "comparison"), "comparison")
-    threads = {"threads": max(1, recordings.section(cfg, "trainer")["threads"] // config.jobs)}
+    config = typed(ComparisonConfig, recordings.setting(cfg, "comparison"), "comparison")
+    threads = {"threads": max(1, recordings.setting(cfg, "trainer")["threads"] // config.jobs)}
     configs = {
         (row, seed): _with(cfg, transfer=config.conditions[row], seed=seed, trainer=threads)
         for row in config.rows

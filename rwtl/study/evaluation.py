@@ -1,19 +1,19 @@
 """Errors of a trained RAFT on pairs with known flow."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from torch.utils.data import Dataset
 
-from rwtl.data.flow_datasets import FlyingChairs, folder_identity
-from rwtl.data.procedural_flow import ProceduralFlow
+from rwtl.data.flow_sample import FlowSample
 from rwtl.errors import InputError
-from rwtl.models.raft import RAFT
+from rwtl.models.padding import padding_of
+from rwtl.models.raft import RAFT, FlowEstimate
+from rwtl.models.warm_start import carry_forward
 from rwtl.progress import Progress
-from rwtl.training.metrics import METRICS, FlowMetrics
+from rwtl.training.metrics import METRICS, FlowMetrics, pixels_of
 
 
 @dataclass
@@ -21,71 +21,85 @@ class EvaluationConfig:
     """What a trained RAFT is evaluated on.
 
     Args:
+        datasets: names of the section `datasets`, at least one.
         iterations: recurrent iterations of RAFT; None means as many as it was trained with.
-        procedural: arguments of ProceduralFlow but `split`, which is `test`.
-        folder: a folder of real pairs in FlyingChairs' layout, or None.
+        warm_start: whether each pair of a sequence begins with the flow of the one before (RAFT, section 4.3); of no
+            effect where a data set has no sequences.
     """
 
+    datasets: list[str]
     iterations: int | None
-    procedural: dict[str, Any]
-    folder: str | None
+    warm_start: bool
 
     def __post_init__(self):
         if self.iterations is not None and self.iterations < 1:
             raise InputError(f"evaluation.iterations is {self.iterations}; it must be at least 1")
-
-    def datasets(self) -> dict[str, Dataset]:
-        """Return the data sets by name: `procedural`, and the folder's own name."""
-        try:
-            found: dict[str, Dataset] = {"procedural": ProceduralFlow(split="test", **self.procedural)}
-        except TypeError as error:
-            raise InputError(f"evaluation.procedural: {error}; its keys are the arguments of ProceduralFlow") from error
-        if self.folder is not None:
-            if Path(self.folder).resolve().name in found:
-                raise InputError(f"evaluation.folder {self.folder} has the name of the procedural scenes; rename it")
-            found[Path(self.folder).resolve().name] = FlyingChairs(self.folder)
-        return found
-
-    def identity(self) -> dict[str, Any]:
-        """Return the values that determine an evaluation: a folder counts by its pairs, not by its path."""
-        folder = None
-        if self.folder is not None:
-            folder = [Path(self.folder).resolve().name, folder_identity(self.folder)]
-        scenes = vars(self.datasets()["procedural"])  # with defaults, and 12 as 12.0
-        return {"iterations": self.iterations, "procedural": scenes, "folder": folder}
+        if len(set(self.datasets)) < max(1, len(self.datasets)):
+            raise InputError(f"evaluation.datasets is {list(self.datasets)}; name each once, and at least one")
 
 
 @torch.no_grad()
-def evaluate(
-    model: RAFT, datasets: dict[str, Dataset], iterations: int | None, label: str, device: torch.device
-) -> pd.DataFrame:
-    """Return one row for each pair: `dataset`, `pair`, `pixels` (valid), `epe`, `1px`, `3px`, `5px`, `no_motion`.
+def estimates(
+    model: RAFT, dataset: Dataset, iterations: int | None, warm_start: bool, device: torch.device
+) -> Iterator[tuple[int, FlowSample, FlowEstimate]]:
+    """Yield the number of every pair, its sample (CPU) and its estimate (`device`), of frames padded as officially."""
+    sequences = getattr(dataset, "sequences", None)
+    padding = padding_of(dataset)
+    initial = None
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        continued = warm_start and sequences is not None and index > 0 and sequences[index] == sequences[index - 1]
+        images = (sample.image1[None].to(device), sample.image2[None].to(device))
+        estimate = model.estimate(*images, iterations, initial if continued else None, padding)
+        if warm_start and sequences is not None:
+            initial = carry_forward(estimate.coarse)
+        yield index, sample, estimate
 
-    `epe` is in px, those below a threshold in %; `no_motion` is the EPE (px) of predicting no motion.
+
+def evaluate(
+    model: RAFT,
+    datasets: dict[str, Dataset],
+    iterations: int | None,
+    warm_start: bool,
+    label: str,
+    device: torch.device,
+) -> pd.DataFrame:
+    """Return one row for each pair: `dataset`, `pair`, numbers of valid pixels, METRICS and `no_motion`.
+
+    `no_motion` is the EPE (px) of predicting no motion. Raises InputError for a data set without flow.
     """
+    for name, dataset in datasets.items():
+        if not getattr(dataset, "has_flow", True):
+            raise InputError(f"{name} holds no flow to compare with: it is a test split, made for submit.py")
     model.eval().to(device)
     progress = Progress(label, sum(len(dataset) for dataset in datasets.values()), "pairs")
     rows = []
     for name, dataset in datasets.items():
-        for index in range(len(dataset)):
-            sample = dataset[index]
-            flow = model(sample.image1[None].to(device), sample.image2[None].to(device), iterations)[-1].cpu()
+        for index, sample, estimate in estimates(model, dataset, iterations, warm_start, device):
             metrics = FlowMetrics()
-            metrics.update(flow, sample.flow[None], sample.valid[None])
-            pair = dataset.names[index] if hasattr(dataset, "names") else f"scene {index}"
+            metrics.update(estimate.flow.float().cpu(), sample.flow[None], sample.valid[None])
             errors = {metric: float(value) for metric, value in metrics.compute().items()}
             errors["no_motion"] = float(sample.flow.norm(dim=0)[sample.valid >= 0.5].mean())
-            rows.append({"dataset": name, "pair": pair, "pixels": int(metrics.pixels), **errors})
+            rows.append({"dataset": name, "pair": dataset.names[index], **errors})
             progress(len(rows))
     return pd.DataFrame(rows)
 
 
 def pooled(errors: pd.DataFrame) -> pd.DataFrame:
-    """Return the errors over all valid pixels of each data set, with the number of pairs."""
+    """Return the errors over all valid pixels of each data set, with the number of pairs and the mean of their EPEs.
+
+    Published EPEs of KITTI are that mean, `epe_of_pairs`; all other published figures are over all pixels.
+    """
     columns = [*METRICS, "no_motion"]
-    weighted = errors.assign(**{column: errors[column] * errors.pixels for column in columns})
-    # A sum that skipped what is not a number would flatter a model that diverged.
-    sums = weighted.groupby("dataset", sort=False)[["pixels", *columns]].agg(lambda column: column.sum(skipna=False))
-    table = sums[columns].div(sums.pixels, axis=0)
-    table.insert(0, "pairs", errors.groupby("dataset", sort=False).size())
-    return table.reset_index()
+    lines = []
+    for dataset, of_dataset in errors.groupby("dataset", sort=False):
+        line = {"dataset": dataset, "pairs": len(of_dataset)}
+        for column in columns:
+            counted = of_dataset[of_dataset[pixels_of(column)] > 0]
+            weights = counted[pixels_of(column)]
+            # Weighted by hand: a mean that skipped what is not a number would flatter a model that diverged.
+            total = (counted[column] * weights).sum(skipna=False)
+            line[column] = total / weights.sum() if len(counted) else float("nan")
+        line["epe_of_pairs"] = of_dataset[of_dataset.pixels > 0].epe.mean(skipna=False)
+        lines.append(line)
+    return pd.DataFrame(lines)

@@ -1,5 +1,6 @@
 """The first stage, from a configuration to a recording. It needs no PyTorch, so it starts fast and stays small."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,17 +28,20 @@ WAVES = "waves.csv"
 PAGE = "page.html"
 
 
-def section(cfg: DictConfig, name: str) -> dict[str, Any]:
-    """Return a section of the configuration as plain values; a value that is not set is named."""
+def setting(cfg: DictConfig, key: str) -> Any:
+    """Return a value or a section of the configuration, as plain values; what is not set is named."""
     try:
-        return OmegaConf.to_container(cfg[name], resolve=True, throw_on_missing=True)
+        value = OmegaConf.select(cfg, key, throw_on_missing=True)
+        plain = not OmegaConf.is_config(value)
+        return value if plain else OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        key = error.full_key or name
-        raise InputError(f"{key} is not set; give it on the command line as {key}=...") from error
+        referred = re.search(r"while resolving interpolation: Missing mandatory value: ([\w.]+)", str(error))
+        missing = referred[1] if referred else error.full_key or key
+        raise InputError(f"{missing} is not set; give it on the command line as {missing}=...") from error
 
 
 def outputs_folder(cfg: DictConfig) -> Path:
-    return Path(section(cfg, "paths")["outputs"])
+    return Path(setting(cfg, "paths.outputs"))
 
 
 def recording(cfg: DictConfig) -> Artifact:
@@ -46,7 +50,7 @@ def recording(cfg: DictConfig) -> Artifact:
 
     What an interrupted simulation left is resumed.
     """
-    config = typed(RecordingConfig, section(cfg, "recording"), "recording")
+    config = typed(RecordingConfig, setting(cfg, "recording"), "recording")
 
     def make(folder: Path) -> None:
         path = folder / RECORDING
@@ -59,7 +63,7 @@ def recording(cfg: DictConfig) -> Artifact:
                 f"  {config.recorded_frames} frames of {config.rows} × {config.columns} cells: up to {size:.2f} GB",
                 flush=True,
             )
-            engine = engine_of(section(cfg, "engine"))
+            engine = engine_of(setting(cfg, "engine"))
             progress = Progress("simulate", config.duration, "s of model time", rate=" × real time")
             simulate(config, engine, path, progress)
         _describe(open_recording(path), folder)

@@ -4,23 +4,22 @@ import io
 import json
 import shlex
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
-from rwtl.config import typed
 from rwtl.models.checkpoints import load_raft
+from rwtl.models.padding import padding_of
 from rwtl.study import plots, recordings, stages
 from rwtl.study.artifact import Artifact, provenance
-from rwtl.study.evaluation import EvaluationConfig
 from rwtl.study.runs import Run
 from rwtl.study.tables import HEADINGS, mean_and_deviation, steps_reached
-from rwtl.training.metrics import METRICS
+from rwtl.training.metrics import ACCURACY
 from rwtl.waves.page import data_uri
 
 SHOWN_SCENES = 3
@@ -41,7 +40,7 @@ def write_report(
     first_runs = [run for run in runs if run.seed == seeds[0]]
     threshold = float(table.threshold_px.iloc[0])
     predictions = np.load(pretraining.path / stages.PREDICTIONS)
-    clips = recordings.section(cfg, "clips")
+    clips = recordings.setting(cfg, "clips")
     images = {
         "curves": _embed(plots.learning_curves(curves, threshold)),
         "errors": _embed(plots.final_errors(errors)),
@@ -51,7 +50,7 @@ def write_report(
         "movie": data_uri((recording.path / recordings.MOVIE).read_bytes(), "image/gif"),
     }
     environment = Environment(loader=PackageLoader("rwtl.study", "."), autoescape=True, undefined=StrictUndefined)
-    baseline = recordings.section(cfg, "comparison")["baseline"]
+    baseline = recordings.setting(cfg, "comparison")["baseline"]
     page = environment.get_template("report.html.j2").render(
         rows=list(dict.fromkeys(table.row)),
         seeds=seeds,
@@ -70,7 +69,7 @@ def write_report(
         artifacts={"recording": recording.path, "pre-training": pretraining.path}
         | {f"training {run.row} seed {run.seed}": run.training.path for run in runs},
         configuration=OmegaConf.to_yaml(cfg),
-        **{name: recordings.section(cfg, name) for name in ("recording", "training", "flow_data")},
+        **{name: recordings.setting(cfg, name) for name in ("recording", "training", "flow_data")},
         clips=clips,
     )
     file.write_text(page)
@@ -91,26 +90,26 @@ def verdict(table: pd.DataFrame, baseline: str) -> str:
 def _lines(table: pd.DataFrame) -> list[dict]:
     lines = []
     for _, line in table.iterrows():
-        cells = [mean_and_deviation(line[f"{metric}_mean"], line[f"{metric}_sd"]) for metric in METRICS]
+        cells = [mean_and_deviation(line[f"{metric}_mean"], line[f"{metric}_sd"]) for metric in ACCURACY]
         lines.append({"name": line.row, "cells": [*cells, steps_reached(line)]})
     return lines
 
 
-@torch.no_grad()
 def _flows(cfg: DictConfig, runs: list[Run]) -> tuple[list, dict]:
-    """Return scenes and every run's flow on them: procedural ones, and a real pair in place of the last if named."""
-    config = typed(EvaluationConfig, recordings.section(cfg, "evaluation"), "evaluation")
-    procedural, *real = config.datasets().items()
-    shown = [(procedural, k) for k in range(min(SHOWN_SCENES, len(procedural[1])))]
-    shown[len(shown) - len(real) :] = [(dataset, 0) for dataset in real]
-    samples = [(f"{name} {k}", dataset[k]) for (name, dataset), k in shown]
+    """Return pairs of the evaluation, from each of its data sets in turn, and every run's flow on them."""
+    plan = stages.EvaluationPlan.of(cfg)
+    turns = ((name, data, k) for k in range(SHOWN_SCENES) for name, data in plan.datasets.items() if k < len(data))
+    shown = sorted(islice(turns, SHOWN_SCENES), key=lambda turn: list(plan.datasets).index(turn[0]))
+    samples = [(f"{name}: {data.names[k]}", data[k], padding_of(data)) for name, data, k in shown]
     predictions = {}
     for run in runs:
         model = load_raft(run.training.path / stages.MODEL)
-        flows = [model(s.image1[None], s.image2[None], config.iterations)[-1][0] for _, s in samples]
-        predictions[run.row] = [flow.numpy() for flow in flows]
-    known = [s.flow.masked_fill(s.valid < 0.5, float("nan")) for _, s in samples]
-    shown_scenes = [(name, s.image1.numpy(), f.numpy()) for (name, s), f in zip(samples, known, strict=True)]
+        flows = [
+            model.estimate(s.image1[None], s.image2[None], plan.config.iterations, None, p)[0] for _, s, p in samples
+        ]
+        predictions[run.row] = [flow[0].numpy() for flow in flows]
+    known = [s.flow.masked_fill(s.valid < 0.5, float("nan")) for _, s, _ in samples]
+    shown_scenes = [(name, s.image1.numpy(), f.numpy()) for (name, s, _), f in zip(samples, known, strict=True)]
     return shown_scenes, predictions
 
 

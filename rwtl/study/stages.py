@@ -1,7 +1,7 @@
 """The stages: each is a function from a configuration to an artifact, making what is missing upstream."""
 
-import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,21 @@ from torch.utils.data import Dataset, Subset
 
 from rwtl.config import typed
 from rwtl.data.clips import ClipsConfig, CropClip, WaveClips, rotate_and_flip
-from rwtl.data.flow_sources import FlowSource, flow_source
+from rwtl.data.flow_data import FlowData, FlowDataConfig, open_datasets
 from rwtl.data.stream import Part, SampleStream
 from rwtl.errors import InputError
-from rwtl.models.checkpoints import load_next_frame, load_raft, save_model
+from rwtl.models.checkpoints import CheckpointInfo, digest_of_weights, load_next_frame, load_raft, recognise, save_model
 from rwtl.models.encoder import ModelConfig
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
 from rwtl.study.artifact import Artifact, build
 from rwtl.study.evaluation import EvaluationConfig, evaluate
-from rwtl.study.recordings import RECORDING, outputs_folder, recording, section
+from rwtl.study.recordings import RECORDING, outputs_folder, recording, setting
+from rwtl.study.submission import SubmissionConfig, write_submission, writer_of
 from rwtl.training import next_frame
+from rwtl.training.acceleration import accelerate
 from rwtl.training.fit import TrainerConfig, fit
-from rwtl.training.metrics import METRICS
+from rwtl.training.flow_pictures import FlowPictures
 from rwtl.training.next_frame import NextFrameModule, PretrainingRecipe
 from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
 from rwtl.training.transfer import KeepFrozen, TransferConfig, apply_transfer, require_something_to_freeze
@@ -38,6 +40,8 @@ CURVE = "curve.csv"
 TRANSFER = "transfer.json"
 PREDICTIONS = "predictions.npz"
 ERRORS = "errors.csv"
+PICTURES = "pictures"
+SUBMISSION = "submission"
 
 
 @dataclass
@@ -51,12 +55,12 @@ class PretrainingPlan:
 
     @classmethod
     def of(cls, cfg: DictConfig) -> "PretrainingPlan":
-        typed(RecordingConfig, section(cfg, "recording"), "recording")
+        typed(RecordingConfig, setting(cfg, "recording"), "recording")
         plan = cls(
-            typed(ClipsConfig, section(cfg, "clips"), "clips"),
-            typed(ModelConfig, section(cfg, "model"), "model"),
-            typed(PretrainingRecipe, section(cfg, "pretraining"), "pretraining"),
-            typed(TrainerConfig, section(cfg, "trainer"), "trainer"),
+            typed(ClipsConfig, setting(cfg, "clips"), "clips"),
+            typed(ModelConfig, setting(cfg, "model"), "model"),
+            typed(PretrainingRecipe, setting(cfg, "pretraining"), "pretraining"),
+            typed(TrainerConfig, setting(cfg, "trainer"), "trainer"),
         )
         if plan.clips.length != 3:
             raise InputError(f"clips.length is {plan.clips.length}; the next-frame model takes triplets, length 3")
@@ -80,12 +84,12 @@ def pretraining(cfg: DictConfig) -> Artifact:
         print(f"  {len(train)} training clips, {len(validation)} validation clips, dt {clips.dt:g} s", flush=True)
         pl.seed_everything(recipe.seed, verbose=False)
         arguments = asdict(plan.model) | {"iterations": recipe.iterations}
-        model = build_next_frame(**arguments)
+        model = build_next_frame(**arguments, correlation=plan.trainer.correlation)
         augmentations = [CropClip(clips.crop), *([rotate_and_flip] if clips.rotations_and_flips else [])]
         stream = SampleStream([Part(train, augmentations)], recipe.seed, recipe.steps * recipe.batch_size)
         module = NextFrameModule(model, recipe)
         metrics = next_frame.METRICS
-        curve = fit(module, recipe, stream, validation, plan.trainer, folder, "pretrain", metrics, callbacks=[])
+        curve = fit(module, recipe, stream, [validation], plan.trainer, folder, "pretrain", metrics, callbacks=[])
         curve.to_csv(folder / CURVE, index=False)
         save_model(folder / MODEL, "next_frame", arguments, model)
         _save_predictions(folder / PREDICTIONS, model, _evenly(validation, 4))
@@ -120,6 +124,14 @@ def _save_predictions(file: Path, model: torch.nn.Module, clips: Subset) -> None
     np.savez_compressed(file, clips=shown[:, :, 0].numpy(), predicted=predicted[:, 0].numpy())
 
 
+def _catalogue(cfg: DictConfig, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the entries of the section `datasets` of these names; the others may hold values that are not set."""
+    unknown = [name for name in names if name not in cfg.datasets]
+    if unknown:
+        raise InputError(f"there is no data set {unknown[0]}; the section datasets holds {', '.join(cfg.datasets)}")
+    return {name: setting(cfg, f"datasets.{name}") for name in names}
+
+
 @dataclass
 class TrainingPlan:
     """The checked configuration of an optical-flow training, with its data sets."""
@@ -128,48 +140,69 @@ class TrainingPlan:
     transfer: TransferConfig
     recipe: FlowRecipe
     trainer: TrainerConfig
-    source: FlowSource
-    training: Dataset
-    validation: Dataset
+    data: FlowData
     seed: int
+    start_from: CheckpointInfo | None
 
     @classmethod
     def of(cls, cfg: DictConfig) -> "TrainingPlan":
-        source = flow_source(section(cfg, "flow_data"))
+        data = typed(FlowDataConfig, setting(cfg, "flow_data"), "flow_data")
+        model = typed(ModelConfig, setting(cfg, "model"), "model")
         plan = cls(
-            typed(ModelConfig, section(cfg, "model"), "model"),
-            typed(TransferConfig, section(cfg, "transfer"), "transfer"),
-            typed(FlowRecipe, section(cfg, "training"), "training"),
-            typed(TrainerConfig, section(cfg, "trainer"), "trainer"),
-            source,
-            source.training(),
-            source.validation(),
+            model,
+            typed(TransferConfig, setting(cfg, "transfer"), "transfer"),
+            typed(FlowRecipe, setting(cfg, "training"), "training"),
+            typed(TrainerConfig, setting(cfg, "trainer"), "trainer"),
+            FlowData.of(data, _catalogue(cfg, [*data.used(), *data.validation])),
             cfg.seed,
+            _start(setting(cfg, "start_from"), model),
         )
         if not isinstance(plan.seed, int) or plan.seed < 0:
             raise InputError(f"seed is {plan.seed!r}; it must be a whole number, 0 or more")
         require_something_to_freeze(build_raft(**asdict(plan.model)), plan.transfer)
         if plan.transfer.load_feature_encoder:
             PretrainingPlan.of(cfg)
+            if plan.start_from:
+                raise InputError(
+                    f"transfer {plan.transfer.name} loads a feature encoder, and so does start_from {cfg.start_from}; "
+                    "use transfer=scratch, or start_from=null"
+                )
         return plan
 
     def values(self) -> dict[str, Any]:
         """Return what determines the result, apart from the pre-training."""
         parts = {name: asdict(getattr(self, name)) for name in ("model", "transfer", "recipe")}
-        data = {"flow_data": self.source.identity()}
-        return parts | data | {"seed": self.seed, "precision": self.trainer.precision}
+        parts |= {"flow_data": self.data.identity(), "seed": self.seed, "precision": self.trainer.precision}
+        return parts | {"start_from": self.start_from and digest_of_weights(self.start_from.weights)}
+
+
+def _start(path: str | None, model: ModelConfig) -> CheckpointInfo | None:
+    """Return the RAFT that a training starts from, which must be of the configured model."""
+    if path is None:
+        return None
+    info = recognise(Path(path))
+    found = ModelConfig(info.variant, info.feature_norm)
+    if found != model:
+        raise InputError(
+            f"start_from {path} holds {info}, but the model is {model.variant} with feature_norm {model.feature_norm}; "
+            f"use model.variant={found.variant} model.feature_norm={found.feature_norm}, or another checkpoint"
+        )
+    return info
 
 
 def training(cfg: DictConfig) -> Artifact:
-    """Train RAFT for optical flow; the artifact holds `model.pt`, `curve.csv` and `transfer.json`."""
+    """Train RAFT for optical flow; the artifact holds `model.pt`, `curve.csv`, `transfer.json` and `pictures`."""
     plan = TrainingPlan.of(cfg)
-    transfer, recipe, seed = plan.transfer, plan.recipe, plan.seed
+    transfer, recipe, seed, trainer = plan.transfer, plan.recipe, plan.seed, plan.trainer
     parents = {"pretraining": pretraining(cfg)} if transfer.load_feature_encoder else {}
 
     def make(folder: Path) -> None:
         pl.seed_everything(seed, verbose=False)
         arguments = asdict(plan.model) | {"iterations": recipe.iterations}
-        model = build_raft(**arguments)
+        model = build_raft(**arguments, correlation=trainer.correlation)
+        if plan.start_from:
+            model.load_state_dict(plan.start_from.weights)
+            print(f"  starting from {cfg.start_from}: {plan.start_from}", flush=True)
         source, source_name = None, "the pre-training"
         if parents:
             source_name = str(parents["pretraining"].path / MODEL)
@@ -177,12 +210,12 @@ def training(cfg: DictConfig) -> Artifact:
         report = apply_transfer(model, transfer, source, source_name)
         print(f"  transfer {transfer.name}: {report}", flush=True)
         (folder / TRANSFER).write_text(json.dumps(report.to_dict(), indent=2) + "\n")
-        part = Part(plan.training, plan.source.augmentations())
-        stream = SampleStream([part], seed, recipe.steps * recipe.batch_size)
+        stream = SampleStream(list(plan.data.parts.values()), seed, recipe.steps * recipe.batch_size)
         label = f"train {transfer.name} seed {seed}"
-        module = OpticalFlowModule(model, recipe)
-        callbacks = [KeepFrozen(model, report)]
-        curve = fit(module, recipe, stream, plan.validation, plan.trainer, folder, label, METRICS, callbacks)
+        module = OpticalFlowModule(model, recipe, plan.data.validation)
+        callbacks = [KeepFrozen(model, report), FlowPictures(folder / PICTURES, list(plan.data.validation))]
+        validation = list(plan.data.validation.values())
+        curve = fit(module, recipe, stream, validation, trainer, folder, label, module.metrics, callbacks)
         curve.to_csv(folder / CURVE, index=False)
         save_model(folder / MODEL, "raft", arguments, model)
 
@@ -200,21 +233,25 @@ class EvaluationPlan:
 
     @classmethod
     def of(cls, cfg: DictConfig) -> "EvaluationPlan":
-        config = typed(EvaluationConfig, section(cfg, "evaluation"), "evaluation")
-        return cls(config, typed(TrainerConfig, section(cfg, "trainer"), "trainer"), config.datasets())
+        config = typed(EvaluationConfig, setting(cfg, "evaluation"), "evaluation")
+        trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
+        return cls(config, trainer, open_datasets(config.datasets, _catalogue(cfg, config.datasets)))
+
+    def values(self) -> dict[str, Any]:
+        """Return what determines the result, apart from the model."""
+        return asdict(self.config) | {"datasets": {name: data.identity() for name, data in self.datasets.items()}}
 
 
 def evaluation(cfg: DictConfig, trained: Artifact | None = None) -> Artifact:
-    """Evaluate a trained RAFT; the artifact holds `errors.csv`.
+    """Evaluate a RAFT; the artifact holds `errors.csv`.
 
     It is that of `trained`, or of the configuration's `checkpoint`, or else the run that the configuration describes.
     """
     plan = EvaluationPlan.of(cfg)  # before any training: a folder that is not there should not cost one
-    values, parents = plan.config.identity(), {}
+    values, parents = plan.values(), {}
     if trained is None and cfg.get("checkpoint") is not None:
         checkpoint, label = Path(cfg.checkpoint), f"evaluate {cfg.checkpoint}"
-        load_raft(checkpoint)  # a file that is no such model is refused before anything is made of it
-        values["checkpoint"] = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+        values["checkpoint"] = _described(checkpoint)
     else:
         trained = trained or training(cfg)
         parents["training"] = trained
@@ -222,11 +259,39 @@ def evaluation(cfg: DictConfig, trained: Artifact | None = None) -> Artifact:
 
     def make(folder: Path) -> None:
         torch.set_num_threads(plan.trainer.threads)
-        model, device = load_raft(checkpoint), plan.trainer.device()
-        errors = evaluate(model, plan.datasets, plan.config.iterations, label, device)
+        model, device = load_raft(checkpoint, correlation=plan.trainer.correlation), plan.trainer.device()
+        accelerate(model, plan.trainer.compile, plan.trainer.channels_last)
+        errors = evaluate(model, plan.datasets, plan.config.iterations, plan.config.warm_start, label, device)
         errors.to_csv(folder / ERRORS, index=False)
 
     return build(outputs_folder(cfg), "evaluation", label, values, make, parents)
+
+
+def submission(cfg: DictConfig) -> Artifact:
+    """Write a checkpoint's flow of a benchmark's test split; the artifact holds the folder `submission`."""
+    checkpoint = Path(setting(cfg, "checkpoint"))
+    config = typed(SubmissionConfig, setting(cfg, "submission"), "submission")
+    trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
+    datasets = open_datasets(config.datasets, _catalogue(cfg, config.datasets))
+    for name, dataset in datasets.items():
+        writer_of(name, dataset, Path(SUBMISSION))  # one that no benchmark takes is refused before any work
+    values = asdict(config) | {"datasets": {name: data.identity() for name, data in datasets.items()}}
+    values["checkpoint"] = _described(checkpoint)
+
+    def make(folder: Path) -> None:
+        torch.set_num_threads(trainer.threads)
+        model = load_raft(checkpoint, correlation=trainer.correlation)
+        accelerate(model, trainer.compile, trainer.channels_last)
+        write_submission(model, datasets, config, folder / SUBMISSION, trainer.device())
+
+    return build(outputs_folder(cfg), "submission", f"submission of {checkpoint}", values, make)
+
+
+def _described(checkpoint: Path) -> dict[str, Any]:
+    """Say what a checkpoint holds, and return what it counts by: its weights and iterations, not its format."""
+    info = recognise(checkpoint)
+    print(f"{checkpoint} holds {info}", flush=True)
+    return {"arguments": info.arguments, "weights": digest_of_weights(info.weights)}
 
 
 def errors_by_pair(artifact: Artifact) -> pd.DataFrame:

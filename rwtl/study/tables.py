@@ -4,24 +4,32 @@ import sys
 
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from rwtl.study.evaluation import pooled
-from rwtl.training.metrics import METRICS
+from rwtl.training.metrics import ACCURACY, METRICS
 
 HEADINGS = {"epe": "EPE px", "1px": "< 1 px %", "3px": "< 3 px %", "5px": "< 5 px %"}
-NO_MOTION = "no motion's EPE px"
+FURTHER = {"fl_all": "Fl-all %", "s0_10": "s0-10", "s10_40": "s10-40", "s40": "s40+"}
+NO_MOTION = "no motion px"
+LISTED_PAIRS = 12
 
 
 def print_evaluation(errors: pd.DataFrame) -> None:
-    """Print the errors of every real pair and of every data set as a whole."""
+    """Print the errors of every data set as a whole, and of every pair where they are few."""
     columns = [*METRICS, "no_motion"]
-    table = Table("data set", "pair", *HEADINGS.values(), NO_MOTION)
-    for row in errors[errors.dataset != "procedural"].itertuples(index=False):
-        table.add_row(row.dataset, row.pair, *(f"{value:.2f}" for value in row[3:]))
+    table = Table(Column("data set", no_wrap=True), "pair", *HEADINGS.values(), *FURTHER.values(), NO_MOTION)
+    for dataset, pairs in errors.groupby("dataset", sort=False):
+        if len(pairs) <= LISTED_PAIRS:
+            for _, row in pairs.iterrows():
+                table.add_row(dataset, row.pair, *(_number(row[column]) for column in columns))
     for _, row in pooled(errors).iterrows():
-        table.add_row(row.dataset, f"all {row.pairs}", *(f"{row[metric]:.2f}" for metric in columns), style="bold")
+        table.add_row(row.dataset, f"all {row.pairs}", *(_number(row[column]) for column in columns), style="bold")
     _console().print(table)
+
+
+def _number(value: float) -> str:
+    return "-" if pd.isna(value) else f"{value:.2f}"
 
 
 def _console() -> Console:
@@ -48,6 +56,6 @@ def print_comparison(table: pd.DataFrame) -> None:
         title = f"{dataset}: mean ± sd over seeds; predicting no motion has EPE {lines.no_motion.iloc[0]:.2f} px"
         shown = Table("condition", *HEADINGS.values(), f"steps to {threshold:.2f} px", title=title)
         for _, line in lines.iterrows():
-            errors = (mean_and_deviation(line[f"{metric}_mean"], line[f"{metric}_sd"]) for metric in METRICS)
+            errors = (mean_and_deviation(line[f"{metric}_mean"], line[f"{metric}_sd"]) for metric in ACCURACY)
             shown.add_row(line.row, *errors, steps_reached(line))
         _console().print(shown)

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytorch_lightning as pl
@@ -15,7 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from rwtl.data.stream import SampleStream
 from rwtl.errors import InputError
+from rwtl.models.correlation import CorrelationKind
 from rwtl.progress import Progress
+from rwtl.training.acceleration import accelerate
 from rwtl.training.recipe import Recipe
 
 
@@ -28,18 +31,27 @@ class TrainerConfig:
         precision: `32-true`, `bf16-mixed` or `16-mixed`, as Lightning's.
         threads: CPU threads of one run.
         data_workers: processes that prepare samples; 0 prepares them in the training process.
+        correlation: `all_pairs` holds the correlation volume; `on_demand` does not: less memory, more time.
+        compile: whether torch.compile compiles the model's parts, which takes a minute or more at first.
+        channels_last: whether convolutions run in the channels-last memory format: of use on a GPU, not on a CPU.
     """
 
     accelerator: str
     precision: str
     threads: int
     data_workers: int
+    correlation: str
+    compile: bool
+    channels_last: bool
 
     def __post_init__(self):
         if self.threads < 1:
             raise InputError(f"trainer.threads is {self.threads}; it must be at least 1")
         if self.data_workers < 0:
             raise InputError(f"trainer.data_workers is {self.data_workers}; it must not be negative")
+        if self.correlation not in get_args(CorrelationKind):
+            kinds = ", ".join(get_args(CorrelationKind))
+            raise InputError(f"trainer.correlation is {self.correlation!r}; choose one of {kinds}")
 
     def device(self) -> torch.device:
         """Return where a model is evaluated."""
@@ -85,20 +97,21 @@ def fit(
     module: pl.LightningModule,
     recipe: Recipe,
     training: SampleStream,
-    validation: Dataset,
+    validation: Sequence[Dataset],
     trainer_config: TrainerConfig,
     folder: Path,
     label: str,
     metrics: Sequence[str],
     callbacks: list[pl.Callback],
 ) -> pd.DataFrame:
-    """Train for `recipe.steps` steps and return the validation curve, step 0 included.
+    """Train for `recipe.steps` steps and return the validation curve on all data sets, step 0 included.
 
     Everything that is logged goes to `folder`/log/metrics.csv. The returned frame has a column `step` and one for each
     of the validation's `metrics`, the first of which is shown as progress.
     """
     _quiet_lightning()
     curve = ValidationCurve(metrics)
+    accelerate(module.model, trainer_config.compile, trainer_config.channels_last)
     torch.set_num_threads(trainer_config.threads)
     try:
         trainer = pl.Trainer(
@@ -125,10 +138,10 @@ def fit(
         ) from error
     workers = {"num_workers": trainer_config.data_workers, "persistent_workers": trainer_config.data_workers > 0}
     training_loader = DataLoader(training, recipe.batch_size, **workers)
-    validation_loader = DataLoader(validation, 1, **workers)  # real pairs may differ in size
+    validation_loaders = [DataLoader(dataset, 1, **workers) for dataset in validation]  # real pairs may differ in size
     try:
-        trainer.validate(module, validation_loader, verbose=False)
-        trainer.fit(module, training_loader, validation_loader)
+        trainer.validate(module, validation_loaders, verbose=False)
+        trainer.fit(module, training_loader, validation_loaders)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt(f"{label} was interrupted at step {trainer.global_step}") from error
     except InputError as error:  # from a worker process it comes with the worker's traceback before the message

@@ -5,8 +5,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import Metric
 
-THRESHOLDS = (1, 3, 5)
-METRICS = ("epe", *(f"{threshold}px" for threshold in THRESHOLDS))
+from rwtl.data.flow_sample import MAX_DISPLACEMENT
+
+THRESHOLDS = (1, 3, 5)  # px
+SPEEDS = {"s0_10": (0, 10), "s10_40": (10, 40), "s40": (40, float("inf"))}  # px, as MPI-Sintel's s0-10, s10-40 and s40+
+ACCURACY = ("epe", *(f"{threshold}px" for threshold in THRESHOLDS))  # what tables show where there is little room
+METRICS = (*ACCURACY, "fl_all", *SPEEDS)
 
 
 def end_point_error(predicted: Float[Tensor, "b 2 h w"], flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b h w"]:
@@ -20,26 +24,39 @@ def sequence_loss(
     valid: Float[Tensor, "b h w"],
     gamma: float,
 ) -> Float[Tensor, ""]:
-    """Return Σ γ^(n-1-i) · mean(valid · |Δ|₁): later iterations count more (RAFT, equation 7).
+    """Return Σ γ^(n-1-i) · mean(counted · |Δ|₁): later iterations count more (RAFT, equation 7).
 
-    The mean is over all pixels and both channels, valid or not, as in the official code.
+    What counts is valid and shorter than 400 px. The mean is over all pixels and both channels, whether they count or
+    not, as in the official code.
     """
+    counted = (valid >= 0.5) & (torch.linalg.vector_norm(flow, dim=1) < MAX_DISPLACEMENT)
+    weight = counted[:, None].to(flow.dtype)
+    flow = flow.masked_fill(~counted[:, None], 0)  # what is not known may be infinite, and 0 · ∞ is no number
     loss = flow.new_zeros(())
     for i, predicted in enumerate(predictions):
-        weight = gamma ** (len(predictions) - 1 - i)
-        loss = loss + weight * (valid[:, None] * (predicted - flow).abs()).mean()
+        factor = gamma ** (len(predictions) - 1 - i)
+        loss = loss + factor * (weight * (predicted - flow).abs()).mean()
     return loss
 
 
 class FlowMetrics(Metric):
-    """End-point error (px) and the percentage of pixels with an error below 1, 3 and 5 px, over all valid pixels."""
+    """Errors over all valid pixels.
+
+    `epe`: end-point error in px; `1px`, `3px`, `5px`: percentage of pixels with an error below that; `fl_all`:
+    percentage of outliers, with an error above 3 px and above 5 % of the displacement (KITTI 2015); `s0_10`, `s10_40`,
+    `s40`: end-point error in px of pixels that move by less than 10 px, by 10 to 40 px and by 40 px or more
+    (MPI-Sintel), which is no number where there are none.
+
+    `compute` also gives the numbers of pixels that these are means over: `pixels`, `pixels_s0_10` and so on.
+    """
 
     def __init__(self):
         super().__init__()
-        self.add_state("error", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("pixels", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        for threshold in THRESHOLDS:
-            self.add_state(f"below{threshold}", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        for name in ("error", "pixels", *(f"below{t}" for t in THRESHOLDS), "outliers"):
+            self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        for name in SPEEDS:
+            self.add_state(f"error_{name}", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state(f"pixels_{name}", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(
         self,
@@ -47,12 +64,27 @@ class FlowMetrics(Metric):
         flow: Float[Tensor, "b 2 h w"],
         valid: Float[Tensor, "b h w"],
     ) -> None:
-        error = end_point_error(predicted, flow)[valid >= 0.5]
+        counted = valid >= 0.5
+        error = end_point_error(predicted, flow)[counted]
+        speed = torch.linalg.vector_norm(flow, dim=1)[counted]
         self.error += error.double().sum()
         self.pixels += error.numel()
         for threshold in THRESHOLDS:
-            setattr(self, f"below{threshold}", getattr(self, f"below{threshold}") + (error < threshold).double().sum())
+            setattr(self, f"below{threshold}", getattr(self, f"below{threshold}") + (error < threshold).sum())
+        self.outliers += ((error > 3) & (error > 0.05 * speed)).sum()
+        for name, (low, high) in SPEEDS.items():
+            of_speed = (speed >= low) & (speed < high)
+            setattr(self, f"error_{name}", getattr(self, f"error_{name}") + error[of_speed].double().sum())
+            setattr(self, f"pixels_{name}", getattr(self, f"pixels_{name}") + of_speed.sum())
 
     def compute(self) -> dict[str, Tensor]:
-        percent = {f"{t}px": 100 * getattr(self, f"below{t}") / self.pixels for t in THRESHOLDS}
-        return {"epe": self.error / self.pixels, **percent}
+        found = {"epe": self.error / self.pixels}
+        found |= {f"{t}px": 100 * getattr(self, f"below{t}") / self.pixels for t in THRESHOLDS}
+        found["fl_all"] = 100 * self.outliers / self.pixels
+        found |= {name: getattr(self, f"error_{name}") / getattr(self, f"pixels_{name}") for name in SPEEDS}
+        return found | {"pixels": self.pixels} | {f"pixels_{name}": getattr(self, f"pixels_{name}") for name in SPEEDS}
+
+
+def pixels_of(metric: str) -> str:
+    """Return which number of pixels a metric is a mean over."""
+    return f"pixels_{metric}" if metric in SPEEDS else "pixels"

@@ -18,7 +18,9 @@ class Recipe:
         steps: optimiser steps.
         batch_size: samples in a step.
         learning_rate: the peak of a one-cycle schedule, linear up and down, as RAFT's.
-        warmup: fraction of the steps before the peak (at least one step), above 0 and below 1; RAFT's is 0.05.
+        warmup: fraction of the schedule before the peak (at least one step), above 0 and below 1; RAFT's is 0.05.
+        cooldown: steps by which the schedule outlasts the training, at least 1: the last step must not have a rate of
+            zero; RAFT's is 100.
         weight_decay: of AdamW.
         gradient_clip: largest norm of the gradient.
         validate_every: steps between validations; divides `steps`.
@@ -28,12 +30,13 @@ class Recipe:
     batch_size: int
     learning_rate: float
     warmup: float
+    cooldown: int
     weight_decay: float
     gradient_clip: float
     validate_every: int
 
     def __post_init__(self):
-        for key in ("steps", "batch_size", "learning_rate", "gradient_clip", "validate_every"):
+        for key in ("steps", "batch_size", "learning_rate", "cooldown", "gradient_clip", "validate_every"):
             if getattr(self, key) <= 0:
                 raise InputError(f"{key} is {getattr(self, key)}; it must be positive")
         if not 0 < self.warmup < 1:
@@ -51,7 +54,7 @@ def adamw_one_cycle(parameters: Iterable[nn.Parameter], recipe: Recipe) -> dict:
     """Return AdamW over the parameters that are not frozen and its schedule, in the form that Lightning expects."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     optimizer = AdamW(trainable, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, eps=1e-8)
-    total = recipe.steps + 1  # one more than are taken: the last step must not have a rate of zero
+    total = recipe.steps + recipe.cooldown
     scheduler = OneCycleLR(
         optimizer,
         recipe.learning_rate,

@@ -1,0 +1,106 @@
+"""What RAFT is trained and validated on: data sets of the catalogue, mixed and augmented."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from rwtl.config import typed
+from rwtl.data.augmentation import Augmentation, SparseAugmentation
+from rwtl.data.augmentation_config import AugmentationConfig, SparseAugmentationConfig
+from rwtl.data.flow_datasets import flow_dataset
+from rwtl.data.stream import Part
+from rwtl.errors import InputError
+
+Catalogue = dict[str, dict[str, Any]]  # the section `datasets`: each data set's name and constructor arguments
+
+
+@dataclass
+class PartConfig:
+    """One data set's share in a training.
+
+    Args:
+        repeats: how many times an epoch holds every sample, at least 1; 0 leaves the data set out.
+        augmentation: keys of AugmentationConfig, or of SparseAugmentationConfig where the data set's flow is sparse;
+            None leaves samples as they are.
+    """
+
+    repeats: int = 1
+    augmentation: dict[str, Any] | None = None
+
+
+@dataclass
+class FlowDataConfig:
+    """Data sets by their names in the catalogue.
+
+    Args:
+        training: what training mixes.
+        validation: what it is validated on, at least one; the first is what runs are compared by.
+    """
+
+    training: dict[str, PartConfig]
+    validation: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        if not self.validation:
+            raise InputError("flow_data.validation is empty; name at least one data set of the section datasets")
+        if len(set(self.validation)) < len(self.validation):
+            raise InputError(f"flow_data.validation is {list(self.validation)}; name each data set once")
+        if not self.used():
+            raise InputError("flow_data.training has no data set with repeats of 1 or more; name at least one")
+
+    def used(self) -> dict[str, PartConfig]:
+        """Return the parts that take part."""
+        return {name: part for name, part in self.training.items() if part.repeats}
+
+
+@dataclass
+class FlowData:
+    """The data sets of a training, opened: every file is there.
+
+    Args:
+        parts: what training mixes, by name.
+        validation: data sets by name.
+        augmentations: the checked keys of every part's augmentation, or None.
+    """
+
+    parts: dict[str, Part]
+    validation: dict[str, Dataset]
+    augmentations: dict[str, dict[str, Any] | None]
+
+    @classmethod
+    def of(cls, config: FlowDataConfig, catalogue: Catalogue) -> "FlowData":
+        parts, augmentations = {}, {}
+        for name, part in config.used().items():
+            dataset = open_dataset(name, catalogue)
+            augment, augmentations[name] = _augmentation(part.augmentation, dataset, f"flow_data.training.{name}")
+            parts[name] = Part(dataset, [augment] if augment else [], part.repeats)
+        return cls(parts, open_datasets(config.validation, catalogue), augmentations)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the values that determine the data: a folder counts by its pairs, not by its path."""
+        training = {
+            name: [part.dataset.identity(), part.repeats, self.augmentations[name]] for name, part in self.parts.items()
+        }
+        return {"training": training, "validation": {name: data.identity() for name, data in self.validation.items()}}
+
+
+def open_dataset(name: str, catalogue: Catalogue) -> Dataset:
+    """Return a data set of the catalogue; InputError names what is not in it or cannot be opened."""
+    if name not in catalogue:
+        raise InputError(f"there is no data set {name}; the section datasets holds {', '.join(catalogue)}")
+    return flow_dataset(catalogue[name], f"datasets.{name}")
+
+
+def open_datasets(names: list[str], catalogue: Catalogue) -> dict[str, Dataset]:
+    """Return data sets of the catalogue by their names there."""
+    return {name: open_dataset(name, catalogue) for name in names}
+
+
+def _augmentation(values: dict[str, Any] | None, dataset: Dataset, section: str) -> tuple[Any, dict | None]:
+    if values is None:
+        return None, None
+    sparse = getattr(dataset, "sparse", False)
+    kind, augment = (SparseAugmentationConfig, SparseAugmentation) if sparse else (AugmentationConfig, Augmentation)
+    config = typed(kind, values, f"{section}.augmentation")
+    return augment(config), asdict(config)
