@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl.data.displacements import Displacements, gathered, histogram_figure, histograms, summary
-from rwtl.data.flow_datasets import FlyingChairs
+from rwtl.data.flying_chairs import FlyingChairs
 from rwtl.data.procedural_flow import ProceduralFlow
 from rwtl.errors import InputError
 from rwtl.progress import Progress
