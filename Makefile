@@ -6,7 +6,7 @@ ARGS ?=
 # With nvcc on the path, the tests compile the CUDA program too.
 EXTRAS := $(shell command -v nvcc >/dev/null && echo dev,cuda || echo dev)
 
-.PHONY: help install run test format clean
+.PHONY: help install run test format peer clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -33,5 +33,9 @@ format: install  ## format and mend what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:  ## remove .venv (outputs stay)
-	rm -rf $(VENV)
+peer:  ## create .venv-peer with ptlflow, which benchmarks/raft.py compares with
+	$(PYTHON) -m venv .venv-peer
+	.venv-peer/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)" ptlflow==0.4.2
+
+clean:  ## remove .venv and .venv-peer (outputs stay)
+	rm -rf $(VENV) .venv-peer

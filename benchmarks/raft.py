@@ -57,7 +57,7 @@ def cases(name: str, batch: int) -> list[Case]:
         every = [{}, BF16, COMPILE, LAST, {"correlation": "on_demand"}]
         return [Case("basic", task, SIZES[0], options, batch) for task in (INFERENCE, TRAINING) for options in every]
     plain = [Case(v, t, s, {}, batch) for v in ("basic", "small") for t in (INFERENCE, TRAINING) for s in SIZES]
-    return plain + [Case("basic", INFERENCE, size, BF16, batch) for size in SIZES]
+    return plain + [Case("basic", INFERENCE, size, BF16 | LAST, batch) for size in SIZES]
 
 
 class Process:

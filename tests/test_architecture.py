@@ -42,12 +42,13 @@ def test_every_dependency_has_its_line():
 def test_every_preset_composes():
     from hydra import compose, initialize_config_dir
 
-    groups = [path for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name != "experiment"]
+    apps = {"evaluation": "evaluate", "comparison": "compare", "submission": "submit", "hydra_settings": None}
+    presets = {"demo": "compare"}
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        for group in groups:
-            app = {"evaluation": "compare", "comparison": "compare", "hydra_settings": None}.get(group.name, "train")
-            for choice in group.glob("*.yaml"):
-                if app:
-                    assert group.name in compose(app, overrides=[f"{group.name}={choice.stem}"])
+        for group in (path for path in (ROOT / "conf").iterdir() if path.is_dir()):
+            app = apps.get(group.name, "train")
+            for choice in group.glob("*.yaml") if app else ():
+                cfg = compose(presets.get(choice.stem, app), overrides=[f"{group.name}={choice.stem}"])
+                assert group.name in cfg or group.name == "experiment"
         assert compose("compare", overrides=["experiment=demo"]).recording.rows == 96
-        assert compose("train", overrides=["experiment=overfit_chairs"]).training.steps == 450
+        assert compose("train", overrides=["experiment=overfit_chairs"]).training.batch_size == 1

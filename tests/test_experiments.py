@@ -241,6 +241,11 @@ BY_US = {
     ),
     "unknown correlation": ("train", ["trainer.correlation=some_pairs"], r"trainer\.correlation is 'some_pairs'"),
     "start of another model": ("train", [f"start_from={STOCK}"], r"start_from .* holds official RAFT small"),
+    "schedule without the one before": (
+        "train",
+        ["training.freeze_batchnorm_statistics=true"],
+        r"freeze_batchnorm_statistics keeps .* start_from=",
+    ),
     "missing start": ("train", ["start_from=nothing.pt"], r"nothing\.pt does not exist"),
     "nothing to submit": ("submit", [f"checkpoint={STOCK}", "submission.datasets=[procedural_test]"], r"no submission"),
     "missing checkpoint": ("evaluate", ["checkpoint=nothing.pt"], r"nothing\.pt does not exist"),

@@ -48,7 +48,7 @@ def train(model, callbacks, folder):
     training = SampleStream([Part(ProceduralFlow(size=8, height=32, width=32))], seed=1, samples=8)
     validation = ProceduralFlow(size=2, height=32, width=32, split="validation")
     where = TrainerConfig(
-        "cpu", "32-true", 1, data_workers=0, correlation="all_pairs", compile=False, channels_last=False
+        "cpu", "32-true", 1, 0, "all_pairs", compile=False, channels_last=False, scenes_on_device=False
     )
     module = OpticalFlowModule(model, RECIPE, {"procedural": validation})
     return fit(module, RECIPE, training, [validation], where, folder, "test", module.metrics, callbacks)

@@ -1,14 +1,15 @@
 """Data sets as an endless, reproducible stream of shuffled and augmented samples."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
+import torch
+from torch.utils.data import Dataset, IterableDataset
 
 from rwtl.errors import InputError
 
@@ -81,11 +82,15 @@ class SampleStream(Dataset):
     def __len__(self) -> int:
         return self.samples
 
-    def __getitem__(self, k: int) -> Any:
+    def _number(self, k: int) -> tuple[int, int]:
+        """Return the epoch of sample k, and its number in that epoch."""
         if not 0 <= k < self.samples:
             raise IndexError(k)
         epoch, position = divmod(k, self._ends[-1])
-        number = int(_order(self._ends[-1], self.seed, epoch)[position])
+        return epoch, int(_order(self._ends[-1], self.seed, epoch)[position])
+
+    def __getitem__(self, k: int) -> Any:
+        epoch, number = self._number(k)
         part_number = bisect_right(self._ends, number)
         part = self.parts[part_number]
         first = self._ends[part_number] - len(part)
@@ -94,3 +99,37 @@ class SampleStream(Dataset):
         for augmentation in part.augmentations:
             sample = augmentation(sample, rng)
         return sample
+
+
+class BatchesOnDevice(IterableDataset):
+    """The batches of a stream of procedural scenes, each rendered at once on the device where it is needed.
+
+    The samples are those of the stream, up to rounding.
+
+    Args:
+        stream: of one part, whose data set renders batches (`ProceduralFlow.batch`), without augmentations.
+        batch_size: samples in a batch.
+        device: where they are rendered.
+
+    Raises:
+        InputError: The stream is another.
+    """
+
+    def __init__(self, stream: SampleStream, batch_size: int, device: torch.device):
+        part, *others = stream.parts
+        if others or part.augmentations or not hasattr(part.dataset, "batch"):
+            names = ", ".join(type(part.dataset).__name__ for part in stream.parts)
+            raise InputError(
+                f"trainer.scenes_on_device renders procedural scenes alone, without augmentation; this training has "
+                f"{names}; set it to false, or use flow_data=procedural"
+            )
+        self.stream = stream
+        self.batch_size = batch_size
+        self.device = device
+
+    def __iter__(self) -> Iterator[Any]:
+        dataset = self.stream.parts[0].dataset
+        for first in range(0, len(self.stream), self.batch_size):
+            samples = range(first, min(first + self.batch_size, len(self.stream)))
+            numbers = [self.stream._number(k)[1] % len(dataset) for k in samples]
+            yield dataset.batch(numbers, self.device)

@@ -37,10 +37,11 @@ class ConvGRU(nn.Module):
     ) -> Float[Tensor, "b c h w"]:
         """Return the new hidden state; `bound` is of `bind`."""
         share, of_motion, of_hidden_zr, of_hidden_q = bound
-        inputs = share + F.conv2d(motion, of_motion, padding=self.padding)
+        # In place, since nothing but these sums needs what a convolution gives.
+        inputs = F.conv2d(motion, of_motion, padding=self.padding).add_(share)
         inputs_zr, inputs_q = inputs.split((2 * self.channels[0], self.channels[0]), dim=1)
-        z, r = torch.sigmoid(inputs_zr + F.conv2d(h, of_hidden_zr, padding=self.padding)).chunk(2, dim=1)
-        q = torch.tanh(inputs_q + F.conv2d(r * h, of_hidden_q, padding=self.padding))
+        z, r = F.conv2d(h, of_hidden_zr, padding=self.padding).add_(inputs_zr).sigmoid_().chunk(2, dim=1)
+        q = F.conv2d(r * h, of_hidden_q, padding=self.padding).add_(inputs_q).tanh_()
         return torch.lerp(h, q, z)  # (1 - z)·h + z·q
 
 

@@ -159,6 +159,11 @@ class TrainingPlan:
         )
         if not isinstance(plan.seed, int) or plan.seed < 0:
             raise InputError(f"seed is {plan.seed!r}; it must be a whole number, 0 or more")
+        if plan.recipe.freeze_batchnorm_statistics and plan.start_from is None:
+            raise InputError(
+                "training.freeze_batchnorm_statistics keeps running statistics that nothing has trained: give the RAFT "
+                "checkpoint of the schedule before as start_from=..., or set it to false"
+            )
         require_something_to_freeze(build_raft(**asdict(plan.model)), plan.transfer)
         if plan.transfer.load_feature_encoder:
             PretrainingPlan.of(cfg)

@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader, Dataset
 
-from rwtl.data.stream import SampleStream
+from rwtl.data.stream import BatchesOnDevice, SampleStream
 from rwtl.errors import InputError
 from rwtl.models.correlation import CorrelationKind
 from rwtl.progress import Progress
@@ -33,7 +33,9 @@ class TrainerConfig:
         data_workers: processes that prepare samples; 0 prepares them in the training process.
         correlation: `all_pairs` holds the correlation volume; `on_demand` does not: less memory, more time.
         compile: whether torch.compile compiles the model's parts, which takes a minute or more at first.
-        channels_last: whether convolutions run in the channels-last memory format: of use on a GPU, not on a CPU.
+        channels_last: whether convolutions run in the channels-last memory format: of use in bf16, and on a GPU.
+        scenes_on_device: whether procedural scenes are rendered a batch at a time where the model is, in place of one
+            by one by the data workers: of use on a GPU.
     """
 
     accelerator: str
@@ -43,6 +45,7 @@ class TrainerConfig:
     correlation: str
     compile: bool
     channels_last: bool
+    scenes_on_device: bool
 
     def __post_init__(self):
         if self.threads < 1:
@@ -136,8 +139,14 @@ def fit(
             f"trainer.accelerator is {trainer_config.accelerator!r} and trainer.precision "
             f"{trainer_config.precision!r}: {str(error).splitlines()[0]}"
         ) from error
+    device = trainer.strategy.root_device
     workers = {"num_workers": trainer_config.data_workers, "persistent_workers": trainer_config.data_workers > 0}
-    training_loader = DataLoader(training, recipe.batch_size, **workers)
+    workers["pin_memory"] = device.type == "cuda"
+    if trainer_config.scenes_on_device:
+        batches = BatchesOnDevice(training, recipe.batch_size, device)
+        training_loader = DataLoader(batches, batch_size=None)
+    else:
+        training_loader = DataLoader(training, recipe.batch_size, **workers)
     validation_loaders = [DataLoader(dataset, 1, **workers) for dataset in validation]  # real pairs may differ in size
     try:
         trainer.validate(module, validation_loaders, verbose=False)

@@ -18,7 +18,7 @@ def flow_picture(
     flow: Float32[np.ndarray, "2 h w"],
     valid: Float32[np.ndarray, "h w"],
     estimated: Float32[np.ndarray, "2 h w"],
-) -> UInt8[np.ndarray, "h 4w 3"]:
+) -> UInt8[np.ndarray, "h four_w 3"]:
     """Return, from left to right: first frame, true flow, estimated flow, and its end-point error.
 
     Both flows have the same scale, full colour being the longest true displacement; the error is white from as much on,
