@@ -9,15 +9,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl.data.displacements import Displacements, gathered, histogram_figure, histograms, summary
+from rwtl.data.flow_datasets import flow_dataset
 from rwtl.data.flying_chairs import FlyingChairs
-from rwtl.data.procedural_flow import ProceduralFlow
 from rwtl.errors import InputError
 from rwtl.progress import Progress
 from rwtl.study.app import readable_errors
 
 
 def of_scenes(arguments: dict, count: int) -> Displacements:
-    scenes = ProceduralFlow(count, **arguments)
+    scenes = flow_dataset({"name": "procedural", "size": count, **arguments}, "procedural")
     flows = (scenes.flows([index]) for index in range(count))
     return gathered((flow, torch.ones_like(flow[:, 0])) for flow in flows)
 
@@ -25,6 +25,9 @@ def of_scenes(arguments: dict, count: int) -> Displacements:
 def searched(cfg: DictConfig, sets: dict[str, Displacements]) -> dict:
     """The arguments, among all combinations of `search`, whose displacements are nearest to the real ones."""
     grid = OmegaConf.to_container(cfg.search)
+    for key, values in grid.items():
+        if not isinstance(values, list):
+            raise InputError(f"search.{key} is {values!r}; give a list of values to try")
     tried = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     progress = Progress("search", len(tried), "combinations")
     rows = []
@@ -42,6 +45,8 @@ def searched(cfg: DictConfig, sets: dict[str, Displacements]) -> dict:
 def main(cfg: DictConfig) -> None:
     sets, arguments = {}, dict(cfg.procedural)
     if cfg.folder is not None:
+        if Path(cfg.folder).name == "procedural":
+            raise InputError(f"folder {cfg.folder} has the name of the scenes that it is compared with; rename it")
         sets[Path(cfg.folder).name] = gathered((pair.flow, pair.valid) for pair in FlyingChairs(cfg.folder))
     if cfg.search:
         if not sets:

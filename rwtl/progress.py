@@ -1,6 +1,7 @@
 """Progress of long work as lines that read well in a terminal, in a log file and from several processes at once."""
 
 import time
+from collections.abc import Callable
 
 
 class Progress:
@@ -23,7 +24,8 @@ class Progress:
         self.started = self.printed = time.monotonic()
         self.origin: tuple[float, float] | None = None  # time and amount at the first call: preparation has no rate
 
-    def __call__(self, done: int | float, note: str = "") -> None:
+    def __call__(self, done: int | float, note: str | Callable[[], str] = "") -> None:
+        """Say that so much is done; a note that takes time to make is made only where a line is printed."""
         now = time.monotonic()
         finished = done >= self.total
         if self.origin is None:
@@ -38,6 +40,7 @@ class Progress:
             rate = (done - self.origin[1]) / (now - self.origin[0])
             clock = f"{_clock((self.total - done) / rate)} left"
             clock = f"{rate:.3g}{self.rate} · {clock}" if self.rate else clock
+        note = note() if callable(note) else note
         note = f" · {note}" if note else ""
         print(f"  {self.label}: {done:g}/{self.total:g} {self.unit} · {clock}{note}", flush=True)
 

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from rwtl.data.flow_benchmarks import KITTI
+from rwtl.data.flow_data import open_dataset, open_with_flow
 from rwtl.data.flow_files import read_flo, write_flo
 from rwtl.data.flow_sequences import Sintel
 from rwtl.data.kitti_files import read_kitti_flow, write_kitti_flow
@@ -13,8 +14,8 @@ from rwtl.data.procedural_flow import ProceduralFlow
 from rwtl.errors import InputError
 from rwtl.models.raft import build_raft
 from rwtl.models.warm_start import carry_forward
-from rwtl.study.evaluation import EvaluationConfig, evaluate, pooled
-from rwtl.study.submission import SubmissionConfig, write_submission, writer_of
+from rwtl.study.evaluation import EstimationConfig, evaluate, pooled
+from rwtl.study.submission import write_submission, writer_of
 
 CPU = torch.device("cpu")
 
@@ -83,15 +84,22 @@ def test_kitti_is_padded_its_way_and_counts_known_pixels(kitti, model):
     assert pooled(errors).epe_of_pairs[0] == pytest.approx(errors.epe[0])
 
 
-def test_a_test_split_holds_nothing_to_compare_with(sintel, model):
+def test_a_test_split_holds_nothing_to_compare_with(sintel):
+    catalogue = {"sintel_test": {"name": "sintel", "root": str(sintel), "split": "test"}}
     with pytest.raises(InputError, match=r"sintel_test holds no flow .* submit\.py"):
-        evaluate(model, {"sintel_test": Sintel(sintel, "clean", "test")}, 1, False, "test", CPU)
+        open_with_flow("sintel_test", catalogue)
+    assert len(open_dataset("sintel_test", catalogue)) == 4
+
+
+def test_precision_is_that_of_the_evaluation(kitti, model):
+    exact, half = (evaluate(model, {"k": KITTI(kitti)}, 2, False, "", CPU, p) for p in ("32-true", "bf16-mixed"))
+    assert half.epe[0] != exact.epe[0] and half.epe[0] == pytest.approx(exact.epe[0], rel=0.1)
 
 
 def test_a_sintel_submission_holds_every_pair_of_both_renders(sintel, model, tmp_path):
     datasets = {render: Sintel(sintel, render, "test") for render in ("clean", "final")}
-    config = SubmissionConfig(list(datasets), iterations=2, warm_start=True)
-    assert write_submission(model, datasets, config, tmp_path / "out", CPU) == 8
+    config = EstimationConfig(list(datasets), iterations=2, warm_start=True)
+    assert write_submission(model, datasets, config, tmp_path / "out", CPU, "32-true") == 8
     files = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.flo"))
     assert files[:3] == [
         f"clean/{name}.flo" for name in ("alley_1/frame0001", "alley_1/frame0002", "bamboo_2/frame0001")
@@ -105,7 +113,7 @@ def test_a_sintel_submission_holds_every_pair_of_both_renders(sintel, model, tmp
 
 def test_a_kitti_submission_is_to_a_64th_of_a_pixel(kitti, model, tmp_path):
     data = KITTI(kitti, "testing")
-    write_submission(model, {"kitti": data}, SubmissionConfig(["kitti"], 2, False), tmp_path / "out", CPU)
+    write_submission(model, {"kitti": data}, EstimationConfig(["kitti"], 2, False), tmp_path / "out", CPU, "32-true")
     written, known = read_kitti_flow(tmp_path / "out" / "000000_10.png")
     expected = estimated(model, data[0], iterations=2, padding="kitti").flow[0].numpy()
     assert known.all() and np.abs(written - expected).max() <= 1 / 128 + 1e-6
@@ -118,5 +126,5 @@ def test_no_benchmark_takes_other_data(tmp_path):
 
 @pytest.mark.parametrize(("datasets", "iterations"), [([], 1), (["a", "a"], 1), (["a"], 0)])
 def test_senseless_evaluations_are_refused(datasets, iterations):
-    with pytest.raises(InputError, match=r"evaluation\.(datasets|iterations) is"):
-        EvaluationConfig(datasets, iterations, False)
+    with pytest.raises(InputError, match=r"(datasets|iterations) is"):
+        EstimationConfig(datasets, iterations, False)

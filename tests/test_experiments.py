@@ -256,7 +256,20 @@ BY_US = {
     ),
     "unknown normalisation": ("train", ["model.feature_norm=group"], r"model\.feature_norm is 'group'"),
     "longer clips": ("pretrain", ["clips.length=5"], r"clips\.length is 5"),
-    "unknown accelerator": ("train", [*TINY_TRAINING, "trainer.accelerator=abacus"], r"accelerator is 'abacus'"),
+    "unknown accelerator": ("train", ["trainer.accelerator=abacus"], r"accelerator is 'abacus'; choose one of cpu"),
+    "unknown precision": ("evaluate", ["trainer.precision=8"], r"precision is '8'; choose one of 32-true, bf16-mixed"),
+    "senseless gamma": ("train", ["training.gamma=-1"], r"gamma is -1"),
+    "no path": ("evaluate", ["checkpoint=5"], r"checkpoint is 5; it must be a path"),
+    "warm start without sequences": ("evaluate", ["evaluation.warm_start=true"], r"none in procedural_test"),
+    "list of kinds": ("train", ["datasets.procedural_training.textures=5"], r"textures is 5; it must be a list"),
+    "scenes of other data": (
+        "train",
+        [
+            "trainer.scenes_on_device=true",
+            "flow_data.training.procedural_training.augmentation={height: 8, width: 8, min_scale: 0, max_scale: 0}",
+        ],
+        r"scenes_on_device renders procedural scenes alone",
+    ),
     "bad recipe of a later stage": ("compare", ["training.steps=-5"], r"steps is -5"),
     "output folder": ("simulate", ["paths.outputs=/dev/null/outputs"], r"cannot write to /dev/null/outputs"),
 }

@@ -11,6 +11,7 @@ from rwtl.data.flow_files import write_flo
 from rwtl.data.kitti_files import write_kitti_flow
 from rwtl.data.stream import SampleStream
 from rwtl.errors import InputError
+from rwtl.study.artifact import digest_of
 
 CROP = {"height": 16, "width": 24, "min_scale": 0.0, "max_scale": 0.2}
 
@@ -72,8 +73,21 @@ def test_data_count_by_content_repeats_and_augmentation_and_not_by_path(catalogu
     for part, change in (("dense", {"repeats": 4}), ("sparse", {"augmentation": {**CROP, "max_scale": 0.3}})):
         training = {**MIXED["training"], part: {**MIXED["training"][part], **change}}
         assert flow_data({**MIXED, "training": training}, catalogue).identity() != identity
-    Image.fromarray(np.full((32, 40, 3), 99, np.uint8)).save(tmp_path / "elsewhere" / "1_img1.png")
+    file = tmp_path / "elsewhere" / "1_flow.flo"  # one byte anywhere
+    file.write_bytes(file.read_bytes()[:-1] + b"\x01")
     assert flow_data(MIXED, catalogue).identity() != identity
+
+
+def test_the_order_of_data_sets_counts(catalogue):
+    """Samples are numbered part by part, and runs are compared by the first validation."""
+    backwards = [
+        {**MIXED, "validation": MIXED["validation"][::-1]},
+        {**MIXED, "training": dict(reversed(MIXED["training"].items()))},
+    ]
+    digests = {
+        digest_of("training", flow_data(values, catalogue).identity(), {}) for values in (MIXED, MIXED, *backwards)
+    }
+    assert len(digests) == 3
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader
 
 from rwtl.data.flow_datasets import FLOW_DATASETS, FlyingChairs, flow_dataset
 from rwtl.data.flow_files import write_flo
-from rwtl.data.flow_sample import FlowSample, dense_sample, sparse_sample
+from rwtl.data.flow_sample import FlowSample, flow_sample
 from rwtl.data.flow_sequences import Sintel
 from rwtl.data.procedural_flow import ProceduralFlow
 from rwtl.errors import InputError
@@ -46,18 +46,11 @@ def test_samples_are_batched_as_samples(tmp_path):
     assert batch.image1[:, 0, 0, 0].tolist() == [30, 10]
 
 
-def test_valid_leaves_out_unknown_flow():
-    flow = np.zeros((2, 1, 5), np.float32)
-    flow[:, 0] = [[399, 400, 300, 1.7e9, 3e38], [0, 0, 300, 1.7e9, 3e38]]
-    image = np.zeros((3, 1, 5), np.float32)
-    assert dense_sample(image, image, flow).valid.tolist() == [[1, 1, 1, 0, 0]]
-
-
 def test_sparse_flow_is_valid_where_it_is_known():
     flow = np.zeros((2, 1, 4), np.float32)
     flow[0] = [[399, 400, 399, 3]]
     image = np.zeros((3, 1, 4), np.float32)
-    sample = sparse_sample(image, image + 1, flow, np.array([[1, 1, 0, 1]], np.float32))
+    sample = flow_sample(image, image + 1, flow, np.array([[1, 1, 0, 1]], np.float32))
     assert sample.valid.tolist() == [[1, 1, 0, 1]] and sample.valid.dtype == torch.float32
     np.testing.assert_array_equal(sample.flow, flow)
     assert sample.image1.max() == 0 and sample.image2.min() == 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rwtl.errors import InputError
-from rwtl.models.checkpoints import load_raft, recognise, save_model, save_official
+from rwtl.models.checkpoints import load_raft, recognise, save_official
 from rwtl.models.raft import build_raft
 from rwtl.models.weight_names import foreign_names
 
@@ -168,16 +168,6 @@ def test_only_instance_normalisation_is_written_officially(tmp_path, norm):
     with pytest.raises(InputError, match="normalises by instance and this model's does not"):
         save_official(tmp_path / "raft.pth", build_raft("small", norm))
     assert not (tmp_path / "raft.pth").exists()
-
-
-def test_small_where_basic_is_needed(tmp_path):
-    save_official(tmp_path / "raft.pth", build_raft("small"))
-    with pytest.raises(InputError, match=r"holds official RAFT small \(module\.\), 106 .*; RAFT basic is needed here"):
-        load_raft(tmp_path / "raft.pth", expect="basic")
-    save_model(tmp_path / "model.pt", "raft", {"variant": "small"}, build_raft("small"))
-    with pytest.raises(InputError, match=r"holds rwtl RAFT small, .*; RAFT basic is needed here"):
-        load_raft(tmp_path / "model.pt", expect="basic")
-    load_raft(tmp_path / "raft.pth", expect="small")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from rwtl.data.stream import Part, SampleStream
 from rwtl.errors import InputError
 from rwtl.models.encoder import batch_norms
 from rwtl.models.raft import build_raft
-from rwtl.training.acceleration import accelerate
 from rwtl.training.fit import TrainerConfig, fit
 from rwtl.training.flow_pictures import FlowPictures, flow_picture
 from rwtl.training.metrics import METRICS
@@ -129,6 +128,18 @@ def test_only_procedural_scenes_are_rendered_on_the_device(tmp_path):
     part = Part(ProceduralFlow(size=8, **SCENES), [lambda sample, rng: sample])
     with pytest.raises(InputError, match=r"trainer\.scenes_on_device renders procedural scenes alone"):
         train(build_raft("small"), tmp_path, where=where, part=part)
+
+
+def test_a_batch_of_different_sizes_is_refused_with_the_remedy(tmp_path):
+    class Ragged(torch.utils.data.Dataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return ProceduralFlow(1, height=32 + 8 * index, width=48)[0]
+
+    with pytest.raises(InputError, match=r"samples of (32×48 and 40×48|40×48 and 32×48) px.*augmentation a crop"):
+        train(build_raft("small"), tmp_path, part=Part(Ragged()))
 
 
 def test_a_compiled_model_trains_alike():

@@ -7,13 +7,13 @@ the hues that people tell apart badly.
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+from rwtl.data.flow_sample import UNKNOWN
 from rwtl.errors import InputError
 
 # Hues at which the wheel changes direction in RGB, and how many of its 55 steps lead to the next one.
 _CORNERS = np.array([[255, 0, 0], [255, 255, 0], [0, 255, 0], [0, 255, 255], [0, 0, 255], [255, 0, 255], [255, 0, 0]])
 _STEPS = (15, 6, 4, 11, 13, 6)  # red-yellow, yellow-green, green-cyan, cyan-blue, blue-magenta, magenta-red
 _TOO_LONG_DIMMING = 0.75
-_UNKNOWN = 1e9
 
 
 def flow_to_colour(
@@ -35,7 +35,7 @@ def flow_to_colour(
     """
     if max_magnitude is not None and not max_magnitude > 0:
         raise InputError(f"max_magnitude={max_magnitude} px must be above 0; leave it out to use the field's longest.")
-    known = (np.abs(flow) <= _UNKNOWN).all(axis=0)
+    known = (np.abs(flow) <= UNKNOWN).all(axis=0)
     u, v = np.where(known, flow, 0.0).astype(np.float64)
     magnitude = np.hypot(u, v)
     if max_magnitude is None:

@@ -72,29 +72,32 @@ class FlowData:
     def of(cls, config: FlowDataConfig, catalogue: Catalogue) -> "FlowData":
         parts, augmentations = {}, {}
         for name, part in config.used().items():
-            dataset = open_dataset(name, catalogue)
+            dataset = open_with_flow(name, catalogue)
             augment, augmentations[name] = _augmentation(part.augmentation, dataset, f"flow_data.training.{name}")
             parts[name] = Part(dataset, [augment] if augment else [], part.repeats)
-        return cls(parts, open_datasets(config.validation, catalogue), augmentations)
+        validation = {name: open_with_flow(name, catalogue) for name in config.validation}
+        return cls(parts, validation, augmentations)
 
     def identity(self) -> dict[str, Any]:
-        """Return the values that determine the data: a folder counts by its pairs, not by its path."""
-        training = {
-            name: [part.dataset.identity(), part.repeats, self.augmentations[name]] for name, part in self.parts.items()
-        }
-        return {"training": training, "validation": {name: data.identity() for name, data in self.validation.items()}}
+        """Return the values that determine a training's data: a folder counts by its pairs, not by its path."""
+        # Lists, for the order counts: samples are numbered part by part, and the first validation is the main one.
+        training = [
+            [name, part.dataset.identity(), part.repeats, self.augmentations[name]] for name, part in self.parts.items()
+        ]
+        return {"training": training, "validation": [[name, data.identity()] for name, data in self.validation.items()]}
 
 
 def open_dataset(name: str, catalogue: Catalogue) -> Dataset:
-    """Return a data set of the catalogue; InputError names what is not in it or cannot be opened."""
-    if name not in catalogue:
-        raise InputError(f"there is no data set {name}; the section datasets holds {', '.join(catalogue)}")
+    """Return a data set of the catalogue; what it cannot be made of is an InputError."""
     return flow_dataset(catalogue[name], f"datasets.{name}")
 
 
-def open_datasets(names: list[str], catalogue: Catalogue) -> dict[str, Dataset]:
-    """Return data sets of the catalogue by their names there."""
-    return {name: open_dataset(name, catalogue) for name in names}
+def open_with_flow(name: str, catalogue: Catalogue) -> Dataset:
+    """Return a data set of the catalogue; one without flow, a test split, is an InputError."""
+    dataset = open_dataset(name, catalogue)
+    if not getattr(dataset, "has_flow", True):
+        raise InputError(f"{name} holds no flow to train on or compare with: it is a test split, made for submit.py")
+    return dataset
 
 
 def _augmentation(values: dict[str, Any] | None, dataset: Dataset, section: str) -> tuple[Any, dict | None]:

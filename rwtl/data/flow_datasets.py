@@ -1,7 +1,7 @@
 """All data sets of optical flow, by the name that a configuration gives them."""
 
 import inspect
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -55,10 +55,11 @@ def flow_dataset(values: dict[str, Any], section: str) -> Dataset:
 
 def _fitting(value: Any, annotation: Any, key: str) -> Any:
     """Return a value of YAML as what an argument takes: 12 may stand for 12.0, and nothing else for anything else."""
-    accepted = {int: int, float: (int, float), str: str, str | Path: str}.get(annotation)
-    if accepted is None:
+    kinds = {int: (int, "a whole number"), float: (int | float, "a number")}
+    kinds |= dict.fromkeys((Sequence[str], Iterable[str]), (str | list, "a list of texts"))
+    accepted, kind = kinds.get(annotation, (str, "text"))
+    if value is None:  # where it may be: that has been looked at
         return value
     if not isinstance(value, accepted) or isinstance(value, bool):
-        kind = {int: "a whole number", float: "a number"}.get(annotation, "text")
         raise InputError(f"{key} is {value!r}; it must be {kind}.")
     return float(value) if annotation is float else value

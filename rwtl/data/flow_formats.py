@@ -6,11 +6,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from rwtl.data.flow_files import read_flo
+from rwtl.data.flow_sample import UNKNOWN
 from rwtl.data.kitti_files import read_kitti_flow
 from rwtl.data.pfm_files import read_pfm
 from rwtl.errors import InputError
-
-_UNKNOWN = 1e9  # Middlebury: a component beyond this means that the flow is not known
 
 
 def read_flow(path: str | Path) -> tuple[Float32[np.ndarray, "2 h w"], Float32[np.ndarray, "h w"]]:
@@ -37,5 +36,5 @@ def read_flow(path: str | Path) -> tuple[Float32[np.ndarray, "2 h w"], Float32[n
             f"{path}: a flow file ends in .flo, .pfm or .png (KITTI's format); convert it to one of these."
         )
     flow = readers[suffix](path)
-    known = (np.abs(flow) <= _UNKNOWN).all(axis=0)
+    known = (np.abs(flow) <= UNKNOWN).all(axis=0)
     return np.where(known, flow, np.float32(0)), known.astype(np.float32)

@@ -11,9 +11,10 @@ from torch.utils.data import Dataset
 
 from rwtl.data.flow_files import read_image
 from rwtl.data.flow_formats import read_flow
-from rwtl.data.flow_sample import FlowSample, sparse_sample
+from rwtl.data.flow_sample import FlowSample, flow_sample
 from rwtl.errors import InputError
 
+_READ_WHOLE = 10**9  # bytes
 _SAMPLED_FILES = 64
 _SAMPLED_BYTES = 4096
 _LISTED = 5  # names in one message
@@ -86,7 +87,7 @@ class FlowPairs(Dataset[FlowSample]):
                 f"{pair.image1.parent}: pair {pair.name} differs in size: {listed} px (width x height); "
                 "restore its files from the original data set."
             )
-        return sparse_sample(image1, image2, flow, known)
+        return flow_sample(image1, image2, flow, known)
 
     @property
     def has_flow(self) -> bool:
@@ -96,8 +97,9 @@ class FlowPairs(Dataset[FlowSample]):
     def identity(self) -> dict[str, int | str]:
         """Return what tells this data from other data, wherever it lies.
 
-        The digest covers the names of the pairs and the names and sizes of all files, and 4 KiB from the middle of at
-        most 64 of them, spread evenly over first frames, second frames and flow.
+        The digest covers the names of the pairs, the names and sizes of all files, and their whole content, up to 1 GB
+        in all. Of larger sets, which are published ones as a rule and too long to read at every start, it covers 4 KiB
+        from the middle of 64 files, spread evenly over first frames, second frames and flow.
         """
         digest = hashlib.sha256()
         for pair in self.pairs:
@@ -105,10 +107,14 @@ class FlowPairs(Dataset[FlowSample]):
             digest.update(f"{pair.name}: {listed}\n".encode())
         columns = zip(*((pair.image1, pair.image2, pair.flow) for pair in self.pairs), strict=True)
         files = [path for path in dict.fromkeys(path for column in columns for path in column) if path is not None]
-        for position in np.linspace(0, len(files) - 1, min(_SAMPLED_FILES, len(files))).astype(int):
-            with files[position].open("rb") as content:
-                content.seek(max(0, files[position].stat().st_size - _SAMPLED_BYTES) // 2)
-                digest.update(content.read(_SAMPLED_BYTES))
+        if sum(path.stat().st_size for path in files) <= _READ_WHOLE:
+            for path in files:
+                digest.update(path.read_bytes())
+        else:
+            for position in np.linspace(0, len(files) - 1, min(_SAMPLED_FILES, len(files))).astype(int):
+                with files[position].open("rb") as content:
+                    content.seek(max(0, files[position].stat().st_size - _SAMPLED_BYTES) // 2)
+                    digest.update(content.read(_SAMPLED_BYTES))
         return {"pairs": len(self.pairs), "sha256": digest.hexdigest()}
 
 

@@ -31,24 +31,7 @@ class FlowSample(NamedTuple):
     valid: Float[Tensor, "*batch h w"]
 
 
-def dense_sample(
-    image1: Float32[np.ndarray, "3 h w"], image2: Float32[np.ndarray, "3 h w"], flow: Float32[np.ndarray, "2 h w"]
-) -> FlowSample:
-    """Build a FlowSample from arrays whose flow says itself where it is known.
-
-    Args:
-        image1: First frame, RGB, 0..255.
-        image2: Second frame, RGB, 0..255.
-        flow: Displacement in px (x to the right, y down); more than 1e9 marks unknown flow, as in Middlebury's files.
-
-    Returns:
-        The sample; it shares memory with the arrays.
-    """
-    valid = (np.abs(flow) <= UNKNOWN).all(axis=0).astype(np.float32)
-    return FlowSample(*(torch.from_numpy(array) for array in (image1, image2, flow, valid)))
-
-
-def sparse_sample(
+def flow_sample(
     image1: Float32[np.ndarray, "3 h w"],
     image2: Float32[np.ndarray, "3 h w"],
     flow: Float32[np.ndarray, "2 h w"],

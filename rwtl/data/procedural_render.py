@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
-from rwtl.data.flow_sample import MAX_DISPLACEMENT, FlowSample
+from rwtl.data.flow_sample import FlowSample
 from rwtl.data.procedural_light import change_light, sensor_noise
 from rwtl.data.procedural_motion import affine, displacement, undo_displacement
 from rwtl.data.procedural_scene import Layer, Scenes
@@ -42,8 +42,7 @@ def render(scenes: Scenes) -> FlowSample:
     if scenes.noise > 0:
         frames += scenes.noise * sensor_noise(scenes.noise_keys, frames.shape[1:])
         frames.clamp_(0, 255)
-    valid = (torch.hypot(*flow.unbind(1)) < MAX_DISPLACEMENT).float()
-    return FlowSample(frames[:, :, 0].contiguous(), frames[:, :, 1].contiguous(), flow, valid)
+    return FlowSample(frames[:, :, 0].contiguous(), frames[:, :, 1].contiguous(), flow, torch.ones_like(flow[:, 0]))
 
 
 def first_frame(scenes: Scenes) -> tuple[Float[Tensor, "scenes 2 h w"], Int64[Tensor, "scenes h w"]]:

@@ -116,13 +116,7 @@ class BatchesOnDevice(IterableDataset):
     """
 
     def __init__(self, stream: SampleStream, batch_size: int, device: torch.device):
-        part, *others = stream.parts
-        if others or part.augmentations or not hasattr(part.dataset, "batch"):
-            names = ", ".join(type(part.dataset).__name__ for part in stream.parts)
-            raise InputError(
-                f"trainer.scenes_on_device renders procedural scenes alone, without augmentation; this training has "
-                f"{names}; set it to false, or use flow_data=procedural"
-            )
+        require_scenes(stream.parts)
         self.stream = stream
         self.batch_size = batch_size
         self.device = device
@@ -133,3 +127,14 @@ class BatchesOnDevice(IterableDataset):
             samples = range(first, min(first + self.batch_size, len(self.stream)))
             numbers = [self.stream._number(k)[1] % len(dataset) for k in samples]
             yield dataset.batch(numbers, self.device)
+
+
+def require_scenes(parts: Sequence[Part]) -> None:
+    """Raise an InputError where parts are anything but one data set that renders batches, without augmentation."""
+    part, *others = parts
+    if others or part.augmentations or not hasattr(part.dataset, "batch"):
+        names = ", ".join(type(part.dataset).__name__ for part in parts)
+        raise InputError(
+            "trainer.scenes_on_device renders procedural scenes alone, without augmentation; this training has "
+            f"{names}: set it to false"
+        )

@@ -50,12 +50,12 @@ class CheckpointInfo:
         return f"{self.format} RAFT {self.variant}{around}, {self.tensors} tensors, feature_norm {self.feature_norm}"
 
 
-def save_model(path: Path, kind: str, arguments: dict, model: nn.Module) -> None:
+def save_model(path: str | Path, kind: str, arguments: dict, model: nn.Module) -> None:
     """Write the weights and the arguments of the builder (`raft` or `next_frame`) that made the model."""
     torch.save({"kind": kind, "arguments": arguments, "weights": model.state_dict()}, path)
 
 
-def save_official(path: Path, model: RAFT, prefix: str = PARALLEL) -> None:
+def save_official(path: str | Path, model: RAFT, prefix: str = PARALLEL) -> None:
     """Write RAFT as princeton-vl's code does and strictly reads it: 179 tensors (basic) or 106 (small), on the CPU.
 
     Args:
@@ -73,7 +73,7 @@ def save_official(path: Path, model: RAFT, prefix: str = PARALLEL) -> None:
     torch.save({prefix + name: own[source] for name, source in foreign_names("official", variant, own).items()}, path)
 
 
-def recognise(path: Path) -> CheckpointInfo:
+def recognise(path: str | Path) -> CheckpointInfo:
     """Return what RAFT a file holds, whoever wrote it; `str` of it is one line that says so.
 
     Only tensors and plain values are read (`weights_only`), so no file can run code. Raises InputError where the file
@@ -113,17 +113,14 @@ def digest_of_weights(weights: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def load_raft(path: Path, expect: str | None = None, **options) -> RAFT:
+def load_raft(path: str | Path, **options) -> RAFT:
     """Return the RAFT that `path` holds, ready to evaluate on the CPU, whoever wrote it (see `recognise`).
 
     Args:
         path: a file of `save_model` or `save_official`, of princeton-vl, torchvision or ptlflow.
-        expect: `basic` or `small` where no other will do.
         options: `iterations` and further arguments of `build_raft` that no weight depends on, in place of the file's.
     """
     info = recognise(path)
-    if expect is not None and info.variant != expect:
-        raise InputError(f"checkpoint {path} holds {info}; RAFT {expect} is needed here")
     fixed = {"variant": info.variant, "feature_norm": info.feature_norm}  # given as options too, they raise TypeError
     rest = {key: value for key, value in info.arguments.items() if key not in fixed}
     model = build_raft(**fixed, **(rest | options))
@@ -131,7 +128,7 @@ def load_raft(path: Path, expect: str | None = None, **options) -> RAFT:
     return model.eval()
 
 
-def load_next_frame(path: Path) -> NextFrameModel:
+def load_next_frame(path: str | Path) -> NextFrameModel:
     """Return the next-frame model that `path` holds, ready to evaluate."""
     content = _read(path)
     if set(content) != OWN_KEYS:
@@ -155,8 +152,9 @@ def check_tensors(found: dict, expected: dict, source: str, target: str, remedy:
         raise InputError(f"{source} does not fit {target}: {listed}. {remedy}")
 
 
-def _read(path: Path) -> dict:
+def _read(path: str | Path) -> dict:
     """Return the dictionary that a file holds, on the CPU whatever it was saved on."""
+    path = Path(path)
     if not path.is_file():
         raise InputError(f"checkpoint {path} does not exist; name a file, such as a model.pt that train.py made")
     try:

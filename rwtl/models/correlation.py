@@ -99,8 +99,7 @@ class AllPairsCorrelation(nn.Module):
         for level, volume in enumerate(prepared):
             height, width = volume.shape[-2:]
             windows = windows_around(centre / 2**level, self.radius, height, width)
-            pixels = (windows.rows * width)[:, :, None] + windows.columns[:, None, :]  # (n, side, side)
-            values, volume = _Gather.apply(volume, pixels)
+            values, volume = _Gather.apply(volume, windows.rows * width, windows.columns)
             looked_up.append(between_pixels(values, windows))
             passed_on.append(volume)
         return torch.cat(looked_up, dim=1).view(b, h, w, -1).permute(0, 3, 1, 2).contiguous(), passed_on
@@ -115,20 +114,25 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, volume: Float[Tensor, "n h w"], pixels: Int[Tensor, "n side side"]
+        ctx: Any, volume: Float[Tensor, "n h w"], rows: Int[Tensor, "n side"], columns: Int[Tensor, "n side"]
     ) -> tuple[Float[Tensor, "n side side"], Float[Tensor, "n h w"]]:
-        ctx.save_for_backward(pixels)
+        ctx.save_for_backward(rows, columns)  # of the window's pixels there are many more
         ctx.shape = volume.shape
         ctx.set_materialize_grads(False)
-        values = volume.flatten(1).gather(1, pixels.flatten(1)).view(pixels.shape)
+        n, side = rows.shape
+        values = volume.flatten(1).gather(1, _pixels(rows, columns)).view(n, side, side)
         return values, volume.view_as(volume)
 
     @staticmethod
-    def backward(ctx: Any, of_values: Tensor | None, of_volume: Tensor | None) -> tuple[Tensor | None, None]:
+    def backward(ctx: Any, of_values: Tensor | None, of_volume: Tensor | None) -> tuple[Tensor | None, None, None]:
         if of_values is None:
-            return of_volume, None
-        (pixels,) = ctx.saved_tensors
+            return of_volume, None, None
         if of_volume is None:  # of the last lookup
             of_volume = of_values.new_zeros(ctx.shape)
-        of_volume.view(len(pixels), -1).scatter_add_(1, pixels.flatten(1), of_values.flatten(1))
-        return of_volume, None
+        of_volume.flatten(1).scatter_add_(1, _pixels(*ctx.saved_tensors), of_values.flatten(1))
+        return of_volume, None, None
+
+
+def _pixels(rows: Int[Tensor, "n side"], columns: Int[Tensor, "n side"]) -> Int[Tensor, "n pixels"]:
+    """Where the pixels of each window lie in a flattened map; `rows` say where a row begins."""
+    return (rows[:, :, None] + columns[:, None, :]).flatten(1)

@@ -15,6 +15,8 @@ from rwtl.models.padding import PaddingMode, crop_to, pad_to_multiple_of_8
 from rwtl.models.parts import PARTS
 from rwtl.models.update import UpdateBlock
 
+ITERATIONS = 12  # of RAFT's training
+
 
 class FlowEstimate(NamedTuple):
     """What RAFT estimates for a pair of images.
@@ -50,7 +52,7 @@ class RAFT(nn.Module):
         update_block: UpdateBlock,
         upsampler: nn.Module,
         hidden: int,
-        iterations: int = 12,
+        iterations: int = ITERATIONS,
     ):
         super().__init__()
         self.feature_encoder = feature_encoder
@@ -130,7 +132,10 @@ class RAFT(nn.Module):
 
 
 def build_raft(
-    variant: str, feature_norm: Norm = "instance", iterations: int = 12, correlation: CorrelationKind = "all_pairs"
+    variant: str,
+    feature_norm: Norm = "instance",
+    iterations: int = ITERATIONS,
+    correlation: CorrelationKind = "all_pairs",
 ) -> RAFT:
     """Return RAFT with random weights.
 

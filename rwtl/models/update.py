@@ -24,7 +24,11 @@ class ConvGRU(nn.Module):
         convolutions = (self.convz, self.convr, self.convq)
         weight = torch.cat([convolution.weight for convolution in convolutions])
         bias = torch.cat([convolution.bias for convolution in convolutions])
-        of_hidden, of_context, of_motion = (part.contiguous() for part in weight.split(self.channels, dim=1))
+        last = self.convz.weight.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if last else torch.contiguous_format
+        of_hidden, of_context, of_motion = (
+            part.contiguous(memory_format=layout) for part in weight.split(self.channels, dim=1)
+        )
         of_hidden_zr, of_hidden_q = of_hidden.split(
             (2 * self.channels[0], self.channels[0])
         )  # z and r together, then q

@@ -13,18 +13,19 @@ from rwtl.models.padding import padding_of
 from rwtl.models.raft import RAFT, FlowEstimate
 from rwtl.models.warm_start import carry_forward
 from rwtl.progress import Progress
+from rwtl.training.acceleration import autocast
 from rwtl.training.metrics import METRICS, FlowMetrics, pixels_of
 
 
 @dataclass
-class EvaluationConfig:
-    """What a trained RAFT is evaluated on.
+class EstimationConfig:
+    """On what, and how, a trained RAFT estimates flow: to be evaluated, or to be submitted to a benchmark.
 
     Args:
         datasets: names of the section `datasets`, at least one.
         iterations: recurrent iterations of RAFT; None means as many as it was trained with.
-        warm_start: whether each pair of a sequence begins with the flow of the one before (RAFT, section 4.3); of no
-            effect where a data set has no sequences.
+        warm_start: whether each pair of a sequence begins with the flow of the one before (RAFT, section 4.3), in the
+            data sets that have sequences.
     """
 
     datasets: list[str]
@@ -33,24 +34,26 @@ class EvaluationConfig:
 
     def __post_init__(self):
         if self.iterations is not None and self.iterations < 1:
-            raise InputError(f"evaluation.iterations is {self.iterations}; it must be at least 1")
+            raise InputError(f"iterations is {self.iterations}; it must be at least 1")
         if len(set(self.datasets)) < max(1, len(self.datasets)):
-            raise InputError(f"evaluation.datasets is {list(self.datasets)}; name each once, and at least one")
+            raise InputError(f"datasets is {list(self.datasets)}; name each once, and at least one")
 
 
 @torch.no_grad()
 def estimates(
-    model: RAFT, dataset: Dataset, iterations: int | None, warm_start: bool, device: torch.device
+    model: RAFT, dataset: Dataset, iterations: int | None, warm_start: bool, device: torch.device, precision: str
 ) -> Iterator[tuple[int, FlowSample, FlowEstimate]]:
     """Yield the number of every pair, its sample (CPU) and its estimate (`device`), of frames padded as officially."""
     sequences = getattr(dataset, "sequences", None)
     padding = padding_of(dataset)
+    half = autocast(device, precision)
     initial = None
     for index in range(len(dataset)):
         sample = dataset[index]
         continued = warm_start and sequences is not None and index > 0 and sequences[index] == sequences[index - 1]
         images = (sample.image1[None].to(device), sample.image2[None].to(device))
-        estimate = model.estimate(*images, iterations, initial if continued else None, padding)
+        with half:
+            estimate = model.estimate(*images, iterations, initial if continued else None, padding)
         if warm_start and sequences is not None:
             initial = carry_forward(estimate.coarse)
         yield index, sample, estimate
@@ -63,19 +66,17 @@ def evaluate(
     warm_start: bool,
     label: str,
     device: torch.device,
+    precision: str = "32-true",
 ) -> pd.DataFrame:
     """Return one row for each pair: `dataset`, `pair`, numbers of valid pixels, METRICS and `no_motion`.
 
-    `no_motion` is the EPE (px) of predicting no motion. Raises InputError for a data set without flow.
+    `no_motion` is the EPE (px) of predicting no motion.
     """
-    for name, dataset in datasets.items():
-        if not getattr(dataset, "has_flow", True):
-            raise InputError(f"{name} holds no flow to compare with: it is a test split, made for submit.py")
     model.eval().to(device)
     progress = Progress(label, sum(len(dataset) for dataset in datasets.values()), "pairs")
     rows = []
     for name, dataset in datasets.items():
-        for index, sample, estimate in estimates(model, dataset, iterations, warm_start, device):
+        for index, sample, estimate in estimates(model, dataset, iterations, warm_start, device, precision):
             metrics = FlowMetrics()
             metrics.update(estimate.flow.float().cpu(), sample.flow[None], sample.valid[None])
             errors = {metric: float(value) for metric, value in metrics.compute().items()}

@@ -40,6 +40,14 @@ def setting(cfg: DictConfig, key: str) -> Any:
         raise InputError(f"{missing} is not set; give it on the command line as {missing}=...") from error
 
 
+def path_of(cfg: DictConfig, key: str) -> Path:
+    """Return a path of the configuration; what is not set or no text is named."""
+    value = setting(cfg, key)
+    if not isinstance(value, str):
+        raise InputError(f"{key} is {value!r}; it must be a path")
+    return Path(value)
+
+
 def outputs_folder(cfg: DictConfig) -> Path:
     return Path(setting(cfg, "paths.outputs"))
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,17 @@ from torch.utils.data import Dataset, Subset
 
 from rwtl.config import typed
 from rwtl.data.clips import ClipsConfig, CropClip, WaveClips, rotate_and_flip
-from rwtl.data.flow_data import FlowData, FlowDataConfig, open_datasets
-from rwtl.data.stream import Part, SampleStream
+from rwtl.data.flow_data import FlowData, FlowDataConfig, open_dataset, open_with_flow
+from rwtl.data.stream import Part, SampleStream, require_scenes
 from rwtl.errors import InputError
 from rwtl.models.checkpoints import CheckpointInfo, digest_of_weights, load_next_frame, load_raft, recognise, save_model
 from rwtl.models.encoder import ModelConfig
 from rwtl.models.next_frame import build_next_frame
-from rwtl.models.raft import build_raft
+from rwtl.models.raft import ITERATIONS, build_raft
 from rwtl.study.artifact import Artifact, build
-from rwtl.study.evaluation import EvaluationConfig, evaluate
-from rwtl.study.recordings import RECORDING, outputs_folder, recording, setting
-from rwtl.study.submission import SubmissionConfig, write_submission, writer_of
+from rwtl.study.evaluation import EstimationConfig, evaluate
+from rwtl.study.recordings import RECORDING, outputs_folder, path_of, recording, setting
+from rwtl.study.submission import write_submission, writer_of
 from rwtl.training import next_frame
 from rwtl.training.acceleration import accelerate
 from rwtl.training.fit import TrainerConfig, fit
@@ -89,7 +89,8 @@ def pretraining(cfg: DictConfig) -> Artifact:
         stream = SampleStream([Part(train, augmentations)], recipe.seed, recipe.steps * recipe.batch_size)
         module = NextFrameModule(model, recipe)
         metrics = next_frame.METRICS
-        curve = fit(module, recipe, stream, [validation], plan.trainer, folder, "pretrain", metrics, callbacks=[])
+        trainer = replace(plan.trainer, scenes_on_device=False)  # a source of waves has none
+        curve = fit(module, recipe, stream, [validation], trainer, folder, "pretrain", metrics, callbacks=[])
         curve.to_csv(folder / CURVE, index=False)
         save_model(folder / MODEL, "next_frame", arguments, model)
         _save_predictions(folder / PREDICTIONS, model, _evenly(validation, 4))
@@ -155,7 +156,7 @@ class TrainingPlan:
             typed(TrainerConfig, setting(cfg, "trainer"), "trainer"),
             FlowData.of(data, _catalogue(cfg, [*data.used(), *data.validation])),
             cfg.seed,
-            _start(setting(cfg, "start_from"), model),
+            _start(path_of(cfg, "start_from") if cfg.start_from is not None else None, model),
         )
         if not isinstance(plan.seed, int) or plan.seed < 0:
             raise InputError(f"seed is {plan.seed!r}; it must be a whole number, 0 or more")
@@ -164,6 +165,8 @@ class TrainingPlan:
                 "training.freeze_batchnorm_statistics keeps running statistics that nothing has trained: give the RAFT "
                 "checkpoint of the schedule before as start_from=..., or set it to false"
             )
+        if plan.trainer.scenes_on_device:
+            require_scenes(list(plan.data.parts.values()))
         require_something_to_freeze(build_raft(**asdict(plan.model)), plan.transfer)
         if plan.transfer.load_feature_encoder:
             PretrainingPlan.of(cfg)
@@ -181,11 +184,11 @@ class TrainingPlan:
         return parts | {"start_from": self.start_from and digest_of_weights(self.start_from.weights)}
 
 
-def _start(path: str | None, model: ModelConfig) -> CheckpointInfo | None:
+def _start(path: Path | None, model: ModelConfig) -> CheckpointInfo | None:
     """Return the RAFT that a training starts from, which must be of the configured model."""
     if path is None:
         return None
-    info = recognise(Path(path))
+    info = recognise(path)
     found = ModelConfig(info.variant, info.feature_norm)
     if found != model:
         raise InputError(
@@ -232,19 +235,27 @@ def training(cfg: DictConfig) -> Artifact:
 class EvaluationPlan:
     """The checked configuration of an evaluation, with its data sets."""
 
-    config: EvaluationConfig
+    config: EstimationConfig
     trainer: TrainerConfig
     datasets: dict[str, Dataset]
 
     @classmethod
     def of(cls, cfg: DictConfig) -> "EvaluationPlan":
-        config = typed(EvaluationConfig, setting(cfg, "evaluation"), "evaluation")
+        config = typed(EstimationConfig, setting(cfg, "evaluation"), "evaluation")
         trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
-        return cls(config, trainer, open_datasets(config.datasets, _catalogue(cfg, config.datasets)))
+        entries = _catalogue(cfg, config.datasets)
+        plan = cls(config, trainer, {name: open_with_flow(name, entries) for name in config.datasets})
+        if config.warm_start and not any(hasattr(dataset, "sequences") for dataset in plan.datasets.values()):
+            raise InputError(
+                "evaluation.warm_start goes on within sequences, of which there are none in "
+                f"{', '.join(plan.datasets)}: set it to false"
+            )
+        return plan
 
     def values(self) -> dict[str, Any]:
         """Return what determines the result, apart from the model."""
-        return asdict(self.config) | {"datasets": {name: data.identity() for name, data in self.datasets.items()}}
+        datasets = {name: data.identity() for name, data in self.datasets.items()}
+        return asdict(self.config) | {"datasets": datasets, "precision": self.trainer.precision}
 
 
 def evaluation(cfg: DictConfig, trained: Artifact | None = None) -> Artifact:
@@ -255,8 +266,8 @@ def evaluation(cfg: DictConfig, trained: Artifact | None = None) -> Artifact:
     plan = EvaluationPlan.of(cfg)  # before any training: a folder that is not there should not cost one
     values, parents = plan.values(), {}
     if trained is None and cfg.get("checkpoint") is not None:
-        checkpoint, label = Path(cfg.checkpoint), f"evaluate {cfg.checkpoint}"
-        values["checkpoint"] = _described(checkpoint)
+        checkpoint, label = path_of(cfg, "checkpoint"), f"evaluate {cfg.checkpoint}"
+        values |= _described(checkpoint, plan.config)
     else:
         trained = trained or training(cfg)
         parents["training"] = trained
@@ -266,7 +277,8 @@ def evaluation(cfg: DictConfig, trained: Artifact | None = None) -> Artifact:
         torch.set_num_threads(plan.trainer.threads)
         model, device = load_raft(checkpoint, correlation=plan.trainer.correlation), plan.trainer.device()
         accelerate(model, plan.trainer.compile, plan.trainer.channels_last)
-        errors = evaluate(model, plan.datasets, plan.config.iterations, plan.config.warm_start, label, device)
+        how = (plan.config.iterations, plan.config.warm_start, label, device, plan.trainer.precision)
+        errors = evaluate(model, plan.datasets, *how)
         errors.to_csv(folder / ERRORS, index=False)
 
     return build(outputs_folder(cfg), "evaluation", label, values, make, parents)
@@ -274,29 +286,32 @@ def evaluation(cfg: DictConfig, trained: Artifact | None = None) -> Artifact:
 
 def submission(cfg: DictConfig) -> Artifact:
     """Write a checkpoint's flow of a benchmark's test split; the artifact holds the folder `submission`."""
-    checkpoint = Path(setting(cfg, "checkpoint"))
-    config = typed(SubmissionConfig, setting(cfg, "submission"), "submission")
+    checkpoint = path_of(cfg, "checkpoint")
+    config = typed(EstimationConfig, setting(cfg, "submission"), "submission")
     trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
-    datasets = open_datasets(config.datasets, _catalogue(cfg, config.datasets))
+    entries = _catalogue(cfg, config.datasets)
+    datasets = {name: open_dataset(name, entries) for name in config.datasets}
     for name, dataset in datasets.items():
         writer_of(name, dataset, Path(SUBMISSION))  # one that no benchmark takes is refused before any work
-    values = asdict(config) | {"datasets": {name: data.identity() for name, data in datasets.items()}}
-    values["checkpoint"] = _described(checkpoint)
+    identities = {name: data.identity() for name, data in datasets.items()}
+    values = asdict(config) | {"datasets": identities, "precision": trainer.precision} | _described(checkpoint, config)
 
     def make(folder: Path) -> None:
         torch.set_num_threads(trainer.threads)
         model = load_raft(checkpoint, correlation=trainer.correlation)
         accelerate(model, trainer.compile, trainer.channels_last)
-        write_submission(model, datasets, config, folder / SUBMISSION, trainer.device())
+        write_submission(model, datasets, config, folder / SUBMISSION, trainer.device(), trainer.precision)
 
     return build(outputs_folder(cfg), "submission", f"submission of {checkpoint}", values, make)
 
 
-def _described(checkpoint: Path) -> dict[str, Any]:
-    """Say what a checkpoint holds, and return what it counts by: its weights and iterations, not its format."""
+def _described(checkpoint: Path, config: EstimationConfig) -> dict[str, Any]:
+    """Say what a checkpoint holds, and return what an estimate by it depends on: not whose format it has."""
     info = recognise(checkpoint)
     print(f"{checkpoint} holds {info}", flush=True)
-    return {"arguments": info.arguments, "weights": digest_of_weights(info.weights)}
+    iterations = config.iterations or info.arguments.get("iterations", ITERATIONS)
+    weights = digest_of_weights(info.weights)
+    return {"model": [info.variant, info.feature_norm], "weights": weights, "iterations": iterations}
 
 
 def errors_by_pair(artifact: Artifact) -> pd.DataFrame:

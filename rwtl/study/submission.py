@@ -1,7 +1,6 @@
 """Estimated flow of a benchmark's test split, in the files that its server accepts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,24 +14,9 @@ from rwtl.data.submissions import write_kitti, write_sintel
 from rwtl.errors import InputError
 from rwtl.models.raft import RAFT
 from rwtl.progress import Progress
-from rwtl.study.evaluation import estimates
+from rwtl.study.evaluation import EstimationConfig, estimates
 
 Write = Callable[[int, Float32[ndarray, "2 h w"]], Path]
-
-
-@dataclass
-class SubmissionConfig:
-    """What is submitted.
-
-    Args:
-        datasets: names of the section `datasets`: MPI-Sintel's or KITTI's, as a rule their test splits.
-        iterations: recurrent iterations of RAFT; None means as many as it was trained with.
-        warm_start: whether each pair of a sequence begins with the flow of the one before; for Sintel.
-    """
-
-    datasets: list[str]
-    iterations: int | None
-    warm_start: bool
 
 
 def writer_of(name: str, dataset: Dataset, folder: Path) -> Write:
@@ -48,7 +32,12 @@ def writer_of(name: str, dataset: Dataset, folder: Path) -> Write:
 
 
 def write_submission(
-    model: RAFT, datasets: dict[str, Dataset], config: SubmissionConfig, folder: Path, device: torch.device
+    model: RAFT,
+    datasets: dict[str, Dataset],
+    config: EstimationConfig,
+    folder: Path,
+    device: torch.device,
+    precision: str,
 ) -> int:
     """Write the flow of every pair below `folder` and return how many there are."""
     writers = {name: writer_of(name, dataset, folder) for name, dataset in datasets.items()}
@@ -56,7 +45,7 @@ def write_submission(
     progress = Progress("submission", sum(len(dataset) for dataset in datasets.values()), "pairs")
     written = 0
     for name, dataset in datasets.items():
-        for index, _, estimate in estimates(model, dataset, config.iterations, config.warm_start, device):
+        for index, _, estimate in estimates(model, dataset, config.iterations, config.warm_start, device, precision):
             writers[name](index, estimate.flow[0].float().cpu().numpy())
             written += 1
             progress(written)

@@ -5,21 +5,24 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from rwtl.data.stream import BatchesOnDevice, SampleStream
 from rwtl.errors import InputError
 from rwtl.models.correlation import CorrelationKind
 from rwtl.progress import Progress
-from rwtl.training.acceleration import accelerate
+from rwtl.training.acceleration import PRECISIONS, accelerate
 from rwtl.training.recipe import Recipe
+
+ACCELERATORS = ("cpu", "gpu", "auto")
 
 
 @dataclass
@@ -28,7 +31,7 @@ class TrainerConfig:
 
     Args:
         accelerator: `cpu`, `gpu` or `auto`, as Lightning's.
-        precision: `32-true`, `bf16-mixed` or `16-mixed`, as Lightning's.
+        precision: `32-true`, `bf16-mixed` or `16-mixed`, as Lightning's; of training and evaluation.
         threads: CPU threads of one run.
         data_workers: processes that prepare samples; 0 prepares them in the training process.
         correlation: `all_pairs` holds the correlation volume; `on_demand` does not: less memory, more time.
@@ -48,6 +51,9 @@ class TrainerConfig:
     scenes_on_device: bool
 
     def __post_init__(self):
+        for key, choices in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
+            if getattr(self, key) not in choices:
+                raise InputError(f"trainer.{key} is {getattr(self, key)!r}; choose one of {', '.join(choices)}")
         if self.threads < 1:
             raise InputError(f"trainer.threads is {self.threads}; it must be at least 1")
         if self.data_workers < 0:
@@ -63,6 +69,9 @@ class TrainerConfig:
         return torch.device("cuda" if self.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+CHECK_EVERY = 10  # steps
+
+
 class ProgressLines(pl.Callback):
     """Prints steps done, time left, the loss and the last validation."""
 
@@ -75,13 +84,14 @@ class ProgressLines(pl.Callback):
         self.progress = Progress(self.label, self.steps, "steps")
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_) -> None:
-        known = [name for name in ("loss", self.metric) if name in trainer.callback_metrics]
-        loss = trainer.callback_metrics.get("loss")
-        if loss is not None and not torch.isfinite(loss):
+        metrics = trainer.callback_metrics
+        # A GPU is asked for its numbers only now and then, for it would have to wait for them.
+        if trainer.global_step % CHECK_EVERY == 0 and "loss" in metrics and not torch.isfinite(metrics["loss"]):
             raise InputError(
-                f"{self.label}: the loss is {loss:g} at step {trainer.global_step}; lower the learning rate"
+                f"{self.label}: the loss is {metrics['loss']:g} at step {trainer.global_step}; lower the learning rate"
             )
-        self.progress(trainer.global_step, " · ".join(f"{name} {trainer.callback_metrics[name]:.4g}" for name in known))
+        known = [name for name in ("loss", self.metric) if name in metrics]
+        self.progress(trainer.global_step, lambda: " · ".join(f"{name} {metrics[name]:.4g}" for name in known))
 
 
 class ValidationCurve(pl.Callback):
@@ -146,7 +156,7 @@ def fit(
         batches = BatchesOnDevice(training, recipe.batch_size, device)
         training_loader = DataLoader(batches, batch_size=None)
     else:
-        training_loader = DataLoader(training, recipe.batch_size, **workers)
+        training_loader = DataLoader(training, recipe.batch_size, collate_fn=_collate, **workers)
     validation_loaders = [DataLoader(dataset, 1, **workers) for dataset in validation]  # real pairs may differ in size
     try:
         trainer.validate(module, validation_loaders, verbose=False)
@@ -158,6 +168,20 @@ def fit(
     if trainer.global_step < recipe.steps:
         raise RuntimeError(f"{label} ended at step {trainer.global_step} of {recipe.steps}")
     return pd.DataFrame(curve.rows)
+
+
+def _collate(samples: list) -> Any:
+    """Stack samples to a batch; samples of different size are an InputError."""
+    first = [samples[0]] if isinstance(samples[0], Tensor) else samples[0]
+    for sample in samples[1:]:
+        other = [sample] if isinstance(sample, Tensor) else sample
+        if other[0].shape != first[0].shape:
+            sizes = " and ".join("×".join(map(str, one[0].shape[-2:])) for one in (first, other))
+            raise InputError(
+                f"a batch cannot hold samples of {sizes} px: give flow_data.training.<data set>.augmentation a crop "
+                "(height, width), or set training.batch_size=1"
+            )
+    return default_collate(samples)
 
 
 def _quiet_lightning() -> None:

@@ -38,6 +38,8 @@ class FlowRecipe(Recipe):
         for key in ("iterations", "validation_iterations"):
             if getattr(self, key) < 1:
                 raise InputError(f"{key} is {getattr(self, key)}; it must be at least 1")
+        if not 0 < self.gamma <= 1:
+            raise InputError(f"gamma is {self.gamma}; it must be above 0 and at most 1")
 
 
 class OpticalFlowModule(pl.LightningModule):
