@@ -1,4 +1,4 @@
-"""Evaluate a trained RAFT on held-out procedural scenes and on a folder of real pairs."""
+"""Evaluate a RAFT checkpoint of any kind, or the run that the configuration describes, on any data sets."""
 
 import hydra
 from omegaconf import DictConfig

@@ -200,3 +200,11 @@ def test_senseless_arguments_are_refused():
             ProceduralFlow(**{**good, name: value})
     with pytest.raises(IndexError, match="scene 2 of 2"):
         ProceduralFlow(**good)[2]
+
+
+def test_long_displacements_have_no_direction_that_they_prefer():
+    scenes = ProceduralFlow(600, 32, 32, mean_displacement=4.0, shapes=0, deformation=0.0, tail=4.0)
+    u, v = scenes.flows(range(600))[:, :, 16, 16].T
+    angle = torch.atan2(v, u)
+    # Four-fold order: 1 if all were along the axes, -1 along the diagonals; 0.9 with powers of x and y alone.
+    assert abs(float(torch.cos(4 * angle).mean())) < 0.12

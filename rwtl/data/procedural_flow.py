@@ -23,6 +23,7 @@ from rwtl.data.procedural_texture import TEXTURES
 from rwtl.errors import InputError
 
 Split = Literal["train", "validation", "test"]
+VERSION = 2  # raised when the same arguments come to give other scenes, so that older results are not taken for theirs
 # Least values; no value may be infinite, or not a number.
 _LEAST = {"size": 1, "height": 16, "width": 16, "seed": 0, "shapes": 0, "deformation": 0, "tail": 1}
 _LEAST |= {"background_motion": 0, "nonrigid": 0, "contrast": 0, "photometric": 0, "noise": 0}
@@ -135,4 +136,4 @@ class ProceduralFlow(Dataset[FlowSample]):
 
     def identity(self) -> dict[str, Any]:
         """Return the values that determine the scenes."""
-        return asdict(self)
+        return asdict(self) | {"version": VERSION}

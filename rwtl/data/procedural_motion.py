@@ -32,7 +32,10 @@ def random_affine(
     Returns:
         Homogeneous matrices from frame 1 to frame 2, in px.
     """
-    shift_x, shift_y, angle, zoom, stretch, shear = _powers(draws.normal(6), tail)
+    along, across, angle, zoom, stretch, shear = _powers(draws.normal(6), tail)
+    # Turned, for powers of x and y would make long displacements along the axes likelier than any others.
+    turn = 2 * np.pi * draws.uniform(1)[0]
+    shift_x, shift_y = along * np.cos(turn) - across * np.sin(turn), along * np.sin(turn) + across * np.cos(turn)
     angle, zoom, stretch, shear = bend * angle, 0.5 * bend * zoom, 0.2 * bend * stretch, 0.2 * bend * shear
     cosine, sine = np.cos(angle), np.sin(angle)
     wide, high = np.exp(zoom + stretch), np.exp(zoom - stretch)

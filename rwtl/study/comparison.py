@@ -11,6 +11,7 @@ from rwtl.errors import InputError
 from rwtl.study import recordings, stages
 from rwtl.study.artifact import Artifact, build
 from rwtl.study.evaluation import pooled
+from rwtl.study.plans import EstimationPlan, TrainingPlan
 from rwtl.study.pool import run_side_by_side
 from rwtl.study.report import write_report
 from rwtl.study.runs import Run
@@ -60,8 +61,8 @@ def comparison(cfg: DictConfig) -> Artifact:
         for seed in config.seeds
     }
     for run_cfg in configs.values():  # bad input ends here, not after what comes before it
-        stages.TrainingPlan.of(run_cfg)
-        stages.EvaluationPlan.of(run_cfg)
+        TrainingPlan.of(run_cfg)
+        EstimationPlan.of(run_cfg, "evaluation")
     waves = recordings.recording(cfg)
     source = stages.pretraining(cfg)
     print(f"  {stages.against_baselines(source)}", flush=True)

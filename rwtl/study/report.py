@@ -17,6 +17,7 @@ from rwtl.models.checkpoints import load_raft
 from rwtl.models.padding import padding_of
 from rwtl.study import plots, recordings, stages
 from rwtl.study.artifact import Artifact, provenance
+from rwtl.study.plans import EstimationPlan
 from rwtl.study.runs import Run
 from rwtl.study.tables import HEADINGS, mean_and_deviation, steps_reached
 from rwtl.training.metrics import ACCURACY
@@ -97,7 +98,7 @@ def _lines(table: pd.DataFrame) -> list[dict]:
 
 def _flows(cfg: DictConfig, runs: list[Run]) -> tuple[list, dict]:
     """Return pairs of the evaluation, from each of its data sets in turn, and every run's flow on them."""
-    plan = stages.EvaluationPlan.of(cfg)
+    plan = EstimationPlan.of(cfg, "evaluation")
     turns = ((name, data, k) for k in range(SHOWN_SCENES) for name, data in plan.datasets.items() if k < len(data))
     shown = sorted(islice(turns, SHOWN_SCENES), key=lambda turn: list(plan.datasets).index(turn[0]))
     samples = [(f"{name}: {data.names[k]}", data[k], padding_of(data)) for name, data, k in shown]

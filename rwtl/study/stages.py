@@ -1,8 +1,7 @@
 """The stages: each is a function from a configuration to an artifact, making what is missing upstream."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +10,25 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Subset
 
-from rwtl.config import typed
-from rwtl.data.clips import ClipsConfig, CropClip, WaveClips, rotate_and_flip
-from rwtl.data.flow_data import FlowData, FlowDataConfig, open_dataset, open_with_flow
-from rwtl.data.stream import Part, SampleStream, require_scenes
-from rwtl.errors import InputError
-from rwtl.models.checkpoints import CheckpointInfo, digest_of_weights, load_next_frame, load_raft, recognise, save_model
-from rwtl.models.encoder import ModelConfig
+from rwtl.data.clips import CropClip, WaveClips, rotate_and_flip
+from rwtl.data.stream import Part, SampleStream
+from rwtl.models.checkpoints import digest_of_weights, load_next_frame, load_raft, recognise, save_model
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import ITERATIONS, build_raft
 from rwtl.study.artifact import Artifact, build
 from rwtl.study.evaluation import EstimationConfig, evaluate
-from rwtl.study.recordings import RECORDING, outputs_folder, path_of, recording, setting
+from rwtl.study.plans import EstimationPlan, PretrainingPlan, TrainingPlan
+from rwtl.study.recordings import RECORDING, outputs_folder, path_of, recording
 from rwtl.study.submission import write_submission, writer_of
 from rwtl.training import next_frame
 from rwtl.training.acceleration import accelerate
-from rwtl.training.fit import TrainerConfig, fit
+from rwtl.training.fit import fit
 from rwtl.training.flow_pictures import FlowPictures
-from rwtl.training.next_frame import NextFrameModule, PretrainingRecipe
-from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
-from rwtl.training.transfer import KeepFrozen, TransferConfig, apply_transfer, require_something_to_freeze
-from rwtl.waves import RecordingConfig
+from rwtl.training.next_frame import NextFrameModule
+from rwtl.training.optical_flow import OpticalFlowModule
+from rwtl.training.transfer import KeepFrozen, apply_transfer
 
 MODEL = "model.pt"
 CURVE = "curve.csv"
@@ -42,34 +37,6 @@ PREDICTIONS = "predictions.npz"
 ERRORS = "errors.csv"
 PICTURES = "pictures"
 SUBMISSION = "submission"
-
-
-@dataclass
-class PretrainingPlan:
-    """The checked configuration of a pre-training."""
-
-    clips: ClipsConfig
-    model: ModelConfig
-    recipe: PretrainingRecipe
-    trainer: TrainerConfig
-
-    @classmethod
-    def of(cls, cfg: DictConfig) -> "PretrainingPlan":
-        typed(RecordingConfig, setting(cfg, "recording"), "recording")
-        plan = cls(
-            typed(ClipsConfig, setting(cfg, "clips"), "clips"),
-            typed(ModelConfig, setting(cfg, "model"), "model"),
-            typed(PretrainingRecipe, setting(cfg, "pretraining"), "pretraining"),
-            typed(TrainerConfig, setting(cfg, "trainer"), "trainer"),
-        )
-        if plan.clips.length != 3:
-            raise InputError(f"clips.length is {plan.clips.length}; the next-frame model takes triplets, length 3")
-        return plan
-
-    def values(self) -> dict[str, Any]:
-        """Return what determines the result, apart from the recording."""
-        parts = {"clips": asdict(self.clips), "model": asdict(self.model), "pretraining": asdict(self.recipe)}
-        return parts | {"precision": self.trainer.precision}
 
 
 def pretraining(cfg: DictConfig) -> Artifact:
@@ -125,79 +92,6 @@ def _save_predictions(file: Path, model: torch.nn.Module, clips: Subset) -> None
     np.savez_compressed(file, clips=shown[:, :, 0].numpy(), predicted=predicted[:, 0].numpy())
 
 
-def _catalogue(cfg: DictConfig, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the entries of the section `datasets` of these names; the others may hold values that are not set."""
-    unknown = [name for name in names if name not in cfg.datasets]
-    if unknown:
-        raise InputError(f"there is no data set {unknown[0]}; the section datasets holds {', '.join(cfg.datasets)}")
-    return {name: setting(cfg, f"datasets.{name}") for name in names}
-
-
-@dataclass
-class TrainingPlan:
-    """The checked configuration of an optical-flow training, with its data sets."""
-
-    model: ModelConfig
-    transfer: TransferConfig
-    recipe: FlowRecipe
-    trainer: TrainerConfig
-    data: FlowData
-    seed: int
-    start_from: CheckpointInfo | None
-
-    @classmethod
-    def of(cls, cfg: DictConfig) -> "TrainingPlan":
-        data = typed(FlowDataConfig, setting(cfg, "flow_data"), "flow_data")
-        model = typed(ModelConfig, setting(cfg, "model"), "model")
-        plan = cls(
-            model,
-            typed(TransferConfig, setting(cfg, "transfer"), "transfer"),
-            typed(FlowRecipe, setting(cfg, "training"), "training"),
-            typed(TrainerConfig, setting(cfg, "trainer"), "trainer"),
-            FlowData.of(data, _catalogue(cfg, [*data.used(), *data.validation])),
-            cfg.seed,
-            _start(path_of(cfg, "start_from") if cfg.start_from is not None else None, model),
-        )
-        if not isinstance(plan.seed, int) or plan.seed < 0:
-            raise InputError(f"seed is {plan.seed!r}; it must be a whole number, 0 or more")
-        if plan.recipe.freeze_batchnorm_statistics and plan.start_from is None:
-            raise InputError(
-                "training.freeze_batchnorm_statistics keeps running statistics that nothing has trained: give the RAFT "
-                "checkpoint of the schedule before as start_from=..., or set it to false"
-            )
-        if plan.trainer.scenes_on_device:
-            require_scenes(list(plan.data.parts.values()))
-        require_something_to_freeze(build_raft(**asdict(plan.model)), plan.transfer)
-        if plan.transfer.load_feature_encoder:
-            PretrainingPlan.of(cfg)
-            if plan.start_from:
-                raise InputError(
-                    f"transfer {plan.transfer.name} loads a feature encoder, and so does start_from {cfg.start_from}; "
-                    "use transfer=scratch, or start_from=null"
-                )
-        return plan
-
-    def values(self) -> dict[str, Any]:
-        """Return what determines the result, apart from the pre-training."""
-        parts = {name: asdict(getattr(self, name)) for name in ("model", "transfer", "recipe")}
-        parts |= {"flow_data": self.data.identity(), "seed": self.seed, "precision": self.trainer.precision}
-        return parts | {"start_from": self.start_from and digest_of_weights(self.start_from.weights)}
-
-
-def _start(path: Path | None, model: ModelConfig) -> CheckpointInfo | None:
-    """Return the RAFT that a training starts from, which must be of the configured model."""
-    if path is None:
-        return None
-    info = recognise(path)
-    found = ModelConfig(info.variant, info.feature_norm)
-    if found != model:
-        raise InputError(
-            f"start_from {path} holds {info}, but the model is {model.variant} with feature_norm {model.feature_norm}; "
-            f"use model.variant={found.variant} model.feature_norm={found.feature_norm}, or another checkpoint"
-        )
-    return info
-
-
 def training(cfg: DictConfig) -> Artifact:
     """Train RAFT for optical flow; the artifact holds `model.pt`, `curve.csv`, `transfer.json` and `pictures`."""
     plan = TrainingPlan.of(cfg)
@@ -231,39 +125,12 @@ def training(cfg: DictConfig) -> Artifact:
     return build(outputs_folder(cfg), "training", label, plan.values(), make, parents)
 
 
-@dataclass
-class EvaluationPlan:
-    """The checked configuration of an evaluation, with its data sets."""
-
-    config: EstimationConfig
-    trainer: TrainerConfig
-    datasets: dict[str, Dataset]
-
-    @classmethod
-    def of(cls, cfg: DictConfig) -> "EvaluationPlan":
-        config = typed(EstimationConfig, setting(cfg, "evaluation"), "evaluation")
-        trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
-        entries = _catalogue(cfg, config.datasets)
-        plan = cls(config, trainer, {name: open_with_flow(name, entries) for name in config.datasets})
-        if config.warm_start and not any(hasattr(dataset, "sequences") for dataset in plan.datasets.values()):
-            raise InputError(
-                "evaluation.warm_start goes on within sequences, of which there are none in "
-                f"{', '.join(plan.datasets)}: set it to false"
-            )
-        return plan
-
-    def values(self) -> dict[str, Any]:
-        """Return what determines the result, apart from the model."""
-        datasets = {name: data.identity() for name, data in self.datasets.items()}
-        return asdict(self.config) | {"datasets": datasets, "precision": self.trainer.precision}
-
-
 def evaluation(cfg: DictConfig, trained: Artifact | None = None) -> Artifact:
     """Evaluate a RAFT; the artifact holds `errors.csv`.
 
     It is that of `trained`, or of the configuration's `checkpoint`, or else the run that the configuration describes.
     """
-    plan = EvaluationPlan.of(cfg)  # before any training: a folder that is not there should not cost one
+    plan = EstimationPlan.of(cfg, "evaluation")  # before any training: a folder that is not there should not cost one
     values, parents = plan.values(), {}
     if trained is None and cfg.get("checkpoint") is not None:
         checkpoint, label = path_of(cfg, "checkpoint"), f"evaluate {cfg.checkpoint}"
@@ -287,20 +154,17 @@ def evaluation(cfg: DictConfig, trained: Artifact | None = None) -> Artifact:
 def submission(cfg: DictConfig) -> Artifact:
     """Write a checkpoint's flow of a benchmark's test split; the artifact holds the folder `submission`."""
     checkpoint = path_of(cfg, "checkpoint")
-    config = typed(EstimationConfig, setting(cfg, "submission"), "submission")
-    trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
-    entries = _catalogue(cfg, config.datasets)
-    datasets = {name: open_dataset(name, entries) for name in config.datasets}
-    for name, dataset in datasets.items():
+    plan = EstimationPlan.of(cfg, "submission")
+    trainer = plan.trainer
+    for name, dataset in plan.datasets.items():
         writer_of(name, dataset, Path(SUBMISSION))  # one that no benchmark takes is refused before any work
-    identities = {name: data.identity() for name, data in datasets.items()}
-    values = asdict(config) | {"datasets": identities, "precision": trainer.precision} | _described(checkpoint, config)
+    values = plan.values() | _described(checkpoint, plan.config)
 
     def make(folder: Path) -> None:
         torch.set_num_threads(trainer.threads)
         model = load_raft(checkpoint, correlation=trainer.correlation)
         accelerate(model, trainer.compile, trainer.channels_last)
-        write_submission(model, datasets, config, folder / SUBMISSION, trainer.device(), trainer.precision)
+        write_submission(model, plan.datasets, plan.config, folder / SUBMISSION, trainer.device(), trainer.precision)
 
     return build(outputs_folder(cfg), "submission", f"submission of {checkpoint}", values, make)
 
