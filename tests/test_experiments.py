@@ -223,6 +223,7 @@ def shrink_frame(folder):
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(folder / "00001_img2.ppm")
 
 
+SUBMISSION = [f"checkpoint={STOCK}", "submission.datasets=[procedural_test]"]
 BY_HYDRA = {
     "unknown key": ("train", ["training.stepz=3"], r"stepz"),
     "unknown choice": ("train", ["transfer=freeze_everything"], r"freeze_everything"),
@@ -247,7 +248,7 @@ BY_US = {
         r"freeze_batchnorm_statistics keeps .* start_from=",
     ),
     "missing start": ("train", ["start_from=nothing.pt"], r"nothing\.pt does not exist"),
-    "nothing to submit": ("submit", [f"checkpoint={STOCK}", "submission.datasets=[procedural_test]"], r"no submission"),
+    "nothing to submit": ("submit", [*SUBMISSION, "submission.warm_start=false"], r"no submission format"),
     "missing checkpoint": ("evaluate", ["checkpoint=nothing.pt"], r"nothing\.pt does not exist"),
     "nothing to freeze": (
         "compare",
