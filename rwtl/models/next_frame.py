@@ -1,127 +1,147 @@
 """The next-frame-prediction model: RAFT's parts, asked for the next frame in place of the flow."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rwtl.data.colour import Colour, channels_of, to_rgb
 from rwtl.errors import InputError
-from rwtl.models.correlation import Correlation, CorrelationKind, pixel_grid, sample_at
+from rwtl.models.correlation import Correlation, CorrelationKind, pixel_grid
 from rwtl.models.encoder import VARIANTS, Encoder, Norm
+from rwtl.models.next_frame_decoders import DECODERS
+from rwtl.models.next_frame_decoders import warp as warp  # where others look for it
 from rwtl.models.padding import crop_to, pad_to_multiple_of_8
 from rwtl.models.parts import PARTS
 from rwtl.models.update import UpdateBlock
-from rwtl.models.upsampling import upsample_bilinear
 
-
-def warp(frame: Float[Tensor, "b c h w"], flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b c h w"]:
-    """Return the frame sampled at each pixel plus its flow (pixels); beyond the border the border's value."""
-    points = pixel_grid(len(frame), *frame.shape[-2:], device=frame.device) + flow
-    return sample_at(frame, points.permute(0, 2, 3, 1), padding_mode="border")
-
-
-class WarpDecoder(nn.Module):
-    """The next frame as I2 carried on by the estimated motion, plus a correction read from the hidden state.
-
-    The motion goes from I2 to I1; at constant velocity what is at x in I3 was at x + motion(x) in I2.
-    Gradients reach the update block through the motion, so the features must hold motion to predict well.
-    """
-
-    def __init__(self, hidden: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(hidden, 128, 3, padding=1)
-        self.conv2 = nn.Conv2d(128, 64, 1)
-        # Training starts from the prediction of pure motion.
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
-
-    def forward(
-        self,
-        frame2: Float[Tensor, "b 1 h w"],
-        motion: Float[Tensor, "b 2 h8 w8"],
-        hidden: Float[Tensor, "b c h8 w8"],
-    ) -> Float[Tensor, "b 1 h w"]:
-        correction = F.pixel_shuffle(self.conv2(F.relu(self.conv1(hidden))), 8)  # (b, 1, h, w)
-        return warp(frame2, upsample_bilinear(motion)) + correction
+CONTEXTS = ("features", "context_encoder")
 
 
 class NextFrameModel(nn.Module):
-    """Two frames to the third.
+    """Frames to the next one, step by step.
 
     Args:
         feature_encoder: the encoder that is later transferred; downsamples by 8.
+        context_encoder: of I2, to hidden state and context, as RAFT's; None: a projection of the features of I2.
         correlation: pyramid and lookup.
         update_block: RAFT's; its flow is the motion from I2 to I1.
         decoder: I2, motion and hidden state to I3.
-        hidden, context: channels of the hidden state and of the context, both projected from the features of I2.
-        iterations: recurrent iterations (the study used 4 and 8).
+        hidden, context: channels of the hidden state and of the context.
+        iterations: recurrent iterations of each step (the study used 4 and 8).
+        colour: how frames become the RGB images that the encoders see.
     """
 
     def __init__(
         self,
         feature_encoder: Encoder,
+        context_encoder: Encoder | None,
         correlation: Correlation,
         update_block: UpdateBlock,
         decoder: nn.Module,
         hidden: int,
         context: int,
         iterations: int,
+        colour: Colour,
     ):
         super().__init__()
         self.feature_encoder = feature_encoder
         self.correlation = correlation
         self.update_block = update_block
         self.decoder = decoder
-        self.projection = nn.Conv2d(feature_encoder.out_channels, hidden + context, 1)
+        if context_encoder is None:
+            self.projection = nn.Conv2d(feature_encoder.out_channels, hidden + context, 1)
+        else:
+            self.context_encoder = context_encoder
         self.hidden = hidden
         self.iterations = iterations
+        self.colour = colour
 
-    def forward(self, frame1: Float[Tensor, "b 1 h w"], frame2: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-        """Predict I3 from I1 and I2, normalised calcium in 0..1, of any size."""
-        frame1, window = pad_to_multiple_of_8(frame1)
-        frame2, _ = pad_to_multiple_of_8(frame2)
-        # Grey repeated to three channels: the encoder must fit RAFT, whose images are RGB in -1..1.
-        images = (2 * torch.cat((frame1, frame2)) - 1).expand(-1, 3, -1, -1)
-        features1, features2 = self.feature_encoder(images).chunk(2)  # (b, c, h/8, w/8) each
-        with torch.autocast(frame1.device.type, enabled=False):  # as in RAFT
-            prepared = self.correlation.prepare(features2.float(), features1.float())
+    def forward(self, frames: Float[Tensor, "b n c h w"]) -> Float[Tensor, "b n-1 c h w"]:
+        """Predict I3 to I(n + 1) from I1 to In, each from the true frames before it.
 
-        projected = self.projection(features2)
-        hidden = torch.tanh(projected[:, : self.hidden])
-        bound = self.update_block.bind(torch.relu(projected[:, self.hidden :]))
+        Hidden state and motion are carried from step to step, gradients included: what an early frame leaves behind is
+        learnt only if the errors of later predictions reach it. With running statistics (`eval`) no prediction depends
+        on frames after its own I2; BatchNorm in training mixes the statistics of all frames of a batch.
 
-        start = pixel_grid(len(frame1), *features1.shape[-2:], device=frame1.device)
+        Args:
+            frames: at least 2 of any size from 8×8 px, in 0..1, of the model's colour.
+        """
+        b, n = frames.shape[:2]
+        if n < 2:
+            raise InputError(f"there are {n} frames to predict the next one from; there must be at least 2")
+        padded, window = pad_to_multiple_of_8(frames.flatten(0, 1))
+        images = 2 * to_rgb(padded, self.colour) - 1
+        features = self.feature_encoder(images).unflatten(0, (b, n))  # (b, n, k, h/8, w/8)
+        hidden_states, contexts = self._context(images.unflatten(0, (b, n)), features)
+
+        hidden = hidden_states[:, 0]
+        start = pixel_grid(b, *features.shape[-2:], device=frames.device)
         motion = torch.zeros_like(start)
-        for _ in range(self.iterations):
-            looked_up, prepared = self.correlation.lookup(prepared, start + motion.detach())
-            hidden, increment = self.update_block(hidden, looked_up, motion, bound)
-            motion = motion + increment.float()
-        return crop_to(self.decoder(frame2, motion, hidden), window)
+        hiddens, motions = [], []
+        for step in range(n - 1):
+            with torch.autocast(frames.device.type, enabled=False):  # as in RAFT
+                prepared = self.correlation.prepare(features[:, step + 1].float(), features[:, step].float())
+            bound = self.update_block.bind(contexts[:, step])
+            for _ in range(self.iterations):
+                looked_up, prepared = self.correlation.lookup(prepared, start + motion.detach())
+                hidden, increment = self.update_block(hidden, looked_up, motion, bound)
+                motion = motion + increment.float()
+            hiddens.append(hidden)
+            motions.append(motion)
+
+        frames2 = padded.unflatten(0, (b, n))[:, 1:].flatten(0, 1)
+        predicted = self.decoder(frames2, torch.stack(motions, 1).flatten(0, 1), torch.stack(hiddens, 1).flatten(0, 1))
+        return crop_to(predicted, window).unflatten(0, (b, n - 1))
+
+    def _context(
+        self, images: Float[Tensor, "b n 3 h w"], features: Float[Tensor, "b n k h8 w8"]
+    ) -> tuple[Float[Tensor, "b n-1 d h8 w8"], Float[Tensor, "b n-1 e h8 w8"]]:
+        """Return the initial hidden state and the context of each step, both of its I2."""
+        if hasattr(self, "context_encoder"):
+            found = self.context_encoder(images[:, 1:].flatten(0, 1))
+        else:
+            found = self.projection(features[:, 1:].flatten(0, 1))
+        found = found.unflatten(0, (len(images), -1))
+        return torch.tanh(found[:, :, : self.hidden]), torch.relu(found[:, :, self.hidden :])
 
 
 def build_next_frame(
-    variant: str, feature_norm: Norm, iterations: int, correlation: CorrelationKind = "all_pairs"
+    variant: str,
+    feature_norm: Norm,
+    iterations: int,
+    correlation: CorrelationKind = "all_pairs",
+    colour: Colour = "grey",
+    decoder: str = "warp",
+    context: str = "features",
 ) -> NextFrameModel:
     """Return the model with random weights.
 
     Args:
         variant: `basic` or `small`, as of RAFT: only an encoder of the same variant can be transferred.
         feature_norm: normalisation of the feature encoder: `instance`, `batch` or `none`.
-        iterations: recurrent iterations, at least 1.
+        iterations: recurrent iterations of each step, at least 1.
         correlation: `all_pairs` or `on_demand`, as of RAFT.
+        colour: of the frames: `grey` and `blue_red` have one channel, `rgb` three.
+        decoder: `warp` carries I2 on by the motion and corrects it, `direct` reads the frame from the hidden state.
+        context: initial hidden state and context are a projection of the `features` of I2, or what RAFT's
+            `context_encoder` makes of I2.
     """
-    if variant not in VARIANTS:
-        raise InputError(f"variant is {variant!r}; choose one of {', '.join(VARIANTS)}")
+    choices = (("variant", variant, VARIANTS), ("decoder", decoder, DECODERS), ("context", context, CONTEXTS))
+    for key, value, known in choices:
+        if value not in known:
+            raise InputError(f"{key} is {value!r}; choose one of {', '.join(known)}")
     if iterations < 1:
         raise InputError(f"iterations is {iterations}; it must be at least 1")
     parts = PARTS[variant]
     lookup = parts.correlation(correlation)
     return NextFrameModel(
         feature_encoder=parts.feature_encoder(feature_norm),
+        context_encoder=parts.context_encoder() if context == "context_encoder" else None,
         correlation=lookup,
         update_block=parts.update_block(lookup.out_channels),
-        decoder=WarpDecoder(parts.hidden),
+        decoder=DECODERS[decoder](parts.hidden, channels_of(colour)),
         hidden=parts.hidden,
         context=parts.context,
         iterations=iterations,
+        colour=colour,
     )
