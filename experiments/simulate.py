@@ -13,7 +13,8 @@ def main(cfg: DictConfig) -> None:
     made = recordings.recording(cfg)
     print((made.path / recordings.STATISTICS).read_text())
     print(f"recording: {made.path / recordings.RECORDING}")
-    print(f"page:      {made.path / recordings.PAGE}")
+    shown = recordings.PAGE if (made.path / recordings.PAGE).exists() else recordings.MOSAIC
+    print(f"page:      {made.path / shown}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def statistics_of(tmp_path):
     def record(preset, **changes):
         with initialize_config_dir(str(CONF), version_base="1.3"):
             values = OmegaConf.to_container(compose("simulate", overrides=[f"recording={preset}"]).recording)
+        values.pop("kind", None)
         config = dataclasses.replace(
             typed(RecordingConfig, values, "recording"), **{"rows": 64, "columns": 64, "duration": 90.0} | changes
         )

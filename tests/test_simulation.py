@@ -21,6 +21,8 @@ from rwtl.waves.geometry import CouplingConfig
 from rwtl.waves.runtime_engine import RuntimeEngine
 from rwtl.waves.simulation import Engine, first_snapshot
 from rwtl.waves.start import StartConfig
+from rwtl.waves.store import SAC
+from rwtl.waves.synthetic import GENERATORS
 
 pytestmark = pytest.mark.xdist_group("simulation")  # they share one compiled recording
 
@@ -195,9 +197,15 @@ def test_an_engine_needs_a_thread():
         CppEngine(threads=0, precision="float32")
 
 
+SIMULATED = sorted({file.stem for file in (CONF / "recording").glob("*.yaml")} - set(GENERATORS))
+
+
 def recording_section(*overrides: str) -> dict:
+    """The values of a section `recording` that is simulated, without its kind."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return OmegaConf.to_container(compose("simulate", overrides=list(overrides)).recording, resolve=True)
+        values = OmegaConf.to_container(compose("simulate", overrides=list(overrides)).recording, resolve=True)
+    assert values.pop("kind", SAC) == SAC
+    return values
 
 
 def test_the_default_config_is_the_default_values():
@@ -210,7 +218,7 @@ def test_the_default_config_is_the_default_values():
     assert others == {name: plain[name] for name in others}
 
 
-@pytest.mark.parametrize("preset", sorted(file.stem for file in (CONF / "recording").glob("*.yaml")))
+@pytest.mark.parametrize("preset", SIMULATED)
 @pytest.mark.parametrize("cell", sorted(file.stem for file in (CONF / "recording" / "cell").glob("*.yaml")))
 def test_every_preset_is_a_recording_with_either_cell(preset, cell):
     config = typed(RecordingConfig, recording_section(f"recording={preset}", f"recording/cell={cell}"), "recording")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from rwtl.errors import InputError
-from rwtl.waves.store import Recording
+from rwtl.waves.store import SAC, Recording
 
 # Calcium in nM from blue to red; a cell at rest has 60 to 105 nM, and one in a wave 400 to 650 nM.
 COLOUR_MAP = "coolwarm"
@@ -55,12 +55,11 @@ def draw_mosaic(recording: Recording, file: Path, panels: int | None = None, col
     bar = figure.colorbar(image, ax=axes, extend="both", fraction=0.03, pad=0.015, aspect=35)
     bar.set_label("calcium (nM)", fontsize=12)
     bar.ax.tick_params(labelsize=11)
-    figure.suptitle(
-        f"Simulated retinal waves: {cells_high} × {cells_wide} starburst amacrine cells, "
-        f"{recording.spacing:g} µm apart",
-        fontsize=13,
-        wrap=True,
-    )
+    simulated = recording.kind == SAC
+    what = "Simulated retinal waves" if simulated else f"Synthetic recording, {recording.kind.replace('_', ' ')}"
+    sites = "starburst amacrine cells" if simulated else "sites"
+    title = f"{what}: {cells_high} × {cells_wide} {sites}, {recording.spacing:g} µm apart"
+    figure.suptitle(title, fontsize=13, wrap=True)
     figure.savefig(file)
 
 

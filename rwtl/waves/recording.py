@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -52,7 +53,7 @@ class RecordingWriter:
         self._lock = _locked(path)
         try:
             self.snapshot = _resumed(path, config)
-            _require_room(path, config)
+            _require_room(path, (config.recorded_frames, config.rows, config.columns))
             if self.snapshot is None:
                 _create(path, config)
             self._group = zarr.open_group(path, mode="r+")
@@ -175,48 +176,94 @@ def _difference(recorded: Any, wanted: Any, name: str = "recording") -> str:
     return f"{name} is {recorded} in it and {wanted} here"
 
 
-def _require_room(path: Path, config: RecordingConfig) -> None:
+def _require_room(path: Path, shape: tuple[int, int, int]) -> None:
     # Noise hardly compresses: the array's full size is what it may come to, less what is there.
-    needed = 4.0 * config.recorded_frames * config.rows * config.columns + _MARGIN
+    frames, rows, columns = shape
+    needed = 4.0 * frames * rows * columns + _MARGIN
     needed -= sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.exists() else 0
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise InputError(
-            f"{path}: {config.recorded_frames} frames of {config.rows} × {config.columns} cells take up to "
+            f"{path}: {frames} frames of {rows} × {columns} cells take up to "
             f"{needed / 1e9:.2f} GB more, and {free / 1e9:.2f} GB are free: make room, record elsewhere, or reduce "
             "recording.duration or the lattice, or enlarge recording.frame_interval"
         )
 
 
 def _create(path: Path, config: RecordingConfig) -> None:
-    shape = (config.rows, config.columns)
+    attributes = {
+        "valid_frames": 0,
+        "complete": False,
+        "frame_interval": config.frame_interval,
+        "first_frame_time": config.transient + config.frame_interval,
+        "spacing": config.spacing,
+        "seed": config.seed,
+        "config": asdict(config),
+        "model_version": MODEL_VERSION,
+    }
     # Made beside its place and moved there, so that no reader finds a recording without its attributes.
-    draft = path.with_name(f"{path.name}.draft")
-    group = zarr.open_group(draft, mode="w", zarr_format=3)
+    draft = _draft_of(path)
+    _create_group(draft, (config.recorded_frames, config.rows, config.columns), attributes)
+    if path.exists():
+        shutil.rmtree(path)
+    draft.rename(path)
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.draft")
+
+
+def _create_group(path: Path, shape: tuple[int, int, int], attributes: Mapping[str, Any]) -> zarr.Group:
+    """Make the Zarr group of a recording without frames, over what there may be at `path`."""
+    group = zarr.open_group(path, mode="w", zarr_format=3)
     group.create_array(
         "calcium",
-        shape=(config.recorded_frames, *shape),
+        shape=shape,
         dtype="float32",
-        chunks=(1, *shape),
-        shards=(FRAMES_PER_SHARD, *shape),
+        chunks=(1, *shape[1:]),
+        shards=(FRAMES_PER_SHARD, *shape[1:]),
         compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
         fill_value=float("nan"),
         attributes={"units": "nM"},
         dimension_names=("frame", "row", "column"),
     )
-    group.attrs.update(
-        {
-            "valid_frames": 0,
-            "complete": False,
-            "frame_interval": config.frame_interval,
-            "first_frame_time": config.transient + config.frame_interval,
-            "spacing": config.spacing,
-            "seed": config.seed,
-            "config": asdict(config),
-            "model_version": MODEL_VERSION,
-            "format": FORMAT,
-        }
-    )
-    if path.exists():
-        shutil.rmtree(path)
-    draft.rename(path)
+    group.attrs.update({**attributes, "format": FORMAT})
+    return group
+
+
+def write_whole(
+    path: Path,
+    frames: Iterator[Float32[np.ndarray, "row column"]],
+    shape: tuple[int, int, int],
+    attributes: Mapping[str, Any],
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Write a recording whose frames are cheap to make; nothing is at `path` before it is complete.
+
+    Args:
+        path: of the Zarr group.
+        frames: calcium in nM, as many as `shape` says, which is (frames, rows, columns).
+        attributes: those of a recording but `valid_frames`, `complete` and `format`.
+        progress: called after every frame with how many have been made.
+
+    Raises:
+        InputError: something is at `path`, another process writes it, or the disk is too small for it.
+    """
+    lock = _locked(path)
+    try:
+        if path.exists():
+            raise InputError(f"{path} exists: remove it, or record elsewhere")
+        _require_room(path, shape)
+        draft = _draft_of(path)
+        group = _create_group(draft, shape, {**attributes, "valid_frames": shape[0], "complete": True})
+        for start in range(0, shape[0], FRAMES_PER_SHARD):
+            stop = min(start + FRAMES_PER_SHARD, shape[0])
+            shard = np.empty((stop - start, *shape[1:]), np.float32)
+            for place in range(stop - start):
+                shard[place] = next(frames)
+                if progress is not None:
+                    progress(start + place + 1)
+            group["calcium"][start:stop] = shard
+        draft.rename(path)
+    finally:
+        lock.release()

@@ -12,9 +12,12 @@ from jaxtyping import Float32
 from rwtl.errors import InputError
 from rwtl.waves.config import FRAMES_PER_SHARD
 from rwtl.waves.parameters import MODEL_VERSION
+from rwtl.waves.synthetic_config import SYNTHETIC_VERSION
 
 # Raised when the layout of the Zarr group changes.
 FORMAT = 2
+# The kind of a recording of simulated starburst amacrine cells; others are in `synthetic.GENERATORS`.
+SAC = "sac"
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,14 @@ class Recording:
     config: dict[str, Any] = field(repr=False)
 
     @property
+    def kind(self) -> str:
+        """What made it: `sac`, the simulation, or a generator of `synthetic.GENERATORS`."""
+        return self.config.get("kind", SAC)
+
+    @property
     def periodic(self) -> bool:
-        """Whether opposite borders of the lattice are neighbours."""
-        return self.config["coupling"]["boundary"] == "periodic"
+        """Whether opposite borders of the lattice are neighbours; those of a synthetic recording never are."""
+        return self.kind == SAC and self.config["coupling"]["boundary"] == "periodic"
 
     def frames(self, start: int, stop: int) -> Float32[np.ndarray, "frame row column"]:
         """Calcium of the frames start ≤ frame < stop, in nM.
@@ -86,12 +94,14 @@ class Recording:
 
 
 def require_current(path: Path, attributes: Mapping[str, Any]) -> None:
-    """Refuse a recording of another version of the model or of the layout.
+    """Refuse a recording of another version of the model, or of the generator, or of the layout.
 
     Raises:
         InputError: it is one.
     """
-    for name, here in (("format", FORMAT), ("model_version", MODEL_VERSION)):
+    simulated = attributes["config"].get("kind", SAC) == SAC
+    version = ("model_version", MODEL_VERSION) if simulated else ("generator_version", SYNTHETIC_VERSION)
+    for name, here in (("format", FORMAT), version):
         if attributes.get(name, 1) != here:
             raise InputError(
                 f"{path} has {name} {attributes.get(name, 1)}, and this version of rwtl makes and reads {here}: "

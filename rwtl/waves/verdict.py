@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rwtl.waves.statistics import WaveStatistics
+from rwtl.waves.store import SAC
 
 # Share of the cells that are active on average over the second half of the recording.
 _DEPOLARISED_ABOVE = 0.5
@@ -32,7 +33,11 @@ def verdict(statistics: WaveStatistics) -> list[str]:
       front of 5 sites/s takes to cross half of it. Not looked for on lattices fewer than 8 cells across.
     - In its transient: the lattice is synchronous in the first third only; or the first frame, unlike later ones, shows
       no trace of a wave; or the first third has 1.5 onsets per cell more or fewer than its share.
+
+    A synthetic recording has no warnings: it is what its configuration says.
     """
+    if statistics.recording.kind != SAC:
+        return []
     active = statistics.activity.active_fraction
     later_active = float(active[len(active) // 2 :].mean())
     if later_active > _DEPOLARISED_ABOVE:
