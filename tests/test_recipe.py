@@ -23,7 +23,7 @@ RECIPE = Recipe(
 @pytest.mark.filterwarnings("ignore:.*optimizer.step.*")
 @pytest.mark.parametrize(("warmup", "peak"), [(0.2, 20), (0.05, 5), (0.001, 1)])
 def test_rate_peaks_after_the_warmup_and_no_step_is_without_effect(warmup, peak):
-    made = adamw_one_cycle(nn.Linear(1, 1).parameters(), dataclasses.replace(RECIPE, warmup=warmup))
+    made = adamw_one_cycle(nn.Linear(1, 1), dataclasses.replace(RECIPE, warmup=warmup))
     rates = []
     for _ in range(RECIPE.steps):
         rates.append(made["optimizer"].param_groups[0]["lr"])

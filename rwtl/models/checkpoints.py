@@ -128,6 +128,18 @@ def load_raft(path: str | Path, **options) -> RAFT:
     return model.eval()
 
 
+def read_own(path: str | Path) -> tuple[str, dict, dict[str, Tensor]] | None:
+    """Return kind, builder's arguments and checked weights of a file of `save_model`; None where others wrote it."""
+    content = _read(path)
+    if set(content) != OWN_KEYS:
+        return None
+    if content["kind"] not in BUILDERS:
+        raise InputError(f"checkpoint {path} holds a {content['kind']} model; known are {', '.join(BUILDERS)}")
+    with torch.device("meta"):
+        _own_model(path, content, content["kind"])
+    return content["kind"], content["arguments"], content["weights"]
+
+
 def load_next_frame(path: str | Path) -> NextFrameModel:
     """Return the next-frame model that `path` holds, ready to evaluate."""
     content = _read(path)

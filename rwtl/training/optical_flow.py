@@ -14,6 +14,7 @@ from rwtl.models.padding import padding_of
 from rwtl.models.raft import RAFT
 from rwtl.training.metrics import METRICS, FlowMetrics, sequence_loss
 from rwtl.training.recipe import Recipe, adamw_one_cycle
+from rwtl.training.transfer import Transfer
 
 
 @dataclass
@@ -50,12 +51,16 @@ class OpticalFlowModule(pl.LightningModule):
         recipe: how.
         validation: data sets by name; the metrics of the first are logged by their own names (`epe`), those of the
             others with the data set's name before them (`sintel_final/epe`).
+        transfer: what was loaded into RAFT and is held frozen.
     """
 
-    def __init__(self, model: RAFT, recipe: FlowRecipe, validation: Mapping[str, Dataset]):
+    def __init__(
+        self, model: RAFT, recipe: FlowRecipe, validation: Mapping[str, Dataset], transfer: Transfer | None = None
+    ):
         super().__init__()
         self.model = model
         self.recipe = recipe
+        self.transfer = transfer
         self.paddings = [padding_of(dataset) for dataset in validation.values()]
         self.prefixes = ["", *(f"{name}/" for name in list(validation)[1:])]
         self.validation_metrics = nn.ModuleList(FlowMetrics() for _ in validation)
@@ -92,5 +97,8 @@ class OpticalFlowModule(pl.LightningModule):
             self.log_dict({prefix + metric: found[metric].float() for metric in METRICS})
             metrics.reset()
 
+    def configure_callbacks(self) -> list[pl.Callback]:
+        return [self.transfer] if self.transfer else []  # in place of one that the trainer may have been given
+
     def configure_optimizers(self) -> dict:
-        return adamw_one_cycle(self.model.parameters(), self.recipe)
+        return adamw_one_cycle(self.model, self.recipe, self.transfer)

@@ -1,130 +1,219 @@
-"""The transfer of a pre-trained feature encoder into RAFT, and what stays frozen."""
+"""The transfer of parts of a trained model into another, and what stays frozen: of either training task."""
 
-from dataclasses import asdict, dataclass, field
+import zlib
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from rwtl.data.stream import counter_rng
 from rwtl.errors import InputError
 from rwtl.models.checkpoints import check_tensors
-from rwtl.models.encoder import batch_norms
+from rwtl.models.encoder import Norm, batch_norms
+from rwtl.models.raft import build_raft
+from rwtl.models.sources import Source
+from rwtl.training.freezing import frozen_tensors, unfreezing_schedule
+from rwtl.training.transfer_config import PARTS, PRETRAINING, TransferConfig
+from rwtl.training.transfer_report import TransferReport
 
-PREFIX = "feature_encoder."
-
-
-@dataclass
-class TransferConfig:
-    """What is loaded and what is frozen.
-
-    Args:
-        name: the condition's name in tables and plots.
-        load_feature_encoder: whether the pre-trained feature encoder is loaded; otherwise training is from scratch.
-        freeze_encoder_weights: whether the feature encoder's weights, those of BatchNorm left aside, are frozen.
-        freeze_batchnorm: whether the weights and running statistics of the feature encoder's BatchNorm are frozen.
-    """
-
-    name: str
-    load_feature_encoder: bool
-    freeze_encoder_weights: bool
-    freeze_batchnorm: bool
-
-
-@dataclass
-class TransferReport:
-    """What a transfer did, by names of RAFT's tensors.
-
-    Args:
-        loaded: tensors taken from the source.
-        left_out: tensors of the source that were not taken, with the reason.
-        frozen: parameters and running statistics that must not change.
-        batchnorm_in_eval: BatchNorm layers that use and keep their running statistics.
-    """
-
-    loaded: list[str] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
-    frozen: list[str] = field(default_factory=list)
-    batchnorm_in_eval: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return (
-            f"{len(self.loaded)} tensors loaded, {len(self.left_out)} of the source left out, {len(self.frozen)} "
-            f"frozen, {len(self.batchnorm_in_eval)} BatchNorm layers in eval"
-        )
-
-    def to_dict(self) -> dict:
-        return asdict(self)
+__all__ = [
+    "PARTS",
+    "PRETRAINING",
+    "Transfer",
+    "TransferConfig",
+    "TransferReport",
+    "require_something_to_freeze",
+    "require_unfreezing_within",
+    "shuffle_within",
+    "touched",
+]
 
 
 def require_something_to_freeze(model: nn.Module, config: TransferConfig) -> None:
-    """Raise InputError where a strategy freezes BatchNorm and the feature encoder has none."""
-    if config.freeze_batchnorm and not batch_norms(model.feature_encoder):
+    """Raise InputError where a part that is to be loaded, or BatchNorm that is to be frozen, is not in the model."""
+    parts = dict(model.named_children())
+    for part in config.load:
+        if part not in parts:
+            raise InputError(f"transfer {config.name} loads {part}, but the model has none; {_remedy_of_lack(part)}")
+    if config.freeze_batchnorm and not any(batch_norms(parts[part]) for part in config.encoders):
         raise InputError(
-            f"transfer {config.name} freezes BatchNorm, but the feature encoder has none: it would freeze nothing; "
-            "use model.feature_norm=batch, or another freezing strategy"
+            f"transfer {config.name} freezes BatchNorm, but what it loads ({', '.join(config.encoders)}) has none: it "
+            "would freeze nothing; use model.feature_norm=batch, or load the context encoder of variant basic too "
+            "(transfer.load=[feature_encoder,context_encoder]), or another freezing strategy"
         )
 
 
-def apply_transfer(
-    model: nn.Module, config: TransferConfig, source: dict[str, Tensor] | None, source_name: str = "the source"
-) -> TransferReport:
-    """Load the feature encoder of `source` into `model` and mark what is frozen.
+def require_unfreezing_within(config: TransferConfig, steps: int) -> None:
+    """Raise InputError where a training of so many steps ends before anything is unfrozen."""
+    if config.unfreeze_at is not None and config.unfreeze_at >= steps:
+        raise InputError(
+            f"transfer {config.name} unfreezes at step {config.unfreeze_at}, but the training has {steps} steps; "
+            "use an earlier transfer.unfreeze_at, or null for never"
+        )
+
+
+def shuffle_within(tensor: Tensor, name: str, seed: int) -> Tensor:
+    """Return the tensor with its values permuted; the permutation is a function of seed, name and number of values."""
+    order = counter_rng(seed, zlib.crc32(name.encode())).permutation(tensor.numel())
+    return tensor.flatten()[torch.from_numpy(order).to(tensor.device)].view(tensor.shape)
+
+
+def touched(variant: str, feature_norm: Norm, config: TransferConfig) -> TransferReport:
+    """Return what a transfer does to RAFT of a variant, from a source of the same kind: without weights or training.
+
+    Raises InputError as `Transfer` does where it would freeze nothing.
+    """
+    with torch.device("meta"):
+        model = build_raft(variant, feature_norm)
+    weights = model.state_dict() if config.load else None
+    return _report(model, config, weights and Source("itself", variant, feature_norm, None, weights))
+
+
+class Transfer(pl.Callback):
+    """Loads parts of a source into a model; holds what is frozen while training, and asserts that not a bit changed.
+
+    Both LightningModules take it for the learning rate of what was loaded, and attach it to the trainer.
 
     Args:
-        model: RAFT, or any model with a `feature_encoder`; changed in place.
+        model: RAFT, a next-frame model, or any with the parts that are loaded; changed in place.
         config: what is loaded and what is frozen.
-        source: state dictionary of a model with a `feature_encoder`; None where nothing is loaded.
-        source_name: named in errors.
+        source: what is loaded from; None where nothing is.
+        expected_colour: of the frames that the source should have been trained on; None where any will do.
+        seed: of `shuffle_weights`.
 
-    Raises InputError where the encoders differ (tensor by tensor), where a source is lacking or not asked for, and
-    where a freezing strategy would freeze nothing.
+    Attributes:
+        report: what was loaded, left out, shuffled and frozen.
+
+    Raises:
+        InputError: The encoders differ (tensor by tensor), nothing of the update block agrees, a part is lacking in
+            source or model, a source is lacking or not asked for or of another colour, a flag would freeze nothing, or
+            a learning rate would act on nothing.
     """
-    if config.load_feature_encoder != (source is not None):
-        raise InputError(
-            f"transfer {config.name} has load_feature_encoder {config.load_feature_encoder}, but "
-            f"{'no source was given' if source is None else f'{source_name} was given as source'}"
-        )
-    if source is None and (config.freeze_encoder_weights or config.freeze_batchnorm):
-        raise InputError(f"transfer {config.name} freezes an encoder but loads none; load one, or freeze nothing")
-    require_something_to_freeze(model, config)
-    report = TransferReport()
-    encoder = model.feature_encoder
-    if source is not None:
-        weights = {name.removeprefix(PREFIX): tensor for name, tensor in source.items() if name.startswith(PREFIX)}
-        check_tensors(weights, encoder.state_dict(), f"the feature encoder of {source_name}", "the one to be trained")
-        encoder.load_state_dict(weights)
-        report.loaded = [PREFIX + name for name in weights]
-        report.left_out = {name: "not of the feature encoder" for name in source if not name.startswith(PREFIX)}
 
-    norms = batch_norms(encoder)
-    of_norms = {f"{layer}.{name}" for layer, norm in norms.items() for name in norm.state_dict()}
-    frozen: set[str] = set()
-    if config.freeze_encoder_weights:
-        frozen |= {name for name, _ in encoder.named_parameters()} - of_norms
-    if config.freeze_batchnorm:
-        frozen |= of_norms
-        report.batchnorm_in_eval = [PREFIX + name for name in norms]
-    for name, parameter in encoder.named_parameters():
-        parameter.requires_grad_(name not in frozen)
-    report.frozen = [PREFIX + name for name in encoder.state_dict() if name in frozen]
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TransferConfig,
+        source: Source | None,
+        expected_colour: str | None = None,
+        seed: int = 0,
+    ):
+        if source and None not in (source.colour, expected_colour) and source.colour != expected_colour:
+            raise InputError(
+                f"{source.name} was trained on frames of colour {source.colour}, but {expected_colour} is configured; "
+                f"use clips.colour={source.colour}, or another source"
+            )
+        self.config = config
+        self.report = _report(model, config, source)
+        self._model = model
+        state = model.state_dict()
+        shuffled = set(self.report.shuffled)
+        with torch.no_grad():
+            for name in self.report.loaded:
+                tensor = source.weights[name]
+                state[name].copy_(shuffle_within(tensor, name, seed) if name in shuffled else tensor)
+        self._before = {name: state[name].clone() for name in self.report.frozen}
+        self._hold(0)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._hold(trainer.global_step)  # which is not 0 where a checkpoint is gone on with
+        self._assert_unchanged(trainer.global_step)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_) -> None:
+        if self._frozen_at(trainer.global_step) != self._held:
+            self._assert_unchanged(trainer.global_step)
+            self._hold(trainer.global_step)
+        self._set_batchnorm()
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._assert_unchanged(trainer.global_step)
+
+    def _frozen_at(self, step: int) -> set[str]:
+        freed = (names for since, names in self.report.unfreezing.items() if since <= step)
+        return set(self.report.frozen).difference(*freed)
+
+    def _hold(self, step: int) -> None:
+        self._held = self._frozen_at(step)
+        parameters = dict(self._model.named_parameters())
+        for name in self._before.keys() & parameters.keys():
+            parameters[name].requires_grad_(name not in self._held)
+
+    def _set_batchnorm(self) -> None:
+        # At every batch, since Lightning puts all modules in train mode at every epoch and after every validation.
+        for layer in self.report.batchnorm_in_eval:
+            self._model.get_submodule(layer).train(f"{layer}.running_mean" not in self._held)
+
+    def _assert_unchanged(self, step: int) -> None:
+        after = self._model.state_dict()
+        held = {name: self._before[name] for name in self._held}
+        changed = [name for name, before in held.items() if not torch.equal(before, after[name].to(before.device))]
+        if changed:
+            raise RuntimeError(
+                f"{len(changed)} frozen tensors changed before step {step}, among them {min(changed)}: they are not "
+                f"what transfer {self.config.name} loaded"
+            )
+
+
+def _report(model: nn.Module, config: TransferConfig, source: Source | None) -> TransferReport:
+    """Return what a transfer will do, having checked that it can."""
+    if (config.source is None) != (source is None):
+        given = "no source was given" if source is None else f"{source.name} was given"
+        raise InputError(f"transfer {config.name} has source {config.source}, but {given}")
+    require_something_to_freeze(model, config)
+    report = TransferReport(loaded_learning_rate=config.loaded_learning_rate)
+    weights = source.weights if source else {}
+    for part in config.load:
+        report.loaded += _loadable(part, model, source, report.left_out)
+    report.left_out |= {
+        name: f"not of {', '.join(config.load)}" for name in weights if name.split(".")[0] not in config.load
+    }
+    if config.shuffle_weights:
+        report.shuffled = [
+            name for name in report.loaded if weights[name].is_floating_point() and weights[name].numel() > 1
+        ]
+    for part in config.encoders:
+        encoder = model.get_submodule(part)
+        frozen = frozen_tensors(encoder, config.freeze_encoder_weights, config.freeze_batchnorm)
+        report.frozen += [f"{part}.{name}" for name in frozen]
+        if config.freeze_batchnorm:
+            report.batchnorm_in_eval += [f"{part}.{name}" for name in batch_norms(encoder)]
+    report.unfreezing = unfreezing_schedule(report.frozen, config.unfreeze_at, config.unfreeze_every)
+    trained = {name for name, _ in model.named_parameters()}.intersection(report.loaded).difference(report.frozen)
+    if config.loaded_learning_rate != 1 and not trained and not report.unfreezing:
+        raise InputError(
+            f"transfer {config.name} has loaded_learning_rate {config.loaded_learning_rate:g}, but all that it loads "
+            "is frozen for good; set it to 1, or unfreeze"
+        )
+    report.count(model, PARTS)
     return report
 
 
-class KeepFrozen(pl.Callback):
-    """Holds frozen BatchNorm in eval while training and asserts at the end that no frozen tensor changed by a bit."""
+def _loadable(part: str, model: nn.Module, source: Source, left_out: dict[str, str]) -> list[str]:
+    """Return the names of a part's tensors that can be taken; what cannot is an error, or left out with the reason."""
+    found = {name: tensor for name, tensor in source.weights.items() if name.startswith(f"{part}.")}
+    expected = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(f"{part}.")}
+    if not found:
+        raise InputError(f"{source.name} holds no {part}; {_remedy_of_lack(part)}")
+    if part != "update_block":
+        remedy = (
+            f"Use model.variant={source.variant} model.feature_norm={source.feature_norm}, which the source has, or "
+            "another source"
+        )
+        check_tensors(found, expected, f"the {part} of {source.name}", "the model's", remedy)
+        return list(found)
+    agreeing = [name for name in found if name in expected and found[name].shape == expected[name].shape]
+    for name in found.keys() - set(agreeing):
+        here = f"{tuple(expected[name].shape)} in the model" if name in expected else "not in the model"
+        left_out[name] = f"{tuple(found[name].shape)} in the source, {here}"
+    if not agreeing:
+        raise InputError(
+            f"no tensor of the update_block of {source.name} agrees with the model's in name and shape; use "
+            f"model.variant={source.variant}, or leave it out of transfer.load"
+        )
+    return agreeing
 
-    def __init__(self, model: nn.Module, report: TransferReport):
-        self.model = model
-        self.report = report
-        self.before = {name: model.state_dict()[name].clone() for name in report.frozen}
 
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *_) -> None:
-        # Lightning puts all modules in train mode at every epoch and after every validation.
-        for name in self.report.batchnorm_in_eval:
-            self.model.get_submodule(name).eval()
-
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        after = self.model.state_dict()
-        changed = [name for name, tensor in self.before.items() if not torch.equal(tensor, after[name].cpu())]
-        if changed:
-            raise RuntimeError(f"{len(changed)} frozen tensors changed while training, among them {changed[0]}")
+def _remedy_of_lack(part: str) -> str:
+    if part == "context_encoder":
+        return "a next-frame model has one with pretraining.context=context_encoder; or leave it out of transfer.load"
+    return "leave it out of transfer.load"

@@ -1,0 +1,80 @@
+"""The section `transfer`: what is loaded, from where, and what is frozen for how long."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rwtl.errors import InputError
+
+PARTS = ("feature_encoder", "context_encoder", "update_block")
+PRETRAINING = "pretraining"  # the source that the rest of the configuration describes
+
+
+@dataclass
+class TransferConfig:
+    """What is loaded, from where, and what is frozen for how long.
+
+    Args:
+        name: the condition's name in tables and plots.
+        source: `pretraining` for the configured pre-training, or the path of an artifact or a checkpoint; None where
+            nothing is loaded.
+        load: of `feature_encoder`, `context_encoder`, `update_block`. Encoders are loaded as a whole; of the update
+            block, the tensors whose name and shape agree.
+        shuffle_weights: whether the values of each loaded tensor, BatchNorm's included, are permuted within it: their
+            distribution stays, what was learnt does not.
+        freeze_encoder_weights: whether the loaded encoders' weights, those of BatchNorm left aside, are frozen.
+        freeze_batchnorm: whether the weights and running statistics of the loaded encoders' BatchNorm are frozen.
+        unfreeze_at: the step from which on what is frozen is trained; None: never.
+        unfreeze_every: steps from layer to layer, from the output towards the input; 0: all at once.
+        loaded_learning_rate: what the learning rate of loaded tensors is multiplied by, above 0.
+    """
+
+    name: str
+    source: str | None
+    load: list[str]
+    shuffle_weights: bool
+    freeze_encoder_weights: bool
+    freeze_batchnorm: bool
+    unfreeze_at: int | None
+    unfreeze_every: int
+    loaded_learning_rate: float
+
+    def __post_init__(self):
+        fault = next(self._faults(), None)
+        if fault:
+            raise InputError(f"transfer {self.name}: {fault}")
+
+    @property
+    def encoders(self) -> list[str]:
+        """The encoders that are loaded, on which freezing acts."""
+        return [part for part in self.load if part.endswith("_encoder")]
+
+    @property
+    def freezes(self) -> bool:
+        return self.freeze_encoder_weights or self.freeze_batchnorm
+
+    def _faults(self) -> Iterator[str]:
+        for part in self.load:
+            if part not in PARTS:
+                yield f"load names {part!r}; choose of {', '.join(PARTS)}"
+        if len(set(self.load)) < len(self.load):
+            yield f"load names a part twice ({', '.join(self.load)}); name each once"
+        if self.load and self.source is None:
+            yield f"load names {', '.join(self.load)}, but source is null; use source=pretraining or a path, or load=[]"
+        if self.source is not None and not self.load:
+            yield f"source is {self.source}, but load is empty; name parts of {', '.join(PARTS)}, or set source to null"
+        if self.freezes and not self.encoders:
+            yield "it freezes an encoder but loads none; load feature_encoder or context_encoder, or freeze nothing"
+        if not self.load and self.shuffle_weights:
+            yield "shuffle_weights permutes what is loaded, and load is empty; set it to false, or load something"
+        if not self.loaded_learning_rate > 0:
+            yield f"loaded_learning_rate is {self.loaded_learning_rate}; it must be above 0 (1: that of all else)"
+        if not self.load and self.loaded_learning_rate != 1:
+            yield f"loaded_learning_rate is {self.loaded_learning_rate}, but load is empty; set it to 1"
+        if self.unfreeze_at is not None and self.unfreeze_at < 1:
+            yield f"unfreeze_at is {self.unfreeze_at}; it must be at least 1, or null for never"
+        if self.unfreeze_every < 0:
+            yield f"unfreeze_every is {self.unfreeze_every}; it must be 0 (all at once) or more steps"
+        if self.unfreeze_every and self.unfreeze_at is None:
+            yield f"unfreeze_every is {self.unfreeze_every}, but unfreeze_at is null; give a step, or set it to 0"
+        if self.unfreeze_at is not None and not self.freezes:
+            yield f"unfreeze_at is {self.unfreeze_at}, but nothing is frozen; freeze something, or set it to null"
