@@ -1,13 +1,16 @@
 import pytest
+import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from torch.utils.data import DataLoader, Subset
 
 from rwtl.errors import InputError
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.next_frame_decoders import warp
 from rwtl.models.raft import build_raft
 from rwtl.training.baselines import copy_last, extrapolate
-from rwtl.training.next_frame import NextFrameModule, PretrainingRecipe, activity_weights
+from rwtl.training.next_frame import METRICS, NextFrameModule, PretrainingRecipe, activity_weights
+from rwtl.training.skill import skill_table
 
 RECIPE = dict(
     steps=4,
@@ -192,3 +195,20 @@ def test_recipes_are_checked_and_no_steps_are_an_untrained_model():
     ):
         with pytest.raises(InputError, match=message):
             recipe(**values)
+
+
+def test_training_logs_the_model_beside_its_baselines_over_all_predicted_frames():
+    clips = Subset(torch.rand(2, 4, 1, 32, 32), range(2))
+    torch.manual_seed(0)
+    model = build_next_frame("small", "batch", 1, context="context_encoder")
+    module = NextFrameModule(model, recipe(loss="l1", active_weight=2.0), active_level=0.5)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = pl.Trainer(max_steps=4, accelerator="cpu", **quiet)
+    trainer.fit(module, DataLoader(clips, 2), DataLoader(clips, 1))
+    assert any(not torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    (logged,) = trainer.validate(module, DataLoader(clips, 1), verbose=False)
+    assert set(logged) == set(METRICS)
+    table = skill_table(model, clips, torch.device("cpu")).set_index("predictor").mse
+    expected = {"mse": table["model"], "mse_copy": table["copy"], "mse_extrapolation": table["extrapolation"]}
+    assert logged == pytest.approx(expected, rel=1e-4)

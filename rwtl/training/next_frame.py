@@ -1,7 +1,6 @@
 """Next-frame prediction on clips of waves or scenes, a source task."""
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
@@ -15,6 +14,7 @@ from rwtl.models.next_frame import CONTEXTS, NextFrameModel
 from rwtl.models.next_frame_decoders import DECODERS
 from rwtl.training.baselines import copy_last, extrapolate
 from rwtl.training.recipe import Recipe, adamw_one_cycle
+from rwtl.training.transfer import Transfer
 
 METRICS = ("mse", "mse_copy", "mse_extrapolation")
 ERRORS = {"mse": F.mse_loss, "l1": F.l1_loss}
@@ -22,7 +22,7 @@ ERRORS = {"mse": F.mse_loss, "l1": F.l1_loss}
 
 @dataclass
 class PretrainingRecipe(Recipe):
-    """A recipe of next-frame prediction; `steps` 0 is an untrained model, whatever `validate_every`.
+    """A recipe of next-frame prediction.
 
     Args:
         iterations: recurrent iterations of the next-frame model, for each predicted frame.
@@ -43,11 +43,7 @@ class PretrainingRecipe(Recipe):
     seed: int
 
     def __post_init__(self):
-        if self.steps == 0:
-            shared = {field.name: getattr(self, field.name) for field in fields(Recipe)}
-            Recipe(**shared | {"steps": 1, "validate_every": 1})  # checks the rest
-        else:
-            super().__post_init__()
+        super().__post_init__()
         for key in ("iterations", "validation_clips"):
             if getattr(self, key) < 1:
                 raise InputError(f"{key} is {getattr(self, key)}; it must be at least 1")
@@ -87,7 +83,11 @@ class NextFrameModule(pl.LightningModule):
     """
 
     def __init__(
-        self, model: NextFrameModel, recipe: PretrainingRecipe, active_level: float | None, transfer: Any | None = None
+        self,
+        model: NextFrameModel,
+        recipe: PretrainingRecipe,
+        active_level: float | None,
+        transfer: Transfer | None = None,
     ):
         super().__init__()
         if recipe.active_weight > 0 and active_level is None:
