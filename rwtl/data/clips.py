@@ -92,7 +92,7 @@ class WaveClips(Dataset):
             )
         self._choose(candidates)
 
-    def _choose(self, candidates: list[Int[np.ndarray, "clips length"]]) -> None:
+    def _choose(self, candidates: list[Int[np.ndarray, "_ length"]]) -> None:
         """Keep the candidates, frame numbers by recording, that are active enough and not too active."""
         least, greatest = self.config.active
         activity = [
