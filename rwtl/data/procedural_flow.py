@@ -120,14 +120,16 @@ class ProceduralFlow(Dataset[FlowSample]):
         """Return the flow of scenes alone, in a fraction of the time."""
         return first_frame(self.scenes(indices, device))[0]
 
-    def scenes(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Scenes:
-        """Return scenes as numbers, for `procedural_render`."""
+    def scenes(
+        self, indices: Sequence[int], device: torch.device | str = "cpu", times: Sequence[int] = (0, 1)
+    ) -> Scenes:
+        """Return scenes as numbers, for `procedural_render`; `times` 0 and 1 are the pair, and later ones go on."""
         for index in indices:
             if not 0 <= index < self.size:
                 raise IndexError(f"scene {index} of {self.size}")
         appearance = {name: value for name, value in vars(self).items() if name not in ("size", "split", "seed")}
         draws = Draws((self.seed, get_args(Split).index(self.split)), list(indices), self.shapes + 1)
-        return draw_scenes(draws, device, **appearance)
+        return draw_scenes(draws, device, **appearance, times=times)
 
     @property
     def names(self) -> list[str]:

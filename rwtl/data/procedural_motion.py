@@ -2,6 +2,9 @@
 
 The displacement is a sum of plane waves, so flow is exact at every point; it is kept so little steep that it can be
 undone by fixed-point iterations, whose number follows from the steepness.
+
+Motion is steady: a surface moves by the same map from any frame to the next, so a translation goes on in a straight
+line and a rotation on a circle, its flow depends on the place alone and not on the time, and it never folds.
 """
 
 import math
@@ -30,7 +33,7 @@ def random_affine(
     """Draw a translation of about `step` px, and a rotation, zoom and shear of about `bend` about the centre.
 
     Returns:
-        Homogeneous matrices from frame 1 to frame 2, in px.
+        Homogeneous matrices from a frame to the next, in px.
     """
     along, across, angle, zoom, stretch, shear = _powers(draws.normal(6), tail)
     # Turned, for powers of x and y would make long displacements along the axes likelier than any others.
@@ -103,7 +106,7 @@ def displacement(
     amplitudes: Float32[Tensor, "scenes 2 waves"],
     points: Float[Tensor, "scenes frames 2 h w"],
 ) -> Float[Tensor, "scenes frames 2 h w"]:
-    """Non-rigid displacement in px of one layer at points of frame 1."""
+    """Non-rigid displacement in px of one layer, to the next frame, at points of a frame."""
     x, y = points.unbind(2)
     result = torch.zeros_like(points)
     for vector, amplitude in zip(vectors.unbind(1), amplitudes.unbind(2), strict=True):
@@ -119,7 +122,7 @@ def undo_displacement(
     points: Float[Tensor, "scenes frames 2 h w"],
     iterations: int,
 ) -> Float[Tensor, "scenes frames 2 h w"]:
-    """Find the points of frame 1 that the non-rigid displacement brings to the given ones."""
+    """Find the points that the non-rigid displacement brings to the given ones."""
     found = points
     for _ in range(iterations):
         found = points - displacement(vectors, amplitudes, found)

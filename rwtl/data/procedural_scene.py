@@ -24,20 +24,20 @@ _SHAPES_SHARE = 0.21  # of the pixels
 class Layer:
     """One layer of each of many scenes, from the farthest (0, the background) to the nearest.
 
-    The two frames have axis 1. Matrices map (x, y, 1) in px; where there is non-rigid motion, those to the surface,
-    canvas and waves start from frame 1, else from the frame itself.
+    The frames have axis 1. Matrices map (x, y, 1) in px; where there is non-rigid motion, those to the surface, canvas
+    and waves start from time 0, else from the frame itself.
 
     Attributes:
         box: Left, right, top and bottom of the part of the frames that the layer touches in any scene; right and bottom
             are exclusive.
         iterations: Needed to undo the non-rigid motion; None where all motion is rigid.
         used: For each value of `pattern`, whether any scene has one other than 0.
-        flow: From a point of frame 1 to its affine displacement.
+        flow: From a point of any frame to its affine displacement to the next.
         to_surface: To px from the layer's centre.
         to_canvas, to_waves: To places on the canvas and phases of the pattern; see `evaluate_texture`.
         outline: See `random_outlines`.
         base, palette, pattern: See `Textures`.
-        back: From frame 2 to frame 1, by the affine motion; None, like the next two, where all motion is rigid.
+        back: From a frame to the one before, by the affine motion; None, like the next two, where all motion is rigid.
         vectors, amplitudes: The non-rigid displacement, which comes before the affine motion; see `random_waves`.
     """
 
@@ -45,9 +45,9 @@ class Layer:
     iterations: int | None
     used: list[bool]
     flow: Float32[Tensor, "scenes 2 3"]
-    to_surface: Float32[Tensor, "scenes 2 2 3"]
-    to_canvas: Float32[Tensor, "scenes 2 2 3"]
-    to_waves: Float32[Tensor, "scenes 2 2 3"]
+    to_surface: Float32[Tensor, "scenes frames 2 3"]
+    to_canvas: Float32[Tensor, "scenes frames 2 3"]
+    to_waves: Float32[Tensor, "scenes frames 2 3"]
     outline: Float32[Tensor, "scenes angles"]
     base: Float32[Tensor, "scenes 3"]
     palette: Float32[Tensor, "scenes 3 components"]
@@ -63,6 +63,7 @@ class Scenes:
 
     Attributes:
         height, width: Of the frames in px.
+        times: Numbers of the frames to be rendered.
         layers: From the farthest to the nearest; a scene that has fewer is not covered by the last ones.
         canvas: See `canvas_values`.
         light: See `random_light`; None where the light does not change.
@@ -72,9 +73,10 @@ class Scenes:
 
     height: int
     width: int
+    times: Sequence[int]
     layers: list[Layer]
     canvas: list[Float32[Tensor, "scenes _ _"]]
-    light: tuple[Float32[Tensor, "scenes 3 2"], ...] | None
+    light: tuple[Float32[Tensor, "scenes 3 frames"], ...] | None
     noise: float
     noise_keys: Int64[Tensor, "scenes 2"]
 
@@ -95,8 +97,12 @@ def draw_scenes(
     contrast: float,
     photometric: float,
     noise: float,
+    times: Sequence[int] = (0, 1),
 ) -> Scenes:
-    """Draw scenes; the arguments are those of ProceduralFlow."""
+    """Draw scenes to be rendered at times of 0 or more, in rising order; other arguments are those of ProceduralFlow.
+
+    Frames at times 0 and 1 are the pair. All later ones continue its motion, each in a light of its own.
+    """
     frame, extent = np.array([width, height]), np.sqrt(width * height)
     number = draws.uniform(1)[0, :, 0]
     # At least half of the shapes; layers that are not there have no outline.
@@ -124,11 +130,12 @@ def draw_scenes(
     # parameter changes what the others do.
     keys, of_light = np.floor(draws.uniform(2)[..., 0].T * 2**32).astype(np.int64), draws.normal(12)[..., 0]
 
-    shift = np.zeros((*centre.shape[:2], 2, 3, 3))
+    shift = np.zeros((*centre.shape[:2], len(times), 3, 3))
     shift[...] = np.eye(3)
     iterations, reach, waves = [None] * (shapes + 1), 0.0, {}
     if nonrigid == 0:
-        shift[:, :, 1] = back
+        for frame_number, time in enumerate(times):
+            shift[:, :, frame_number] = np.linalg.matrix_power(back, time)
     else:
         size = np.where(present, 4 * radius, 1.0)
         size[:, 0] = extent
@@ -148,8 +155,8 @@ def draw_scenes(
     }
     moved = {name: _tensor(array, device).unbind(1) for name, array in fields.items()}
     reached = np.where(radius > 0, radius + 1, 0)
-    light = random_light(of_light, photometric) if photometric > 0 else None
-    boxes = _boxes(centre, reached, reach, motion, height, width)
+    light = _light(of_light, draws, times, photometric) if photometric > 0 else None
+    boxes = _boxes(centre, reached, reach, motion, times, height, width)
     boxes[0] = (0, width, 0, height)
     used = (textured.pattern != 0).any(axis=0).tolist()
     layers = [
@@ -161,6 +168,7 @@ def draw_scenes(
     return Scenes(
         height=height,
         width=width,
+        times=times,
         layers=layers,
         canvas=[_tensor(array, device) for array in values],
         light=light and tuple(_tensor(array, device) for array in light),
@@ -179,6 +187,16 @@ def _step(mean_displacement: float, background_motion: float) -> float:
     return _STEP * mean_displacement * relative_mean(1.0) / relative_mean(background_motion)
 
 
+def _light(
+    of_pair: Float64[np.ndarray, "12 scenes"], draws: Draws, times: Sequence[int], photometric: float
+) -> tuple[Float64[np.ndarray, "scenes 3 frames"], ...]:
+    scenes = of_pair.shape[1]
+    # Frame by frame, so that a frame's light is the same whatever other frames are asked for.
+    of_later = draws.field(6 * max(0, max(times) - 1)).reshape(scenes, -1, 6).transpose(2, 1, 0)
+    values = np.concatenate([of_pair.reshape(6, 2, scenes), of_later], axis=1)
+    return random_light(values[:, list(times)].reshape(-1, scenes), photometric)
+
+
 def _tensor(array: np.ndarray, device: torch.device | str) -> Float32[Tensor, "..."]:
     return torch.from_numpy(array.astype(np.float32)).to(device, non_blocking=True)
 
@@ -188,17 +206,25 @@ def _boxes(
     radius: Float64[np.ndarray, "scenes layers"],
     reach: Float64[np.ndarray, "scenes layers"] | float,
     motion: Float64[np.ndarray, "scenes layers 3 3"],
+    times: Sequence[int],
     height: int,
     width: int,
 ) -> list[list[int]]:
-    """Return the part of both frames that each layer can touch in any scene; empty where no scene has it."""
-    # The image of a disc is an ellipse that reaches as far along an axis as the norm of that axis' row.
+    """Return the part of the frames that each layer can touch in any scene; empty where no scene has it."""
     boxes = []
     for axis, size in enumerate((width, height)):
-        row, start = motion[..., axis, :], centre[..., axis]
-        middle = row[..., 0] * centre[..., 0] + row[..., 1] * centre[..., 1] + row[..., 2]
-        reached = (radius + reach) * np.hypot(row[..., 0], row[..., 1])
-        low = np.where(radius > 0, np.minimum(start - radius, middle - reached), np.inf).min(axis=0)
-        high = np.where(radius > 0, np.maximum(start + radius, middle + reached), -np.inf).max(axis=0)
+        low, high = np.inf, -np.inf
+        stretches = []  # by number of motions
+        for time in range(max(times) + 1):
+            row = np.linalg.matrix_power(motion, time)[..., axis, :]
+            middle = row[..., 0] * centre[..., 0] + row[..., 1] * centre[..., 1] + row[..., 2]
+            # The image of a disc is an ellipse that reaches as far along an axis as the norm of that axis' row.
+            stretches.append(np.hypot(row[..., 0], row[..., 1]))
+            # Each motion moves the points by `reach` first, and the motions to come stretch that.
+            reached = (radius + (reach if time else 0)) * stretches[-1] + reach * sum(stretches[1:-1])
+            if time in times:
+                low, high = np.minimum(low, middle - reached), np.maximum(high, middle + reached)
+        low = np.where(radius > 0, low, np.inf).min(axis=0)
+        high = np.where(radius > 0, high, -np.inf).max(axis=0)
         boxes += [np.floor(low).clip(0, size), (np.ceil(high) + 1).clip(0, size)]
     return np.array(boxes).T.astype(int).tolist()
