@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rwtl.errors import InputError
 
-# `grey` repeats the channel, `blue_red` is the colour map of the pictures of waves, `rgb` frames have their own colours.
+# `grey` repeats the channel, `blue_red` is the colour map of the pictures of waves, `rgb` frames have colours.
 Colour = Literal["grey", "blue_red", "rgb"]
 _SHADES = 256
 

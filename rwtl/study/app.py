@@ -6,21 +6,24 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from omegaconf import DictConfig
 
 from rwtl.errors import InputError
 
+T = TypeVar("T")
 
-def readable_errors(main: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+
+def readable_errors(main: Callable[[DictConfig], T]) -> Callable[[DictConfig], T]:
     """Make bad input end an experiment with one line and exit code 1, in place of a traceback, and SIGTERM as Ctrl-C:
     what was finished is kept."""
 
     @functools.wraps(main)
-    def wrapped(cfg: DictConfig) -> None:
+    def wrapped(cfg: DictConfig) -> T:
         try:
             with _terminable():
-                main(cfg)
+                return main(cfg)
         except InputError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             sys.exit(1)

@@ -1,69 +1,39 @@
 """The checked configuration of each stage: typed sections and open data sets, before anything is made of them."""
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 from torch.utils.data import Dataset
 
 from rwtl.config import typed
-from rwtl.data.clips import ClipsConfig
 from rwtl.data.flow_data import FlowData, FlowDataConfig, open_dataset, open_with_flow
 from rwtl.data.stream import require_scenes
 from rwtl.errors import InputError
 from rwtl.models.checkpoints import CheckpointInfo, digest_of_weights, recognise
 from rwtl.models.encoder import ModelConfig
 from rwtl.models.raft import build_raft
+from rwtl.models.sources import Source, load_source
+from rwtl.study.catalogue import catalogue
 from rwtl.study.evaluation import EstimationConfig
+from rwtl.study.pretraining_plan import PretrainingPlan, clips_colour, transfer_values
 from rwtl.study.recordings import path_of, setting
 from rwtl.training.fit import TrainerConfig
-from rwtl.training.next_frame import PretrainingRecipe
 from rwtl.training.optical_flow import FlowRecipe
-from rwtl.training.transfer import TransferConfig, require_something_to_freeze
-from rwtl.waves import RecordingConfig
-
-
-@dataclass
-class PretrainingPlan:
-    """The checked configuration of a pre-training."""
-
-    clips: ClipsConfig
-    model: ModelConfig
-    recipe: PretrainingRecipe
-    trainer: TrainerConfig
-
-    @classmethod
-    def of(cls, cfg: DictConfig) -> "PretrainingPlan":
-        typed(RecordingConfig, setting(cfg, "recording"), "recording")
-        plan = cls(
-            typed(ClipsConfig, setting(cfg, "clips"), "clips"),
-            typed(ModelConfig, setting(cfg, "model"), "model"),
-            typed(PretrainingRecipe, setting(cfg, "pretraining"), "pretraining"),
-            typed(TrainerConfig, setting(cfg, "trainer"), "trainer"),
-        )
-        if plan.clips.length != 3:
-            raise InputError(f"clips.length is {plan.clips.length}; the next-frame model takes triplets, length 3")
-        return plan
-
-    def values(self) -> dict[str, Any]:
-        """Return what determines the result, apart from the recording."""
-        parts = {"clips": asdict(self.clips), "model": asdict(self.model), "pretraining": asdict(self.recipe)}
-        return parts | {"precision": self.trainer.precision}
-
-
-def _catalogue(cfg: DictConfig, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the entries of the section `datasets` of these names; the others may hold values that are not set."""
-    unknown = [name for name in names if name not in cfg.datasets]
-    if unknown:
-        raise InputError(f"there is no data set {unknown[0]}; the section datasets holds {', '.join(cfg.datasets)}")
-    return {name: setting(cfg, f"datasets.{name}") for name in names}
+from rwtl.training.transfer import PRETRAINING, Transfer, TransferConfig, require_unfreezing_within
 
 
 @dataclass
 class TrainingPlan:
-    """The checked configuration of an optical-flow training, with its data sets."""
+    """The checked configuration of an optical-flow training, with its data sets.
+
+    Args:
+        source: of which the transferred parts are, where the transfer names a path; None for a pre-training that is
+            still to be made, and for none.
+        colour: of the frames that the source task shows to the encoder; None where nothing is transferred.
+    """
 
     model: ModelConfig
     transfer: TransferConfig
@@ -72,19 +42,25 @@ class TrainingPlan:
     data: FlowData
     seed: int
     start_from: CheckpointInfo | None
+    source: Source | None
+    colour: str | None
 
     @classmethod
     def of(cls, cfg: DictConfig) -> "TrainingPlan":
+        transfer = typed(TransferConfig, setting(cfg, "transfer"), "transfer")
+        from_path = transfer.source not in (None, PRETRAINING)
         data = typed(FlowDataConfig, setting(cfg, "flow_data"), "flow_data")
         model = typed(ModelConfig, setting(cfg, "model"), "model")
         plan = cls(
             model,
-            typed(TransferConfig, setting(cfg, "transfer"), "transfer"),
+            transfer,
             typed(FlowRecipe, setting(cfg, "training"), "training"),
             typed(TrainerConfig, setting(cfg, "trainer"), "trainer"),
-            FlowData.of(data, _catalogue(cfg, [*data.used(), *data.validation])),
+            FlowData.of(data, catalogue(cfg, [*data.used(), *data.validation])),
             cfg.seed,
             _start(path_of(cfg, "start_from") if cfg.start_from is not None else None, model),
+            load_source(transfer.source) if from_path else None,
+            clips_colour(cfg) if transfer.source is not None else None,
         )
         if not isinstance(plan.seed, int) or plan.seed < 0:
             raise InputError(f"seed is {plan.seed!r}; it must be a whole number, 0 or more")
@@ -95,19 +71,21 @@ class TrainingPlan:
             )
         if plan.trainer.scenes_on_device:
             require_scenes(list(plan.data.parts.values()))
-        require_something_to_freeze(build_raft(**asdict(plan.model)), plan.transfer)
-        if plan.transfer.load_feature_encoder:
-            PretrainingPlan.of(cfg)
-            if plan.start_from:
-                raise InputError(
-                    f"transfer {plan.transfer.name} loads a feature encoder, and so does start_from {cfg.start_from}; "
-                    "use transfer=scratch, or start_from=null"
-                )
+        if plan.start_from and "feature_encoder" in transfer.load:
+            raise InputError(
+                f"transfer {transfer.name} loads a feature encoder, and so does start_from {cfg.start_from}; "
+                "use transfer=scratch, or start_from=null"
+            )
+        require_unfreezing_within(transfer, plan.recipe.steps)
+        with torch.device("meta"):  # what does not fit ends here, not after the waves and the pre-training
+            source = PretrainingPlan.of(cfg).untrained() if transfer.source == PRETRAINING else plan.source
+            Transfer(build_raft(**asdict(model)), transfer, source, plan.colour)
         return plan
 
     def values(self) -> dict[str, Any]:
         """Return what determines the result, apart from the pre-training."""
-        parts = {name: asdict(getattr(self, name)) for name in ("model", "transfer", "recipe")}
+        parts = {name: asdict(getattr(self, name)) for name in ("model", "recipe")}
+        parts |= {"transfer": transfer_values(self.transfer, self.source)}
         parts |= {"flow_data": self.data.identity(), "seed": self.seed, "precision": self.trainer.precision}
         return parts | {"start_from": self.start_from and digest_of_weights(self.start_from.weights)}
 
@@ -139,7 +117,7 @@ class EstimationPlan:
         """Return the plan of the section `evaluation`, whose data sets must have flow, or `submission`."""
         config = typed(EstimationConfig, setting(cfg, section), section)
         trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
-        entries = _catalogue(cfg, config.datasets)
+        entries = catalogue(cfg, config.datasets)
         opened = open_with_flow if section == "evaluation" else open_dataset
         plan = cls(config, trainer, {name: opened(name, entries) for name in config.datasets})
         if config.warm_start and not any(hasattr(dataset, "sequences") for dataset in plan.datasets.values()):

@@ -117,7 +117,7 @@ def fit(
     metrics: Sequence[str],
     callbacks: list[pl.Callback],
 ) -> pd.DataFrame:
-    """Train for `recipe.steps` steps and return the validation curve on all data sets, step 0 included.
+    """Train for `recipe.steps` steps, if any, and return the validation curve on all data sets, step 0 included.
 
     Everything that is logged goes to `folder`/log/metrics.csv. The returned frame has a column `step` and one for each
     of the validation's `metrics`, the first of which is shown as progress.
@@ -160,7 +160,8 @@ def fit(
     validation_loaders = [DataLoader(dataset, 1, **workers) for dataset in validation]  # real pairs may differ in size
     try:
         trainer.validate(module, validation_loaders, verbose=False)
-        trainer.fit(module, training_loader, validation_loaders)
+        if recipe.steps:
+            trainer.fit(module, training_loader, validation_loaders)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt(f"{label} was interrupted at step {trainer.global_step}") from error
     except InputError as error:  # from a worker process it comes with the worker's traceback before the message

@@ -1,0 +1,18 @@
+"""Pre-train for next-frame prediction over a grid of settings; a table and figures beside the baselines."""
+
+import hydra
+from omegaconf import DictConfig
+
+from rwtl.study.app import readable_errors
+from rwtl.study.skill_grid import skill_grid
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="skill")
+@readable_errors
+def main(cfg: DictConfig) -> None:
+    folder = skill_grid(cfg)
+    print(f"table:   {folder / 'skill.csv'}\nfigures: {folder / 'skill.png'}, {folder / 'next_frames.png'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The checked configuration of a pre-training: its source task, what it is trained on, and the model."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig
+from torch import nn
+
+from rwtl.config import typed
+from rwtl.data.clips import ClipsConfig
+from rwtl.data.scene_clips import SceneClips, SceneClipsConfig, scene_clips
+from rwtl.errors import InputError
+from rwtl.models.checkpoints import digest_of_weights
+from rwtl.models.correlation import CorrelationKind
+from rwtl.models.encoder import ModelConfig
+from rwtl.models.next_frame import build_next_frame
+from rwtl.models.raft import build_raft
+from rwtl.models.sources import Source, load_source
+from rwtl.study.catalogue import catalogue
+from rwtl.study.recordings import recording_configs, setting
+from rwtl.training.fit import TrainerConfig
+from rwtl.training.next_frame import PretrainingRecipe
+from rwtl.training.self_supervised import SelfSupervisedRecipe
+from rwtl.training.transfer import PRETRAINING, TransferConfig
+from rwtl.training.wave_flow import WaveFlowRecipe
+
+CLIPS = {"waves": ClipsConfig, "scenes": SceneClipsConfig}
+RECIPES = {"next_frame": PretrainingRecipe, "wave_flow": WaveFlowRecipe, "self_supervised": SelfSupervisedRecipe}
+T = TypeVar("T")
+
+
+@dataclass
+class PretrainingPlan:
+    """The checked configuration of a pre-training.
+
+    Args:
+        kind: the source task, a key of RECIPES.
+        clips_kind: what it is trained on, a key of CLIPS.
+        clips: how clips are cut, or made.
+        scenes: training and validation clips of procedural scenes; None where clips are cut from waves.
+        model: variant and normalisation of the feature encoder.
+        recipe: how it is trained.
+        trainer: where and how fast.
+        initial: what it begins with in place of random weights.
+        source: of which the initial weights are, or None.
+    """
+
+    kind: str
+    clips_kind: str
+    clips: ClipsConfig | SceneClipsConfig
+    scenes: tuple[SceneClips, SceneClips] | None
+    model: ModelConfig
+    recipe: PretrainingRecipe | WaveFlowRecipe | SelfSupervisedRecipe
+    trainer: TrainerConfig
+    initial: TransferConfig
+    source: Source | None
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> "PretrainingPlan":
+        kind, recipe = of_kind(cfg, "pretraining", RECIPES)
+        clips_kind, clips = of_kind(cfg, "clips", CLIPS)
+        scenes = None
+        if clips_kind == "waves":
+            recording_configs(cfg)
+        else:
+            scenes = scene_clips(clips, catalogue(cfg, (clips.dataset, clips.validation_dataset)))
+        if kind == "next_frame":
+            if clips.length < 3:
+                raise InputError(f"clips.length is {clips.length}; predicting the next frame takes 3 or more")
+        elif clips_kind != "waves":
+            raise InputError(f"pretraining.kind is {kind}, which learns from waves; use clips=triplets")
+        else:
+            clips = replace(clips, length=2)
+        initial = typed(TransferConfig, setting(cfg, "initial"), "initial")
+        if initial.source == PRETRAINING:
+            raise InputError("initial.source is what the pre-training begins with: give a checkpoint, or null")
+        model = typed(ModelConfig, setting(cfg, "model"), "model")
+        trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
+        source = load_source(initial.source) if initial.source is not None else None
+        return cls(kind, clips_kind, clips, scenes, model, recipe, trainer, initial, source)
+
+    @property
+    def colour(self) -> str:
+        """The colours of the frames that the encoder is trained on."""
+        return colour_of(self.clips_kind, self.clips)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the model's builder."""
+        arguments = asdict(self.model) | {"iterations": self.recipe.iterations}
+        if self.kind != "next_frame":
+            return arguments
+        return arguments | {"colour": self.colour, "decoder": self.recipe.decoder, "context": self.recipe.context}
+
+    def build(self, correlation: CorrelationKind = "all_pairs") -> nn.Module:
+        """Return the model with random weights."""
+        make = build_next_frame if self.kind == "next_frame" else build_raft
+        return make(**self.arguments, correlation=correlation)
+
+    def untrained(self) -> Source:
+        """Return what can be transferred from the model, before it is trained."""
+        weights = self.build().state_dict()
+        return Source("the pre-training", self.model.variant, self.model.feature_norm, self.colour, weights)
+
+    def values(self) -> dict[str, Any]:
+        """Return what determines the result, apart from the recordings."""
+        clips = {key: value for key, value in asdict(self.clips).items() if key != "recordings"}
+        return {
+            "clips": {"kind": self.clips_kind, "colour": self.colour, **clips},
+            "scenes": self.scenes and [scenes.identity() for scenes in self.scenes],
+            "model": asdict(self.model),
+            "pretraining": {"kind": self.kind, **asdict(self.recipe)},
+            "initial": transfer_values(self.initial, self.source),
+            "precision": self.trainer.precision,
+        }
+
+
+def of_kind(cfg: DictConfig, section: str, kinds: Mapping[str, type[T]]) -> tuple[str, T]:
+    """Return the `kind` of a section and its typed rest; an unknown kind is an InputError."""
+    values = dict(setting(cfg, section))
+    kind = values.pop("kind", None)
+    if kind not in kinds:
+        raise InputError(f"{section}.kind is {kind!r}; choose one of {', '.join(kinds)}")
+    return kind, typed(kinds[kind], values, section)
+
+
+def colour_of(kind: str, clips: ClipsConfig | SceneClipsConfig) -> str:
+    """Return the colours of the frames of clips."""
+    return "rgb" if kind == "scenes" else clips.colour
+
+
+def clips_colour(cfg: DictConfig) -> str:
+    """Return the colours of the frames that the configured clips show to an encoder."""
+    return colour_of(*of_kind(cfg, "clips", CLIPS))
+
+
+def transfer_values(transfer: TransferConfig, source: Source | None) -> dict[str, Any]:
+    """Return what determines the result of a transfer: a source counts by its weights, a name not at all."""
+    values = {key: value for key, value in asdict(transfer).items() if key != "name"}
+    return values | ({"source": digest_of_weights(source.weights)} if source else {})
