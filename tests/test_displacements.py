@@ -123,7 +123,7 @@ def test_figure_draws_every_set(tmp_path):
     figure = histogram_figure(sets)
     figure.savefig(tmp_path / "figure.png")
     lengths, _, directions = figure.axes
-    assert [text.get_text().split(",")[0] for text in lengths.get_legend().get_texts()] == ["scenes", "still"]
+    assert [text.get_text().split(",")[0] for text in figure.legends[0].get_texts()] == ["scenes", "still"]
     assert len(directions.lines) == 2
     # All that stands still is in the first bar.
     assert lengths.patches[1].get_data().values[0] == pytest.approx(100)

@@ -161,13 +161,16 @@ def histograms(sets: dict[str, Displacements]) -> pd.DataFrame:
 
 def histogram_figure(sets: dict[str, Displacements]) -> Figure:
     """Draw the lengths of all sets, the share of pixels that move farther, and their directions."""
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    rows = -(-len(sets) // 3)  # of the legend, below the panels
+    figure = Figure(figsize=(12, 4 + 0.25 * rows), layout="constrained")
+    figure.get_layout_engine().set(rect=(0, 0, 1, 0.94))  # the angles' labels reach above their panel
     lengths, longer = figure.add_subplot(131), figure.add_subplot(132)
     directions = figure.add_subplot(133, projection="polar")
     drawn = np.concatenate([[LENGTHS[1] / 2], LENGTHS[1:]])  # 0 has no place on a logarithmic axis
+    filled = {"fill": True, "alpha": 0.35} if len(sets) <= 2 else {"linewidth": 1.5}  # more than two hide one another
     for name, each in sets.items():
         shares = each.lengths / each.lengths.sum()
-        lengths.stairs(100 * shares, drawn, label=f"{name}, mean {each.mean:.2f} px", fill=True, alpha=0.35)
+        lengths.stairs(100 * shares, drawn, label=f"{name}, mean {each.mean:.2f} px", **filled)
         longer.plot(LENGTHS[1:], np.maximum(100 * (1 - np.cumsum(shares)), 1e-9), label=name)
         turns = each.directions / max(each.directions.sum(), 1.0)
         # Drawn as in the picture, where y points down.
@@ -176,10 +179,10 @@ def histogram_figure(sets: dict[str, Displacements]) -> Figure:
     lengths.set(xscale="log", xlabel="displacement (px); first bar: still", ylabel="pixels in the bin (%)")
     longer.set(xscale="log", yscale="log", ylim=(0.05, 110), xlabel="displacement (px)", ylabel="pixels beyond it (%)")
     directions.set_theta_direction(-1)
-    directions.set_title(f"direction of those of {_SHORTEST:g} px or more (%)", fontsize="medium")
+    directions.set_xlabel(f"direction of those of {_SHORTEST:g} px or more (%)")
     for axes in (lengths, longer):
         axes.grid(alpha=0.3)
-    lengths.legend(fontsize="small")
+    figure.legend(*lengths.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
     return figure
 
 
