@@ -91,3 +91,12 @@ def test_a_file_that_is_no_source_is_refused_and_runs_no_code(tmp_path):
     torch.save({"kind": "raft", "arguments": {}, "weights": {}, "model": torch.nn.Linear(1, 1)}, file)
     with pytest.raises(InputError, match=r"holds torch\.nn\.modules\.linear\.Linear.*could run code"):
         load_source(file)
+
+
+def test_a_source_that_diverged_is_refused(tmp_path):
+    model = build_raft("small")
+    with torch.no_grad():
+        model.context_encoder.conv2.bias[1] = float("nan")
+    save_official(tmp_path / "raft.pth", model)
+    with pytest.raises(InputError, match=r"context_encoder\.conv2\.bias holds values that are not finite"):
+        load_source(tmp_path / "raft.pth")

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from rwtl.errors import InputError
@@ -39,7 +40,8 @@ def load_source(path: str | Path) -> Source:
     `status.json` beside it (`values.clips.colour`).
 
     Raises:
-        InputError: The folder holds no model or an unfinished one, or the file is none that is known.
+        InputError: The folder holds no model or an unfinished one, the file is none that is known, or it holds a value
+            that is not finite.
     """
     path = Path(path)
     file = path / MODEL if path.is_dir() else path
@@ -51,11 +53,18 @@ def load_source(path: str | Path) -> Source:
     own = read_own(file)
     if own is None:
         info = recognise(file)
-        return Source(str(path), info.variant, info.feature_norm, None, info.weights)
-    _, arguments, weights = own
-    of_clips = (status.get("values") or {}).get("clips") or {}
-    colour = arguments.get("colour", of_clips.get("colour"))
-    return Source(str(path), arguments["variant"], arguments.get("feature_norm", "instance"), colour, weights)
+        source = Source(str(path), info.variant, info.feature_norm, None, info.weights)
+    else:
+        _, arguments, weights = own
+        of_clips = (status.get("values") or {}).get("clips") or {}
+        colour = arguments.get("colour", of_clips.get("colour"))
+        source = Source(str(path), arguments["variant"], arguments.get("feature_norm", "instance"), colour, weights)
+    for name, tensor in source.weights.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"source {path}: {name} holds values that are not finite; its training diverged: name another"
+            )
+    return source
 
 
 def _status(file: Path) -> dict:
