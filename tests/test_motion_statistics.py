@@ -1,5 +1,6 @@
 """Motion of recordings beside that of data sets of flow: dt is chosen by measurement."""
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -61,6 +62,10 @@ def test_waves_move_by_their_speed_times_dt_times_zoom(planes):
 
 
 def test_displacements_beyond_rafts_limit_do_not_count(planes):
+    onsets = planes.onsets.dropna().assign(velocity_x=2.0, velocity_y=0.0)
+    onsets.iloc[:100, onsets.columns.get_loc("velocity_x")] = 1e5
+    moved = wave_motion([dataclasses.replace(planes, onsets=onsets)], 1.0, 1.0)
+    assert (moved.fine.sum(), moved.mean, moved.longest) == (len(onsets) - 100, 2, 2)
     with pytest.raises(InputError, match="without a valid pixel"):
         wave_motion([planes], 400.0, 1.0)
 
