@@ -88,5 +88,5 @@ def test_unfreezing_after_the_end_is_refused():
     model = build_raft("small")
     source = Source("the source", "small", "instance", None, build_raft("small").state_dict())
     config = TransferConfig("late", "x", ["feature_encoder"], False, True, False, RECIPE.steps, 0, 1.0)
-    with pytest.raises(InputError, match="unfreezes at step 100, but the training has 100 steps"):
+    with pytest.raises(InputError, match="unfreezes until step 100, but the training has 100 steps"):
         adamw_one_cycle(model, RECIPE, Transfer(model, config, source))

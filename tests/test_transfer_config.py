@@ -4,11 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from rwtl.config import typed
 from rwtl.errors import InputError
-from rwtl.training.transfer import TransferConfig, require_unfreezing_within, touched
+from rwtl.models.raft import build_raft
+from rwtl.models.sources import Source
+from rwtl.training.transfer import Transfer, TransferConfig, require_unfreezing_within, touched
 
 PRESETS = {
     file.stem: typed(TransferConfig, yaml.safe_load(file.read_text()), "transfer")
@@ -84,6 +87,14 @@ def test_settings_without_effect_are_refused():
     with pytest.raises(InputError, match=r"loaded_learning_rate 0\.1, but all that it loads is frozen for good"):
         touched("small", "batch", replace(BOTH, loaded_learning_rate=0.1))
     touched("small", "batch", replace(BOTH, loaded_learning_rate=0.1, unfreeze_at=1))
-    require_unfreezing_within(replace(BOTH, unfreeze_at=3), 4)
-    with pytest.raises(InputError, match="unfreezes at step 4, but the training has 4 steps"):
-        require_unfreezing_within(replace(BOTH, unfreeze_at=4), 4)
+
+
+@pytest.mark.parametrize(("at", "every", "last"), [(3, 0, 3), (3, 100, 403)])
+def test_unfreezing_must_come_to_its_end_within_the_training(at, every, last):
+    with torch.device("meta"):
+        model, same = build_raft("small", "batch"), build_raft("small", "batch")
+    source = Source("the source", "small", "batch", None, same.state_dict())
+    transfer = Transfer(model, replace(BOTH, unfreeze_at=at, unfreeze_every=every), source)
+    require_unfreezing_within(transfer, last + 1)
+    with pytest.raises(InputError, match=f"unfreezes until step {last}, but the training has {last} steps"):
+        require_unfreezing_within(transfer, last)

@@ -150,8 +150,10 @@ def load_next_frame(path: str | Path) -> NextFrameModel:
     return model.eval()
 
 
-def check_tensors(found: dict, expected: dict, source: str, target: str, remedy: str = RETRAIN) -> None:
-    """Raise an InputError that names the first missing, surplus and misshapen tensors, if any."""
+def check_tensors(
+    found: dict, expected: dict, source: str, target: str, remedy: str = RETRAIN, most: int | None = 4
+) -> None:
+    """Raise an InputError that names missing, surplus and misshapen tensors, if any: at most so many, or all."""
     faults = [f"{name} is missing" for name in expected if name not in found]
     faults += [f"{name} is surplus" for name in found if name not in expected]
     faults += [
@@ -160,7 +162,7 @@ def check_tensors(found: dict, expected: dict, source: str, target: str, remedy:
         if name in found and found[name].shape != tensor.shape
     ]
     if faults:
-        listed = "; ".join(faults[:4]) + (f"; and {len(faults) - 4} more" if len(faults) > 4 else "")
+        listed = "; ".join(faults[:most]) + (f"; and {len(faults) - most} more" if most and len(faults) > most else "")
         raise InputError(f"{source} does not fit {target}: {listed}. {remedy}")
 
 

@@ -128,6 +128,12 @@ def batch_norms(module: nn.Module) -> dict[str, nn.BatchNorm2d]:
     return {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.BatchNorm2d)}
 
 
+def norm_of(encoder: Encoder) -> Norm:
+    """Return the normalisation of an encoder."""
+    kinds = {nn.InstanceNorm2d: "instance", nn.BatchNorm2d: "batch", nn.Identity: "none"}
+    return kinds[type(encoder.norm1)]
+
+
 def to_encoder_range(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     """Map 0..255 to the -1..1 that the encoders expect."""
     return 2 * (images / 255) - 1

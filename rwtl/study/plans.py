@@ -76,10 +76,10 @@ class TrainingPlan:
                 f"transfer {transfer.name} loads a feature encoder, and so does start_from {cfg.start_from}; "
                 "use transfer=scratch, or start_from=null"
             )
-        require_unfreezing_within(transfer, plan.recipe.steps)
         with torch.device("meta"):  # what does not fit ends here, not after the waves and the pre-training
             source = PretrainingPlan.of(cfg).untrained() if transfer.source == PRETRAINING else plan.source
-            Transfer(build_raft(**asdict(model)), transfer, source, plan.colour)
+            done = Transfer(build_raft(**asdict(model)), transfer, source, plan.colour)
+        require_unfreezing_within(done, plan.recipe.steps)
         return plan
 
     def values(self) -> dict[str, Any]:

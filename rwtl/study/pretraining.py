@@ -57,7 +57,7 @@ def pretraining(cfg: DictConfig) -> Artifact:
             _write_json(folder / NORMALISATION, {"calcium_range_nM": list(data.calcium_range)})
         pl.seed_everything(plan.recipe.seed, verbose=False)
         model = plan.build(plan.trainer.correlation)
-        transfer = Transfer(model, plan.initial, plan.source, plan.colour)
+        transfer = Transfer(model, plan.initial, plan.source, plan.colour, plan.recipe.seed)
         if plan.source:
             print(f"  beginning with {plan.source.name}: {transfer.report}", flush=True)
         _write_json(folder / TRANSFER, transfer.report.to_dict())

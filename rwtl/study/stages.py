@@ -67,7 +67,7 @@ def training(cfg: DictConfig) -> Artifact:
             model.load_state_dict(plan.start_from.weights)
             print(f"  starting from {cfg.start_from}: {plan.start_from}", flush=True)
         source = load_source(parents["pretraining"].path) if parents else plan.source
-        transfer = Transfer(model, config, source, plan.colour)
+        transfer = Transfer(model, config, source, plan.colour, seed)
         print(f"  transfer {config.name}: {transfer.report}", flush=True)
         (folder / TRANSFER).write_text(json.dumps(transfer.report.to_dict(), indent=2) + "\n")
         stream = SampleStream(list(plan.data.parts.values()), seed, recipe.steps * recipe.batch_size)

@@ -63,7 +63,7 @@ def adamw_one_cycle(model: nn.Module, recipe: Recipe, transfer: Transfer | None 
     """
     factor, loaded = 1.0, set()
     if transfer is not None:
-        require_unfreezing_within(transfer.config, recipe.steps)
+        require_unfreezing_within(transfer, recipe.steps)
         factor, loaded = transfer.config.loaded_learning_rate, set(transfer.report.loaded)
     groups: dict[float, list[nn.Parameter]] = {}  # parameters by their peak rate
     for name, parameter in model.named_parameters():

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rwtl.data.stream import counter_rng
 from rwtl.errors import InputError
 from rwtl.models.checkpoints import check_tensors
-from rwtl.models.encoder import Norm, batch_norms
+from rwtl.models.encoder import Encoder, Norm, batch_norms, norm_of
 from rwtl.models.raft import build_raft
 from rwtl.models.sources import Source
 from rwtl.training.freezing import frozen_tensors, unfreezing_schedule
@@ -43,12 +43,13 @@ def require_something_to_freeze(model: nn.Module, config: TransferConfig) -> Non
         )
 
 
-def require_unfreezing_within(config: TransferConfig, steps: int) -> None:
-    """Raise InputError where a training of so many steps ends before anything is unfrozen."""
-    if config.unfreeze_at is not None and config.unfreeze_at >= steps:
+def require_unfreezing_within(transfer: "Transfer", steps: int) -> None:
+    """Raise InputError where a training of so many steps ends before all is unfrozen that is to be."""
+    last = max(transfer.report.unfreezing, default=None)
+    if last is not None and last >= steps:
         raise InputError(
-            f"transfer {config.name} unfreezes at step {config.unfreeze_at}, but the training has {steps} steps; "
-            "use an earlier transfer.unfreeze_at, or null for never"
+            f"transfer {transfer.config.name} unfreezes until step {last}, but the training has {steps} steps; use an "
+            "earlier transfer.unfreeze_at (null for never), or a smaller transfer.unfreeze_every"
         )
 
 
@@ -99,9 +100,10 @@ class Transfer(pl.Callback):
         seed: int = 0,
     ):
         if source and None not in (source.colour, expected_colour) and source.colour != expected_colour:
+            clips = "clips=scenes" if source.colour == "rgb" else f"clips=triplets clips.colour={source.colour}"
             raise InputError(
                 f"{source.name} was trained on frames of colour {source.colour}, but {expected_colour} is configured; "
-                f"use clips.colour={source.colour}, or another source"
+                f"use {clips}, or another source"
             )
         self.config = config
         self.report = _report(model, config, source)
@@ -116,6 +118,9 @@ class Transfer(pl.Callback):
         self._hold(0)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        released = set(self.report.frozen) - self._held  # by an earlier fit, and trained since
+        state = self._model.state_dict()
+        self._before |= {name: state[name].detach().cpu().clone() for name in released}
         self._hold(trainer.global_step)  # which is not 0 where a checkpoint is gone on with
         self._assert_unchanged(trainer.global_step)
 
@@ -199,15 +204,21 @@ def _loadable(part: str, model: nn.Module, source: Source, left_out: dict[str, s
             f"Use model.variant={source.variant} model.feature_norm={source.feature_norm}, which the source has, or "
             "another source"
         )
-        check_tensors(found, expected, f"the {part} of {source.name}", "the model's", remedy)
+        check_tensors(found, expected, f"the {part} of {source.name}", "the model's", remedy, most=None)
+        encoder = model.get_submodule(part)
+        if part == "feature_encoder" and isinstance(encoder, Encoder) and norm_of(encoder) != source.feature_norm:
+            raise InputError(  # instance and none hold no tensor that could tell
+                f"the feature encoder of {source.name} has feature_norm {source.feature_norm}, the model's "
+                f"{norm_of(encoder)}; {remedy}"
+            )
         return list(found)
     agreeing = [name for name in found if name in expected and found[name].shape == expected[name].shape]
     for name in found.keys() - set(agreeing):
         here = f"{tuple(expected[name].shape)} in the model" if name in expected else "not in the model"
         left_out[name] = f"{tuple(found[name].shape)} in the source, {here}"
-    if not agreeing:
+    if not any(found[name].ndim > 1 for name in agreeing):  # a bias without its weight means nothing
         raise InputError(
-            f"no tensor of the update_block of {source.name} agrees with the model's in name and shape; use "
+            f"no weight of the update_block of {source.name} agrees with the model's in name and shape; use "
             f"model.variant={source.variant}, or leave it out of transfer.load"
         )
     return agreeing
