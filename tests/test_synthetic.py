@@ -189,7 +189,11 @@ def test_recordings_by_list():
     [
         (
             ["clips.recordings=[{},{seed: 0}]"],
-            r"clips\.recordings\[1\] is the same recording as clips\.recordings\[0\]",
+            r"clips\.recordings\[1\] shows the same waves as clips\.recordings\[0\]",
+        ),
+        (  # other frames of the same waves: what one part of time is kept from, the other would show
+            ["clips.recordings=[{},{seed: 1},{duration: 60, transient: 20, frame_interval: 0.2}]"],
+            r"clips\.recordings\[2\] shows the same waves as clips\.recordings\[0\]",
         ),
         (
             ["clips.recordings=[{},{cel: {g_A: 1}}]"],

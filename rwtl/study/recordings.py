@@ -63,7 +63,7 @@ def recording_configs(cfg: DictConfig) -> list[RecordingConfig | SyntheticConfig
     `clips.recordings` it is the section alone.
 
     Raises:
-        InputError: A value is wrong, or two entries are the same recording.
+        InputError: A value is wrong, or two entries show the same waves, of which validation must not see any again.
     """
     section = setting(cfg, "recording")
     entries = OmegaConf.select(cfg, "clips.recordings") and setting(cfg, "clips.recordings")
@@ -79,13 +79,20 @@ def recording_configs(cfg: DictConfig) -> list[RecordingConfig | SyntheticConfig
         name = f"clips.recordings[{number}]"
         whole = entry if "kind" in entry else OmegaConf.to_container(OmegaConf.merge(section, entry))
         config = _typed(whole, name if entry else "recording")
-        if config in configs:
+        waves = list(map(_waves_of, configs))
+        if _waves_of(config) in waves:
             raise InputError(
-                f"{name} is the same recording as clips.recordings[{configs.index(config)}]; leave it out, or give it "
-                "another seed"
+                f"{name} shows the same waves as clips.recordings[{waves.index(_waves_of(config))}]; leave it out, or "
+                "give it another seed"
             )
         configs.append(config)
     return configs
+
+
+def _waves_of(config: RecordingConfig | SyntheticConfig) -> dict[str, Any]:
+    """Return what the waves depend on: not which part of their time is recorded, nor how often."""
+    recorded = ("duration", "transient", "frame_interval")
+    return {"kind": type(config), **{key: value for key, value in asdict(config).items() if key not in recorded}}
 
 
 def _typed(values: Mapping[str, Any], name: str) -> RecordingConfig | SyntheticConfig:
