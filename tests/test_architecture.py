@@ -26,7 +26,7 @@ def test_no_module_imports_one_to_its_right():
 def test_every_module_is_on_the_map():
     page = (ROOT / "docs" / "architecture.md").read_text()
     for file in (ROOT / "rwtl").rglob("*.py"):
-        name = re.sub(r"^procedural_\w+", "procedural_*", file.stem) + ".py"
+        name = re.sub(r"^(procedural|clip)_\w+", r"\1_*", file.stem) + ".py"
         assert file.name == "__init__.py" or name in page, name
 
 
@@ -43,12 +43,14 @@ def test_every_preset_composes():
     from hydra import compose, initialize_config_dir
 
     apps = {"evaluation": "evaluate", "comparison": "compare", "submission": "submit", "hydra_settings": None}
-    presets = {"demo": "compare"}
+    apps |= {"hparams_search": "pretrain"}
+    compared = [file.stem for file in (ROOT / "conf" / "experiment").glob("*.yaml") if "comparison" in file.read_text()]
+    presets = dict.fromkeys(compared, "compare")
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         for group in (path for path in (ROOT / "conf").iterdir() if path.is_dir()):
             app = apps.get(group.name, "train")
             for choice in group.glob("*.yaml") if app else ():
                 cfg = compose(presets.get(choice.stem, app), overrides=[f"{group.name}={choice.stem}"])
-                assert group.name in cfg or group.name == "experiment"
+                assert group.name in cfg or group.name in ("experiment", "hparams_search")
         assert compose("compare", overrides=["experiment=demo"]).recording.rows == 96
         assert compose("train", overrides=["experiment=overfit_chairs"]).training.batch_size == 1
