@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.xdist_group("experiments")  # they share one study
 STOCK = Path(tempfile.gettempdir()) / f"rwtl-stock-{os.getpid()}.pth"
 WAVES = ["recording.rows=24", "recording.columns=24", "recording.duration=6", "recording.transient=1"]
-CLIPS = ["clips.dt=0.5", "clips.min_active=0", "clips.crop=16", "trainer.threads=1"]
+CLIPS = ["clips.dt=0.5", "clips.active=[0,1]", "clips.gap=0.5", "clips.crop=16", "trainer.threads=1"]
 PRETRAINING = ["steps=4", "validate_every=2", "batch_size=2", "validation_clips=4", "iterations=1"]
 TRAINING = ["steps=4", "validate_every=2", "batch_size=2", "iterations=2", "validation_iterations=2"]
 SCENES = ["height=32", "width=32", "mean_displacement=2"]

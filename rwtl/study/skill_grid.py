@@ -26,7 +26,7 @@ def skill_grid(cfg: DictConfig) -> Path:
 
     `skill.csv` has a line for each combination and predictor. A combination that fails does not lose the others.
     """
-    grid, jobs = setting(cfg, "grid"), setting(cfg, "jobs")
+    grid, jobs = parsed(setting(cfg, "grid")), setting(cfg, "jobs")
     threads = max(1, setting(cfg, "trainer.threads") // jobs)
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     configs = {}
@@ -58,6 +58,17 @@ def skill_grid(cfg: DictConfig) -> Path:
         listed = "; ".join(f"{name}: {error}" for name, error in failures.items())
         raise InputError(f"{len(failures)} of {len(configs)} pre-trainings failed, the others are kept. {listed}")
     return folder
+
+
+def parsed(grid: list[str]) -> dict[str, list]:
+    """Return the values of every key, of texts such as `clips.dt=0.5,1`."""
+    values = {}
+    for text in grid:
+        key, equals, listed = str(text).partition("=")
+        if not equals or not listed:
+            raise InputError(f"grid holds {text!r}; give a key and its values, as in clips.dt=0.5,1,2")
+        values[key.strip()] = OmegaConf.to_container(OmegaConf.create(f"[{listed}]"))
+    return values
 
 
 def of_combination(cfg: DictConfig, values: dict[str, Any]) -> DictConfig:
