@@ -107,6 +107,15 @@ def test_no_prediction_depends_on_later_frames_and_later_ones_depend_on_earlier_
         assert (model(shuffled)[:, -1] - model(frames)[:, -1]).abs().max() > 1e-3
 
 
+def test_gradients_reach_early_frames_through_the_hidden_state():
+    model = model_of(decoder="direct").eval()
+    torch.nn.init.zeros_(model.update_block.flow_head.conv2.weight)  # no motion is carried on
+    torch.nn.init.zeros_(model.update_block.flow_head.conv2.bias)
+    frames = torch.rand(1, 4, 1, 24, 24, requires_grad=True)
+    (gradient,) = torch.autograd.grad(model(frames)[:, -1].square().sum(), frames)
+    assert (gradient.abs().amax(dim=(0, 2, 3, 4)) > 0).all()
+
+
 def test_frames_are_encoded_as_raft_sees_images():
     """Grey 0..1 is RGB -1..1, in the order I1, I2 of one batch."""
     model = model_of("none").eval()
