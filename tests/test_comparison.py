@@ -2,9 +2,10 @@ import pandas as pd
 import pytest
 
 from rwtl.errors import InputError
-from rwtl.study.comparison import ComparisonConfig, compare, steps_to_reach
 from rwtl.study.evaluation import pooled
+from rwtl.study.gather import compare, steps_to_reach
 from rwtl.study.report import verdict
+from rwtl.study.rows import ComparisonConfig
 from rwtl.study.tables import mean_and_deviation, steps_reached
 from rwtl.training.metrics import METRICS
 
@@ -56,13 +57,15 @@ def table():
             ("worse", 2): 7.0,
         }
     )
-    return compare(curves, errors, "scratch").set_index("row")
+    differences = {"scratch": "", "frozen": "transfer freeze_encoder", "worse": "clips.dt 4"}
+    return compare(curves, errors, "scratch", differences).set_index("row")
 
 
 def test_mean_and_deviation_over_seeds(table):
     assert table.epe_mean.to_dict() == {"scratch": 4.0, "frozen": 3.0, "worse": 7.0}
     assert table.epe_sd["scratch"] == pytest.approx(2**0.5)
     assert list(table.index) == ["scratch", "frozen", "worse"]
+    assert table.differs_in["worse"] == "clips.dt 4"
 
 
 def test_steps_to_the_baselines_final_error_with_not_reached_shown(table):
@@ -116,11 +119,16 @@ def test_errors_of_a_data_set_are_pooled_over_the_pixels_that_they_are_of():
         ({"seeds": []}, "comparison.seeds"),
         ({"seeds": [1, 1]}, "comparison.seeds"),
         ({"jobs": 0}, "comparison.jobs"),
+        ({"axes": ["transfer", "training"]}, "axes names training; rows may differ in transfer, "),
+        ({"conditions": {"scratch": {"clips": {}}}}, "scratch changes clips, .*or add clips to comparison.axes"),
+        ({"conditions": {"scratch": {"training": {}}}}, "scratch changes training, .*alone; leave it out$"),
+        ({"conditions": {"scratch": {"transfer": "none"}}}, "must hold sections, each with keys"),
     ],
 )
 def test_bad_comparisons_are_named(changes, named):
     values = {
         "conditions": {"scratch": {}, "frozen": {}},
+        "axes": ["transfer"],
         "rows": ["scratch"],
         "baseline": "scratch",
         "seeds": [1],

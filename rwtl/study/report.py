@@ -6,6 +6,7 @@ import shlex
 import sys
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 from rwtl.models.checkpoints import load_raft
 from rwtl.models.padding import padding_of
 from rwtl.study import plots, recordings, stages
-from rwtl.study.artifact import Artifact, provenance
+from rwtl.study.artifact import provenance
 from rwtl.study.plans import EstimationPlan
-from rwtl.study.runs import Run
+from rwtl.study.pretraining import PREDICTIONS_FIGURE
+from rwtl.study.runs import Run, Source
 from rwtl.study.tables import HEADINGS, mean_and_deviation, steps_reached
 from rwtl.training.metrics import ACCURACY
+from rwtl.waves import open_recording
 from rwtl.waves.page import data_uri
 
 SHOWN_SCENES = 3
@@ -29,26 +32,20 @@ SHOWN_SCENES = 3
 def write_report(
     file: Path,
     cfg: DictConfig,
-    recording: Artifact,
-    pretraining: Artifact,
+    sources: list[Source],
     runs: list[Run],
     curves: pd.DataFrame,
     errors: pd.DataFrame,
     table: pd.DataFrame,
 ) -> None:
-    """Write the page. The tables are those of `rwtl.study.comparison`."""
+    """Write the page. The tables are those of `rwtl.study.gather`."""
     seeds = list(dict.fromkeys(run.seed for run in runs))
     first_runs = [run for run in runs if run.seed == seeds[0]]
     threshold = float(table.threshold_px.iloc[0])
-    predictions = np.load(pretraining.path / stages.PREDICTIONS)
-    clips = recordings.setting(cfg, "clips")
     images = {
         "curves": _embed(plots.learning_curves(curves, threshold)),
         "errors": _embed(plots.final_errors(errors)),
-        "next_frames": _embed(plots.next_frames(predictions["clips"], predictions["predicted"], clips["dt"])),
         "flows": _embed(plots.flow_fields(*_flows(cfg, first_runs))),
-        "mosaic": data_uri((recording.path / recordings.MOSAIC).read_bytes(), "image/png"),
-        "movie": data_uri((recording.path / recordings.MOVIE).read_bytes(), "image/gif"),
     }
     environment = Environment(loader=PackageLoader("rwtl.study", "."), autoescape=True, undefined=StrictUndefined)
     baseline = recordings.setting(cfg, "comparison")["baseline"]
@@ -56,6 +53,7 @@ def write_report(
         rows=list(dict.fromkeys(table.row)),
         seeds=seeds,
         baseline=baseline,
+        differ=any(table.differs_in),
         verdict=verdict(table, baseline),
         headings=[*HEADINGS.values(), f"steps to {threshold:.2f} px"],
         tables=[
@@ -63,15 +61,16 @@ def write_report(
             for name, of_name in table.groupby("dataset", sort=False)
         ],
         images=images,
-        baselines=stages.against_baselines(pretraining),
+        recordings=[_recording(path, names) for path, names in users_of_recordings(sources).items()],
+        sources=[_source(source) for source in sources],
         transfers={run.row: json.loads((run.training.path / stages.TRANSFER).read_text()) for run in first_runs},
         command=shlex.join(["python", *sys.argv]),
         provenance=provenance(),
-        artifacts={"recording": recording.path, "pre-training": pretraining.path}
+        artifacts={f"recording for {', '.join(names)}": path for path, names in users_of_recordings(sources).items()}
+        | {f"pre-training of {source.name}": source.pretraining.path for source in sources}
         | {f"training {run.row} seed {run.seed}": run.training.path for run in runs},
         configuration=OmegaConf.to_yaml(cfg),
-        **{name: recordings.setting(cfg, name) for name in ("recording", "training", "flow_data")},
-        clips=clips,
+        **{name: recordings.setting(cfg, name) for name in ("training", "flow_data")},
     )
     file.write_text(page)
 
@@ -92,8 +91,45 @@ def _lines(table: pd.DataFrame) -> list[dict]:
     lines = []
     for _, line in table.iterrows():
         cells = [mean_and_deviation(line[f"{metric}_mean"], line[f"{metric}_sd"]) for metric in ACCURACY]
-        lines.append({"name": line.row, "cells": [*cells, steps_reached(line)]})
+        lines.append({"name": line.row, "differs_in": line.differs_in, "cells": [*cells, steps_reached(line)]})
     return lines
+
+
+def users_of_recordings(sources: list[Source]) -> dict[Path, list[str]]:
+    """Return the folder of every recording, once, with the names of the sources that are made from it."""
+    users: dict[Path, list[str]] = {}
+    for source in sources:
+        for made in source.recordings:
+            users.setdefault(made.path, []).append(source.name)
+    return users
+
+
+def _recording(path: Path, names: list[str]) -> dict[str, Any]:
+    opened = open_recording(path / recordings.RECORDING)
+    rows, columns = opened.shape
+    return {
+        "users": ", ".join(names),
+        "size": f"{rows}×{columns} cells, {opened.valid_frames} frames, one every {opened.frame_interval:g} s",
+        "mosaic": data_uri((path / recordings.MOSAIC).read_bytes(), "image/png"),
+        "movie": data_uri((path / recordings.MOVIE).read_bytes(), "image/gif"),
+    }
+
+
+def _source(source: Source) -> dict[str, Any]:
+    """What the page shows of a pre-training: skill and predicted frames, or else the validation curve."""
+    skill = stages.skill_of(source.pretraining)
+    shown = {"name": source.name, "verdict": stages.against_baselines(source.pretraining)}
+    if skill is None:
+        curve = plots.validation_curve(stages.curve(source.pretraining))
+        return shown | {"headings": [], "lines": [], "figure": _embed(curve), "text": "validation during pre-training"}
+    lines = [[line.predictor, *(_number(value) for value in line.drop("predictor"))] for _, line in skill.iterrows()]
+    figure = data_uri((source.pretraining.path / PREDICTIONS_FIGURE).read_bytes(), "image/png")
+    text = "predicted last frames of validation clips, spread evenly over the validation part"
+    return shown | {"headings": list(skill.columns), "lines": lines, "figure": figure, "text": text}
+
+
+def _number(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.4g}"
 
 
 def _flows(cfg: DictConfig, runs: list[Run]) -> tuple[list, dict]:

@@ -1,8 +1,14 @@
-"""A finished run, as the comparison and the report see it."""
+"""What a comparison is made of, as its table and report see it, and how several parts are made side by side."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
+from rwtl.errors import InputError
 from rwtl.study.artifact import Artifact
+from rwtl.study.pool import run_side_by_side
 
 
 @dataclass(frozen=True)
@@ -19,3 +25,52 @@ class Run:
     seed: int
     training: Artifact
     evaluation: Artifact
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished pre-training that rows load.
+
+    Args:
+        name: the rows that share it, and their seeds where they do not share it over seeds.
+        pretraining: its artifact.
+        recordings: the artifacts that it is made from; none for scenes.
+    """
+
+    name: str
+    pretraining: Artifact
+    recordings: tuple[Artifact, ...]
+
+
+def with_threads(cfg: DictConfig, threads: int, jobs: int) -> DictConfig:
+    """Return the configuration of a job that shares so many threads with others."""
+    return OmegaConf.merge(cfg, {"trainer": {"threads": max(1, threads // max(1, jobs))}})
+
+
+def make_side_by_side(
+    what: str, function: Callable, tasks: dict[str, tuple], jobs: int
+) -> tuple[dict[str, Any], dict[str, Exception]]:
+    """Return results and failures by the tasks' names, in their order; a failure does not stop the others.
+
+    Args:
+        what: the noun by which a task is announced when it is finished.
+        function: is called with the arguments of each task.
+        tasks: arguments by name.
+        jobs: so many at a time.
+    """
+    results, failures = {}, {}
+    for count, (name, result) in enumerate(run_side_by_side(function, tasks, jobs), start=1):
+        (failures if isinstance(result, Exception) else results)[name] = result
+        outcome = f"failed: {result}" if isinstance(result, Exception) else "finished"
+        print(f"  {what} {count} of {len(tasks)}, {name}, {outcome}", flush=True)
+    return {name: results[name] for name in tasks if name in results}, failures
+
+
+def raise_failures(failures: dict[str, Exception]) -> None:
+    """Raise what went wrong, if anything: all bad input in one error, but first what nobody expected."""
+    unexpected = [error for error in failures.values() if not isinstance(error, InputError)]
+    if unexpected:
+        raise unexpected[0]
+    if failures:
+        listed = "; ".join(f"{name}: {error}" for name, error in failures.items())
+        raise InputError(f"{len(failures)} failed, the others are kept. {listed}")
