@@ -324,3 +324,12 @@ def test_the_space_shuffle_moves_the_cells_alike_in_all_frames_and_parts(recordi
         assert plain.where(1) == shuffled.where(1)
     assert all(order == orders[0] for order in orders)
     assert (np.array(orders[0]) != np.arange(108)).mean() > 0.9
+
+
+def test_too_few_clips_to_shuffle_in_time_are_refused(recording_of):
+    """Of one clip, or two, the frames could only stay in order."""
+    recording = recording_of(random_frames(20), frame_interval=0.1)
+    assert len(clips(recording, dt=0.4)) < 8 < len(clips(recording, dt=0.1))
+    clips(recording, dt=0.1, shuffle="time")
+    with pytest.raises(InputError, match=r"shuffle is time, but the training part of recording 1 has \d clips to shuf"):
+        clips(recording, dt=0.4, shuffle="time")

@@ -188,6 +188,9 @@ def test_the_loss_is_the_configured_one():
         assert torch.allclose(module.training_step(clips, 0), expected)
     with pytest.raises(InputError, match=r"active_weight is 2.0, but these clips have no level"):
         NextFrameModule(model, recipe(active_weight=2.0), active_level=None)
+    for level in (-0.1, 0.0, 1.41):
+        with pytest.raises(InputError, match=rf"clips\.active_above is {level:.3g} of the range .* all pixels or none"):
+            NextFrameModule(model, recipe(active_weight=2.0), active_level=level)
 
 
 def test_recipes_are_checked_and_no_steps_are_an_untrained_model():

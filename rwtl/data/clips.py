@@ -19,6 +19,7 @@ from rwtl.errors import InputError
 from rwtl.waves.store import Recording, open_recording
 
 MEMORY = 512 * 2**20  # bytes
+FEWEST_SHUFFLED = 8  # clips of a recording's part that shuffling in time needs: among fewer, some would stay in order
 _TIME, _SPACE = 3, 4  # what a generator is for, beside those of rwtl.data.stream
 
 
@@ -146,6 +147,11 @@ def _candidates(recording: Recording, config: ClipsConfig, part: Part) -> Int[np
 def _in_other_order(
     clips: Int[np.ndarray, "clips length"], recording: int, part: Part
 ) -> Int[np.ndarray, "clips length"]:
+    if 0 < len(clips) < FEWEST_SHUFFLED:
+        raise InputError(
+            f"clips.shuffle is time, but the {part} part of recording {recording + 1} has {len(clips)} clips to "
+            f"shuffle, fewer than {FEWEST_SHUFFLED}: some would stay in order; simulate longer, or widen clips.active"
+        )
     # Each position on its own, so that every position keeps exactly the frames that it has without the shuffle.
     return counter_rng(0, recording, int(part == "validation"), _TIME).permuted(clips, axis=0)
 

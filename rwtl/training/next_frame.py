@@ -79,7 +79,7 @@ class NextFrameModule(pl.LightningModule):
         transfer: what the model began with and what is frozen, or None.
 
     Raises:
-        InputError: The loss is weighted by activity, and there is no active level.
+        InputError: The loss is weighted by activity, and there is no active level, or one outside 0 to 1.
     """
 
     def __init__(
@@ -94,6 +94,12 @@ class NextFrameModule(pl.LightningModule):
             raise InputError(
                 f"active_weight is {recipe.active_weight}, but these clips have no level from which a pixel is active; "
                 "set active_weight to 0, or use clips of waves"
+            )
+        if recipe.active_weight > 0 and not 0 < active_level <= 1:
+            raise InputError(
+                f"active_weight is {recipe.active_weight}, but clips.active_above is {active_level:.3g} of the range "
+                "that frames are normalised to, where all pixels or none are active; change clips.active_above, "
+                "clips.calcium_range or clips.percentiles, or set active_weight to 0"
             )
         self.model = model
         self.recipe = recipe
