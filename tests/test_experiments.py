@@ -169,6 +169,19 @@ def pairs(tmp_path_factory):
     return folder
 
 
+def test_a_search_finds_the_best_of_its_trials_and_again_reuses_them(compared, outputs):
+    overrides = ["-m", "hparams_search=nfp", *TINY_SOURCE, "hydra.sweeper.n_trials=2"]
+    done = run("pretrain", outputs, *overrides)
+    assert done.returncode == 0, done.stderr
+    results = (outputs / "hparams_search" / "optimization_results.yaml").read_text()
+    best = float(re.search(r"best_value: ([\d.e-]+)", results)[1])
+    skills = [pd.read_csv(file).set_index("predictor").mse for file in outputs.glob("pretraining/*/skill.csv")]
+    ratios = [mse["model"] / mse[["copy", "extrapolation", "constant_motion"]].min() for mse in skills]
+    assert any(best == pytest.approx(ratio, rel=1e-6) for ratio in ratios)
+    again = run("pretrain", outputs, *overrides)
+    assert again.stdout.count("pretraining: reused") == 2 and "making" not in again.stdout
+
+
 def checkpoint(outputs):
     return next((outputs / "training").glob("*/model.pt"))
 
@@ -256,7 +269,13 @@ BY_US = {
         r"freeze_batchnorm .*would freeze nothing",
     ),
     "unknown normalisation": ("train", ["model.feature_norm=group"], r"model\.feature_norm is 'group'"),
-    "longer clips": ("pretrain", ["clips.length=5"], r"clips\.length is 5"),
+    "shorter clips": ("pretrain", ["clips.length=2"], r"clips\.length is 2"),
+    "another kind of recording": ("pretrain", ["recording.kind=rings"], r"recording\.kind is 'rings'; choose one of"),
+    "a row outside the axes": (
+        "compare",
+        ["+comparison.conditions.scratch.clips={dt: 2}"],
+        r"scratch changes clips, but the rows differ in transfer",
+    ),
     "unknown accelerator": ("train", ["trainer.accelerator=abacus"], r"accelerator is 'abacus'; choose one of cpu"),
     "unknown precision": ("evaluate", ["trainer.precision=8"], r"precision is '8'; choose one of 32-true, bf16-mixed"),
     "senseless gamma": ("train", ["training.gamma=-1"], r"gamma is -1"),
@@ -342,6 +361,6 @@ def test_a_checkpoint_of_another_variant_is_refused(compared, outputs):
 
 def test_the_status_of_a_failure_says_why(compared, outputs):
     assert_one_clear_message(
-        run("pretrain", outputs, *TINY_SOURCE, "clips.min_active=0.9"), r"min_active 0.9 drops all"
+        run("pretrain", outputs, *TINY_SOURCE, "clips.active=[0.9,1]"), r"active \[0.9, 1.0\] leaves none of the"
     )
-    assert any('"failed"' in text and "drops all" in text for text in states(outputs).values())
+    assert any('"failed"' in text and "leaves none" in text for text in states(outputs).values())
