@@ -71,7 +71,7 @@ def test_compare_makes_everything_and_a_report_that_needs_no_network(compared, o
     assert compared.returncode == 0, compared.stderr
     for shown in (
         "s of model time",
-        "pretrain: 4/4 steps",
+        "pretrain freeze_none: 4/4 steps",
         "train freeze_encoder seed 1: 4/4 steps",
         "next-frame model",
     ):
@@ -167,6 +167,21 @@ def pairs(tmp_path_factory):
         flow[0] = 2.0
         write_flo(folder / f"{name}_flow.flo", flow)
     return folder
+
+
+def test_transfers_says_what_every_preset_does_in_every_variant():
+    done = subprocess.run([sys.executable, str(ROOT / "experiments" / "transfers.py")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = {
+        cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in map(table_row, done.stdout.split("\n"))
+    }
+    assert rows["freeze_batchnorm"] == ["refused", "refused", "107 / 75 / 15", "149 / 105 / 21"]
+    assert set(rows) >= {file.stem for file in (ROOT / "conf" / "transfer").glob("*.yaml")}
+
+
+def table_row(line):
+    cells = line.split("│")
+    return cells if len(cells) > 2 else ["", "", ""]
 
 
 def test_a_search_finds_the_best_of_its_trials_and_again_reuses_them(compared, outputs):

@@ -41,11 +41,14 @@ FRONTS = "fronts.csv"
 SHOWN_CLIPS = 4
 
 
-def pretraining(cfg: DictConfig) -> Artifact:
+def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
     """Train on the source task, simulating what is missing; `steps` 0 leaves the model untrained, as a control.
 
-    The artifact holds `model.pt`, `curve.csv`, `verdict.txt`, `transfer.json`, for clips of waves `normalisation.json`
-    (the range of calcium, nM), and for next-frame prediction `skill.csv`, `predictions.npz` and `predictions.png`.
+    A `name` tells it from others in the log, and plays no part in its result.
+
+    The artifact holds `model.pt`, `curve.csv`, `verdict.txt`, `transfer.json`; for clips of waves `normalisation.json`
+    (the range of calcium, nM); for flow of waves `fronts.csv`; for next-frame prediction `skill.csv`, `predictions.npz`
+    and `predictions.png`.
     """
     plan = PretrainingPlan.of(cfg)
     sources = recordings_of(cfg) if plan.clips_kind == "waves" else []
@@ -63,8 +66,8 @@ def pretraining(cfg: DictConfig) -> Artifact:
         _write_json(folder / TRANSFER, transfer.report.to_dict())
         module, metrics = _module(plan, model, data, transfer)
         stream = SampleStream([data.training], plan.recipe.seed, max(1, plan.recipe.steps * plan.recipe.batch_size))
-        trainer = replace(plan.trainer, scenes_on_device=False)
-        curve = fit(module, plan.recipe, stream, [data.validation], trainer, folder, "pretrain", metrics, [transfer])
+        trainer, label = replace(plan.trainer, scenes_on_device=False), f"pretrain {name}".strip()
+        curve = fit(module, plan.recipe, stream, [data.validation], trainer, folder, label, metrics, [transfer])
         curve.to_csv(folder / CURVE, index=False)
         save_model(folder / MODEL, "next_frame" if plan.kind == "next_frame" else "raft", plan.arguments, model)
         if plan.kind == "next_frame":
@@ -75,7 +78,7 @@ def pretraining(cfg: DictConfig) -> Artifact:
 
     parents = {"recording": sources[0]} if len(sources) == 1 else {}
     parents = parents or {f"recording {number}": source for number, source in enumerate(sources, start=1)}
-    return build(outputs_folder(cfg), "pretraining", "pretraining", plan.values(), make, parents)
+    return build(outputs_folder(cfg), "pretraining", f"pretraining {name}".strip(), plan.values(), make, parents)
 
 
 def _module(

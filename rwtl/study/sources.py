@@ -50,7 +50,8 @@ def make_sources(
         except InputError as error:
             print(f"  recording for {name}, failed: {error}", flush=True)
             failures[name] = error
-    tasks = {name: (with_threads(configs[groups[name][0]], threads, min(jobs, len(waves))),) for name in waves}
+    first = {name: groups[name][0] for name in waves}
+    tasks = {name: (with_threads(configs[run], threads, min(jobs, len(waves))), run[0]) for name, run in first.items()}
     made, failed = make_side_by_side("pre-training", stages.pretraining, tasks, jobs)
     failures |= failed
     sources = [Source(name, artifact, waves[name]) for name, artifact in made.items()]
