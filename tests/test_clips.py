@@ -312,8 +312,7 @@ def test_the_space_shuffle_moves_the_cells_alike_in_all_frames_and_parts(recordi
     orders = []
     for part in ("training", "validation"):
         plain, shuffled = (
-            clips(recording, part, shuffle=how, dt=0.1, memory=memory, span=(0.0, 1000.0))
-            for how in ("none", "space")
+            clips(recording, part, shuffle=how, dt=0.1, memory=memory, span=(0.0, 1000.0)) for how in ("none", "space")
         )
         for index in (0, len(plain) - 1):
             before, after = plain[index].flatten(1), shuffled[index].flatten(1)
