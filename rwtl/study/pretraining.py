@@ -16,7 +16,7 @@ from torch import nn
 from rwtl.data.stream import SampleStream
 from rwtl.models.checkpoints import save_model
 from rwtl.study.artifact import Artifact, build
-from rwtl.study.evaluation import evaluate, pooled
+from rwtl.study.front_errors import front_errors, over_all
 from rwtl.study.plots import next_frames
 from rwtl.study.pretraining_plan import PretrainingPlan
 from rwtl.study.recordings import RECORDING, outputs_folder, recordings_of
@@ -114,13 +114,14 @@ def _flow_results(folder: Path, plan: PretrainingPlan, model: nn.Module, data: S
         better = "better than" if last.photometric_all < last.photometric_all_no_motion else "WORSE than"
         text = f"frame 2 carried back by the flow differs from frame 1 by {last.photometric_all:.4g} in the mean, "
         text += f"{better} no motion ({last.photometric_all_no_motion:.4g}); "
-    errors = evaluate(
-        model, {"fronts": data.fronts}, None, False, "fronts", plan.trainer.device(), plan.trainer.precision
-    )
+    errors = front_errors(model, data.fronts, plan.trainer.device(), plan.trainer.precision)
     errors.to_csv(folder / FRONTS, index=False)
-    (of_all,) = pooled(errors).to_dict("records")
-    better = "better than" if of_all["epe"] < of_all["no_motion"] else "WORSE than"
-    return f"{text}EPE on fronts {of_all['epe']:.3g} px, {better} no motion ({of_all['no_motion']:.3g} px)"
+    of_all = over_all(errors)
+    better = "better than" if of_all.epe < of_all.no_motion else "WORSE than"
+    return (
+        f"{text}EPE on fronts {of_all.epe:.3g} px ({of_all.normal:.3g} px along their normal), {better} no motion "
+        f"({of_all.no_motion:.3g} px)"
+    )
 
 
 def curve(artifact: Artifact) -> pd.DataFrame:

@@ -18,6 +18,16 @@ def end_point_error(predicted: Float[Tensor, "b 2 h w"], flow: Float[Tensor, "b 
     return torch.linalg.vector_norm(predicted - flow, dim=1)
 
 
+def normal_error(predicted: Float[Tensor, "b 2 h w"], flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b h w"]:
+    """Return by how many pixels the component along the true flow is off; of the flow of fronts nothing else is known.
+
+    Where the true flow is 0 it has no direction, and the error is the end-point error.
+    """
+    length = torch.linalg.vector_norm(flow, dim=1)
+    along = ((predicted - flow) * flow).sum(dim=1).abs() / length.clamp(min=1e-9)
+    return torch.where(length > 0, along, end_point_error(predicted, flow))
+
+
 def sequence_loss(
     predictions: list[Float[Tensor, "b 2 h w"]],
     flow: Float[Tensor, "b 2 h w"],
