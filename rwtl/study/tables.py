@@ -53,14 +53,16 @@ def steps_reached(line: pd.Series) -> str:
 
 
 def print_comparison(table: pd.DataFrame) -> None:
-    """Print the comparison: mean ± standard deviation over seeds for each row and data set; what rows differ in."""
-    differ = any(table.differs_in)
+    """Print what rows differ in, and the comparison: mean ± standard deviation over seeds for each row and data set."""
+    for row, differs_in in table.groupby("row", sort=False).differs_in.first().items():
+        if differs_in:
+            print(f"  {row}: {differs_in}")
     threshold = table.threshold_px.iloc[0]
     for dataset, lines in table.groupby("dataset", sort=False):
         title = f"{dataset}: mean ± sd over seeds; predicting no motion has EPE {lines.no_motion.iloc[0]:.2f} px"
         headings = (*HEADINGS.values(), f"steps to {threshold:.2f} px")
-        shown = Table(Column("condition", no_wrap=True), *(["differs in"] if differ else []), *headings, title=title)
+        shown = Table(Column("condition", no_wrap=True), *headings, title=title)
         for _, line in lines.iterrows():
             errors = (mean_and_deviation(line[f"{metric}_mean"], line[f"{metric}_sd"]) for metric in ACCURACY)
-            shown.add_row(line.row, *([line.differs_in] if differ else []), *errors, steps_reached(line))
+            shown.add_row(line.row, *errors, steps_reached(line))
         _console().print(shown)
