@@ -59,7 +59,7 @@ def test_sources_of_the_controls_cost_the_same():
     assert len(sources) == 12
     for row, run in sources.items():
         cost = (run.pretraining.steps, run.pretraining.batch_size, run.clips.crop, run.clips.length)
-        assert cost == (0 if row.startswith("untrained") else 300, 6, 64, 3), row
+        assert cost == (0 if row.startswith("untrained") else 300, 8, 64, 3), row
 
 
 def test_keys_are_laid_over_and_another_kind_replaces():
