@@ -10,7 +10,7 @@ thread; all variants make the same samples. `in memory` is what clips do while t
 dropped from the operating system's cache before each sample, so that the disk is read; warm, they stay there. Variants
 take turns, three times, and the figures are medians. Opening reads and checks all frames and finds their percentiles.
 
-Training is that of the small next-frame model (batch 6, four iterations, as conf/pretraining/next_frame.yaml) on
+Training is that of the small next-frame model (batch 8, four iterations, as conf/pretraining/next_frame.yaml) on
 `--threads`. `feeds` is Zarr, warm, over what it uses: above 1 a training with one data worker never waits.
 """
 
@@ -49,7 +49,7 @@ CLIPS = ClipsConfig(
     crop=64,
     rotations_and_flips=True,
 )
-BATCH, ITERATIONS = 6, 4
+BATCH, ITERATIONS = 8, 4
 ROUNDS = 3
 
 

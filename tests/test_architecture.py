@@ -50,7 +50,8 @@ def test_every_preset_composes():
         for group in (path for path in (ROOT / "conf").iterdir() if path.is_dir()):
             app = apps.get(group.name, "train")
             for choice in group.glob("*.yaml") if app else ():
-                cfg = compose(presets.get(choice.stem, app), overrides=[f"{group.name}={choice.stem}"])
+                of = presets.get(choice.stem, app) if group.name == "experiment" else app
+                cfg = compose(of, overrides=[f"{group.name}={choice.stem}"])
                 assert group.name in cfg or group.name in ("experiment", "hparams_search")
         assert compose("compare", overrides=["experiment=demo"]).recording.rows == 96
         assert compose("train", overrides=["experiment=overfit_chairs"]).training.batch_size == 1
