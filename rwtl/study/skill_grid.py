@@ -37,7 +37,7 @@ def skill_grid(cfg: DictConfig) -> Path:
             raise InputError("skill is that of next-frame prediction; use pretraining=next_frame")
         recordings_of(each)
     made, failures = {}, {}
-    for name, result in run_side_by_side(pretraining, {name: (each,) for name, each in configs.items()}, jobs):
+    for name, result in run_side_by_side(pretraining, {name: (each, name) for name, each in configs.items()}, jobs):
         (failures if isinstance(result, Exception) else made)[name] = result
         print(f"  {name}: {f'failed: {result}' if isinstance(result, Exception) else 'finished'}", flush=True)
     tables = [skill_of(made[_name(values)]).assign(**values) for values in combinations if _name(values) in made]
