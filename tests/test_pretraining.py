@@ -136,12 +136,15 @@ def test_the_name_of_a_transfer_makes_no_other_result(configured):
     assert values[0] == values[1]
 
 
-def test_official_encoders_are_transferred(configured, tmp_path):
+def test_official_encoders_are_transferred_and_what_was_done_is_printed(configured, tmp_path, capsys):
     official = tmp_path / "raft.pth"
     save_official(official, build_raft("basic"))
     cfg = configured("train", *TARGET, "model=stock_basic", "transfer=both_encoders", f"transfer.source={official}")
     trained = stages.training(cfg)
     report = json.loads((trained.path / "transfer.json").read_text())
+    printed = capsys.readouterr().out
+    assert "139 tensors loaded" in printed and f"all names are in {trained.path / 'transfer.json'}" in printed
+    assert "context_encoder  107 of 107" in printed
     assert len(report["loaded"]) == 32 + 107 and report["left_out"]["update_block.flow_head.conv1.weight"]
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pandas as pd
@@ -68,7 +69,9 @@ def training(cfg: DictConfig) -> Artifact:
             print(f"  starting from {cfg.start_from}: {plan.start_from}", flush=True)
         source = load_source(parents["pretraining"].path) if parents else plan.source
         transfer = Transfer(model, config, source, plan.colour, seed)
-        print(f"  transfer {config.name}: {transfer.report}", flush=True)
+        print(f"  transfer {config.name}: {transfer.report}; all names are in {folder / TRANSFER}", flush=True)
+        if config.load:
+            print(indent(transfer.report.table(), "    "), flush=True)
         (folder / TRANSFER).write_text(json.dumps(transfer.report.to_dict(), indent=2) + "\n")
         stream = SampleStream(list(plan.data.parts.values()), seed, recipe.steps * recipe.batch_size)
         label = f"train {config.name} seed {seed}"
