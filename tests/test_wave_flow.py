@@ -9,7 +9,7 @@ import torch
 
 from rwtl.data.clips import WaveClips
 from rwtl.data.clips_config import ClipsConfig
-from rwtl.data.front_motion import front_flow, fronts_of
+from rwtl.data.front_motion import Fronts, front_flow, fronts_of
 from rwtl.data.wave_flow import WaveFlow, WholePairs
 from rwtl.data.wave_flow_augmentation import CropAndZoomFlow, rotate_and_flip_flow, turned, zoomed
 from rwtl.errors import InputError
@@ -139,6 +139,41 @@ def test_fronts_that_meet_before_they_arrive_have_no_flow(recorded):
     assert arrived > 300
 
 
+def plane(onset, wave, speed):
+    """Fronts that pass column k at onset[k] s as part of wave[k], and are said to move right at `speed`, on 12 rows."""
+    columns, rows = (grid.ravel() for grid in np.meshgrid(np.arange(len(onset)), np.arange(12)))
+    order = np.argsort(onset[columns], kind="stable")
+    rows, columns = rows[order], columns[order]
+    velocity = np.stack([np.full(len(rows), speed), np.zeros(len(rows))])
+    return Fronts(onset[columns], rows, columns, wave[columns], velocity, (12, len(onset)), 0.1)
+
+
+COLUMNS = np.arange(24)
+
+
+def known_columns(fronts, time, dt):
+    """The columns of which every site has a flow, and those of which any has."""
+    valid = front_flow(fronts, time, dt, behind=1.0, ahead=1.0)[1]
+    return COLUMNS[valid.all(axis=0)].tolist(), COLUMNS[valid.any(axis=0)].tolist()
+
+
+def test_onset_times_correct_what_velocities_are_off_by():
+    """The front needs half a second for a site, and its velocities are 5 % too fast."""
+    flow, valid = front_flow(plane(COLUMNS / 2, 0 * COLUMNS, 2.1), 4.0, 2.0, behind=1.0, ahead=1.0)
+    assert COLUMNS[valid.all(axis=0)].tolist() == [6, 7, 8, 9, 10] and not valid[:, :6].any()
+    assert flow[0][valid == 1] == pytest.approx(4.0, abs=0.03) and not flow[1].any()
+
+
+def test_a_front_that_is_not_where_its_velocity_leads_has_no_flow():
+    fronts = plane(COLUMNS / 2 + (COLUMNS >= 11), 0 * COLUMNS, 2.0)  # held up for a second before column 11
+    assert known_columns(fronts, 4.0, 2.0) == ([6], [6])  # 7 to 10 would arrive beyond, at 11 to 14
+
+
+def test_the_front_of_another_wave_is_not_where_a_front_has_gone():
+    fronts = plane(COLUMNS / 2, (COLUMNS >= 11).astype(int), 2.0)  # in time as if it were the same
+    assert known_columns(fronts, 4.0, 2.0) == ([6], [6])
+
+
 @pytest.fixture
 def data(recorded):
     _, path = recorded(PLANES)
@@ -157,6 +192,15 @@ def test_samples_are_rgb_frames_with_sparse_flow_by_which_the_second_becomes_the
         carried_back = warp(sample.image2[None], sample.flow[None])[0]
         moved = (sample.image2 - sample.image1).abs()[:, sample.valid == 1].mean()
         assert (carried_back - sample.image1).abs()[:, sample.valid == 1].mean() < 0.15 * moved
+
+
+def test_valid_is_where_the_fronts_are_in_the_first_frame(data, recorded):
+    config, _ = recorded(PLANES)
+    training = data[0]
+    for index in (0, len(training) // 2, len(training) - 1):
+        first = training.clips.where(training.numbers[index])[1][0]
+        since = exact(config, first * config.frame_interval)[0][training[index].valid.numpy() == 1]
+        assert len(since) and since.min() > -AHEAD - 0.06 and since.max() < BEHIND + 0.06
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
