@@ -117,6 +117,8 @@ class Claim:
     def finish(self, conclude: Callable[[], None]) -> None:
         """Call `conclude`, which says for good that all is made, and clear the claims away.
 
+        Where it raises, the claim is still to be released.
+
         Raises:
             InputError: Another process has taken over.
         """
@@ -124,11 +126,7 @@ class Claim:
         if _create(self._next) is None:
             raise InputError(self.lost_message())
         self._file = self._next  # from here on nobody can take over
-        try:
-            conclude()
-        except BaseException:
-            self.release()
-            raise
+        conclude()
         shutil.rmtree(self._file.parent, ignore_errors=True)
 
     def lost_message(self) -> str:

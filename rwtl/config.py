@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rwtl.errors import InputError
@@ -24,3 +24,25 @@ def typed(cls: type[T], values: Mapping[str, Any], section: str) -> T:
         reason = str(error).splitlines()[0]
         key = f"{section}.{error.full_key}" if error.full_key else section
         raise InputError(f"{key}: {reason}; the keys of {section} are {', '.join(schema)}") from error
+
+
+def resolved_yaml(cfg: DictConfig) -> str:
+    """Return a configuration as YAML with its interpolations resolved, but for those that refer to what is not set."""
+    return OmegaConf.to_yaml(OmegaConf.create(_resolved(cfg)))
+
+
+def _resolved(node: Any) -> Any:
+    if isinstance(node, ListConfig):
+        return [_value(node, index) for index in range(len(node))]
+    if isinstance(node, DictConfig):
+        return {key: _value(node, key) for key in node}
+    return node
+
+
+def _value(node: DictConfig | ListConfig, key: Any) -> Any:
+    if OmegaConf.is_missing(node, key):
+        return "???"
+    try:
+        return _resolved(node[key])
+    except OmegaConfBaseException:
+        return OmegaConf.to_container(node, resolve=False)[key]

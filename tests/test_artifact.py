@@ -5,9 +5,13 @@ import signal
 import time
 
 import pytest
+from omegaconf import OmegaConf
 
+from rwtl import claim as claims
 from rwtl.errors import InputError
-from rwtl.study.artifact import build, digest_of
+from rwtl.study import waiting
+from rwtl.study.artifact import BUILT, Reached, build, digest_of, is_planning, planning, until
+from rwtl.study.artifact_status import state_of
 
 
 def write_number(folder):
@@ -43,6 +47,7 @@ def test_status_says_how_it_was_made(tmp_path):
     assert status["parents"] == {"source": parent.digest}
     assert {"torch", "brian2"} <= set(status["packages"])
     assert status["pid"] == os.getpid() and status["started"] <= status["finished"]
+    assert {"git_commit", "git_dirty", "host", "python", "command", "format"} <= set(status)
 
 
 def test_a_failure_is_recorded_and_made_anew(tmp_path):
@@ -96,3 +101,100 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write to .*/file/training.*paths\.outputs"):
         make(tmp_path / "file", {})
+
+
+def test_the_whole_configuration_is_kept_with_its_interpolations(tmp_path):
+    config = OmegaConf.create({"a": 1, "b": {"c": "${a}", "d": "???", "e": ["${b.d}", "${a}"]}})
+    made = build(tmp_path, "training", "a run", {}, write_number, config=config)
+    kept = OmegaConf.load(made.path / "config.yaml")
+    assert OmegaConf.to_container(kept, resolve=False) == {"a": 1, "b": {"c": 1, "d": "???", "e": ["${b.d}", 1]}}
+
+
+def test_a_resumable_one_goes_on_with_what_is_there_and_remembers_who_made_it(tmp_path):
+    def fail(folder):
+        (folder / "half").write_text("x")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, "training", "a run", {}, fail, resumable=True)
+    (path,) = (tmp_path / "training").iterdir()
+    assert state_of(path) == "interrupted"
+    made = build(
+        tmp_path, "training", "a run", {}, lambda folder: (folder / "half").rename(folder / "whole"), None, True
+    )
+    assert (made.path / "whole").read_text() == "x"
+    (before,) = made.status()["history"]
+    assert before["state"] == "interrupted" and before["pid"] == os.getpid() and before["git_commit"]
+
+
+def test_one_that_waits_says_for_whom_and_reminds(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(waiting, "REMIND", 0.2)
+    monkeypatch.setattr(claims, "POLL", 0.05)
+    job = multiprocessing.get_context("fork").Process(target=make_slowly, args=(tmp_path,))
+    job.start()
+    while not list(tmp_path.glob("training/*/begun")):
+        time.sleep(0.02)
+    (path,) = (path for path in (tmp_path / "training").iterdir() if path.is_dir())
+    assert state_of(path) == "running"
+    assert make(tmp_path, {"slow": True}).reused
+    job.join()
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == f"a run: process {job.pid} on {os.uname().nodename} is making {path}; waiting for it"
+    assert others[0].startswith("a run: has waited 0 s for process") and others[-1] == f"a run: reused {path}"
+
+
+def test_a_clock_that_differs_is_named(tmp_path, capsys):
+    folder = tmp_path / "claims"
+    folder.mkdir()
+    (folder / "000001").write_text("{}")
+    os.utime(folder / "000001", (0, time.time() + 3600))
+    say = waiting.Waiting("a run", tmp_path)
+    for silence in (0.0, 0.5, 0.5):
+        say(claims.this_process(), silence)
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "the clock of" in line)
+    assert "3600 s ahead of this host's" in line or "3599 s" in line
+
+
+def chain(outputs):
+    first = make(outputs, {"first": 1})
+    if not is_planning():
+        assert (first.path / "number").exists()
+    return make(outputs, {"second": 2}, parents={"first": first})
+
+
+def test_a_plan_says_what_is_there_and_makes_nothing(tmp_path):
+    with planning() as steps:
+        chain(tmp_path)
+    first, second = steps
+    assert not (tmp_path / "training").exists()
+    assert (first.state, second.state, second.parents) == ("missing", "missing", (first.digest,))
+    with pytest.raises(Reached) as reached, until(first.digest):
+        chain(tmp_path)
+    assert reached.value.artifact.path == first.path and not second.path.exists()
+    with planning() as steps:
+        chain(tmp_path)
+    assert [step.state for step in steps] == ["complete", "missing"]
+    BUILT.clear()
+    assert chain(tmp_path).digest == second.digest
+    assert [(artifact.digest, artifact.reused) for artifact in BUILT] == [(first.digest, True), (second.digest, False)]
+
+
+def test_a_job_that_was_taken_over_says_so_and_touches_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "HEARTBEAT", 0.02)
+
+    def stalled(folder):
+        (folder / "claims" / "000002").write_text("{}")
+        time.sleep(5)
+
+    with pytest.raises(InputError, match="was taken over by another job"):
+        make(tmp_path, {}, function=stalled)
+    (path,) = (tmp_path / "training").iterdir()
+    assert json.loads((path / "status.json").read_text())["state"] == "running"
+    assert (path / "claims" / "000002").read_text() == "{}"
+
+
+def test_a_damaged_status_is_named(tmp_path):
+    made = make(tmp_path, {})
+    (made.path / "status.json").write_text('{"state": "comp')
+    with pytest.raises(InputError, match=r"status\.json is damaged .*; remove .*, and it is made anew"):
+        make(tmp_path, {})

@@ -43,10 +43,12 @@ def test_a_claim_is_free_again_once_it_is_released_and_gone_once_all_is_made(tmp
     assert take(folder, done=lambda: True) is None and not folder.exists()
 
 
-def test_a_conclusion_that_fails_gives_the_claim_back(tmp_path):
+def test_after_a_conclusion_that_fails_the_claim_can_be_given_back(tmp_path):
     held = take(tmp_path / "claims")
     with pytest.raises(OSError, match="no room"):
         held.finish(lambda: (_ for _ in ()).throw(OSError("no room")))
+    assert holder_of(tmp_path / "claims")[0] == this_process()
+    held.release()
     take(tmp_path / "claims").release()
 
 

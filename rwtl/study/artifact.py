@@ -3,26 +3,24 @@
 import errno
 import hashlib
 import json
-import os
-import platform
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from omegaconf import DictConfig
 
+from rwtl.claim import Claim, claim
+from rwtl.config import resolved_yaml
 from rwtl.errors import InputError
+from rwtl.study.artifact_status import CLAIMS, history, is_complete, read_status, state_of, write_status
+from rwtl.study.provenance import now, provenance
+from rwtl.study.waiting import Waiting
 
-STATUS = "status.json"
-PACKAGES = ("rwtl", "torch", "pytorch-lightning", "brian2", "zarr", "numpy", "hydra-core")
+CONFIG = "config.yaml"
 # Raised when a stage's results change for the same configuration: older artifacts are then not taken for new ones.
 FORMAT = {"recording": 2, "pretraining": 2, "training": 2, "evaluation": 2, "comparison": 2, "submission": 1}
 
@@ -46,8 +44,64 @@ class Artifact:
     reused: bool
 
     def status(self) -> dict[str, Any]:
-        """Return what was recorded of its making: configuration, parents, versions, commit, times."""
-        return json.loads((self.path / STATUS).read_text())
+        """Return what was recorded of its making: values, parents, versions, commit, host, times."""
+        return read_status(self.path) or {}
+
+
+@dataclass(frozen=True)
+class Step:
+    """An artifact that a run needs, as it stands.
+
+    Args:
+        kind, digest, path, label: which it is.
+        state: `complete`, `running` (somebody makes it), `interrupted`, `failed` or `missing`.
+        parents: digests of the artifacts that it is made from.
+    """
+
+    kind: str
+    digest: str
+    path: Path
+    label: str
+    state: str
+    parents: tuple[str, ...]
+
+
+class Reached(Exception):
+    """Raised when the artifact is there that `until` named."""
+
+    def __init__(self, artifact: Artifact):
+        super().__init__(artifact.path)
+        self.artifact = artifact
+
+
+BUILT: list[Artifact] = []  # what this process has asked for, reused or made, in order; a job clears it at its start
+_steps: ContextVar[list[Step] | None] = ContextVar("steps", default=None)
+_target: ContextVar[str | None] = ContextVar("target", default=None)
+
+
+@contextmanager
+def planning() -> Iterator[list[Step]]:
+    """Within it `build` makes nothing, and adds to the list what it would reuse or make."""
+    token = _steps.set(steps := [])
+    try:
+        yield steps
+    finally:
+        _steps.reset(token)
+
+
+def is_planning() -> bool:
+    """Return whether an artifact that `build` returned may not be there."""
+    return _steps.get() is not None
+
+
+@contextmanager
+def until(digest: str) -> Iterator[None]:
+    """Within it `build` raises Reached when the artifact of this digest is there."""
+    token = _target.set(digest)
+    try:
+        yield
+    finally:
+        _target.reset(token)
 
 
 def digest_of(kind: str, values: dict, parents: dict[str, str]) -> str:
@@ -73,11 +127,12 @@ def build(
     make: Callable[[Path], None],
     parents: dict[str, Artifact] | None = None,
     resumable: bool = False,
+    config: DictConfig | None = None,
 ) -> Artifact:
     """Return the artifact of these values, making it only if it is not there yet.
 
     Args:
-        outputs: folder of all artifacts; this one is `outputs`/`kind`/digest.
+        outputs: folder of all artifacts, which several hosts may share; this one is `outputs`/`kind`/digest.
         kind: the stage.
         label: names the artifact to people.
         values: the configuration values that determine the result, and no others.
@@ -85,97 +140,82 @@ def build(
         parents: the artifacts that this one is made from, by role.
         resumable: whether `make` goes on with what an earlier job left unfinished in the directory; otherwise that is
             removed and made anew.
+        config: the whole configuration, kept beside the result as `config.yaml`.
 
-    A lock that dies with its process keeps a second job from making the same: it waits and reuses. Raises InputError
-    where the folder cannot be written.
+    Who makes it holds its claim (`rwtl.claim`); a second job that needs the same waits and reuses, and says whom it
+    waits for. What a dead job left is taken over. Raises InputError where the folder cannot be written.
     """
     parent_digests = {role: parent.digest for role, parent in (parents or {}).items()}
     digest = digest_of(kind, values, parent_digests)
     path = outputs / kind / digest
+    if is_planning():
+        state = state_of(path)
+        _steps.get().append(Step(kind, digest, path, label, state, tuple(parent_digests.values())))
+        return _asked(Artifact(path, kind, digest, reused=state == "complete"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(f"{label}: another job is making {path}; waiting for it", flush=True)
-            lock.acquire()
+        held = claim(path / CLAIMS, lambda: is_complete(path), Waiting(label, path))
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"cannot write to {path.parent} ({reason}); set paths.outputs to another folder") from error
-    try:
-        if _state(path) == "complete":
-            if path not in _announced:
-                print(f"{label}: reused {path}", flush=True)
-            _announced.add(path)
-            return Artifact(path, kind, digest, reused=True)
+    if held is None:
+        if path not in _announced:
+            print(f"{label}: reused {path}", flush=True)
+    else:
         print(f"{label}: making {path}", flush=True)
-        _announced.add(path)
-        if not resumable:
-            shutil.rmtree(path, ignore_errors=True)
-        _make(path, label, values, parent_digests, make)
-    finally:
-        lock.release()
-    return Artifact(path, kind, digest, reused=False)
+        status = {"label": label, "kind": kind, "format": FORMAT[kind], "values": values, "parents": parent_digests}
+        _make(path, label, status, make, held, resumable, config)
+    _announced.add(path)
+    return _asked(Artifact(path, kind, digest, reused=held is None))
 
 
-def _make(path: Path, label: str, values: dict, parents: dict[str, str], make: Callable[[Path], None]) -> None:
-    path.mkdir(exist_ok=True)
-    status = {"state": "running", "label": label, "values": values, "parents": parents, **provenance()}
-    _write(path, status)
+def _asked(artifact: Artifact) -> Artifact:
+    if not is_planning():
+        BUILT.append(artifact)
+        if artifact.digest == _target.get():
+            raise Reached(artifact)
+    return artifact
+
+
+def _make(
+    path: Path,
+    label: str,
+    status: dict[str, Any],
+    make: Callable[[Path], None],
+    held: Claim,
+    resumable: bool,
+    config: DictConfig | None,
+) -> None:
+    status = {"state": "running", **status, **provenance(), "history": history(path) if resumable else []}
+    finished = False
     try:
+        if not resumable:
+            _empty(path)
+        write_status(path, status)
+        if config is not None:
+            (path / CONFIG).write_text(resolved_yaml(config))
         make(path)
+        held.finish(lambda: write_status(path, status | {"state": "complete", "finished": now()}))
+        finished = True
     except BaseException as error:
+        if held.lost and isinstance(error, KeyboardInterrupt):
+            raise InputError(held.lost_message()) from error
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         reason = f"{type(error).__name__}: {error}"
-        with suppress(OSError):  # on a full disk
-            _write(path, status | {"state": "interrupted" if interrupted else "failed", "reason": reason})
+        if not held.lost:
+            with suppress(OSError):  # on a full disk
+                ended = {"state": "interrupted" if interrupted else "failed", "reason": reason, "finished": now()}
+                write_status(path, status | ended)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise InputError(f"{label}: cannot write to {path} ({error.strerror}); what is finished is kept") from error
         raise
-    _write(path, status | {"state": "complete", "finished": _now()})
+    finally:
+        if not finished and not held.lost:
+            held.release()
 
 
-def _state(path: Path) -> str | None:
-    file = path / STATUS
-    return json.loads(file.read_text())["state"] if file.is_file() else None
-
-
-def _write(path: Path, status: dict) -> None:
-    """Write the status in one step: a reader sees the old or the new one, never half of it."""
-    draft = path / (STATUS + ".draft")
-    draft.write_text(json.dumps(status, indent=2) + "\n")
-    os.replace(draft, path / STATUS)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def provenance() -> dict[str, Any]:
-    """Return what makes a result here and now: time, host, command, versions, commit."""
-    return {
-        "started": _now(),
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "packages": {package: version(package) for package in PACKAGES},
-        **_git(),
-    }
-
-
-@cache
-def _git() -> dict[str, Any]:
-    """The commit of rwtl's own checkout, or None where it is not one."""
-
-    def git(*arguments: str) -> str | None:
-        folder = Path(__file__).parent
-        try:
-            done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return done.stdout.strip()
-
-    changes = git("status", "--porcelain")
-    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if changes is None else bool(changes)}
+def _empty(path: Path) -> None:
+    for entry in path.iterdir():
+        if entry.is_dir() and entry.name != CLAIMS:
+            shutil.rmtree(entry)
+        elif not entry.is_dir():
+            entry.unlink()

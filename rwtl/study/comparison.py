@@ -44,9 +44,15 @@ def comparison(cfg: DictConfig) -> Artifact:
             skill.to_csv(folder / "skill.csv", index=False)
         write_report(folder / "report.html", cfg, sources, runs, curves, errors, table)
 
-    made = build(recordings.outputs_folder(cfg), "comparison", "comparison", values, make, parents)
+    made = build(recordings.outputs_folder(cfg), "comparison", "comparison", values, make, parents, config=cfg)
     print_comparison(table)
     return made
+
+
+def runs_of(cfg: DictConfig) -> None:
+    """Train and evaluate every run of a comparison, one after the other."""
+    for run in run_configs(cfg, comparison_config(cfg)).values():
+        stages.evaluation(run)
 
 
 def check(configs: RunConfigs) -> None:

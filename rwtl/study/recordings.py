@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.progress import Progress
-from rwtl.study.artifact import Artifact, build
+from rwtl.study.artifact import Artifact, build, is_planning
 from rwtl.waves import Recording, RecordingConfig, open_recording, simulate
 from rwtl.waves.engines import engine_of
 from rwtl.waves.page import write_page
@@ -139,8 +139,11 @@ def _made(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -> Artifac
         kind = kind_of(config)
         values = {"kind": kind, **asdict(config), "generator_version": SYNTHETIC_VERSION}
         label = f"recording of {kind.replace('_', ' ')}"
-    made = build(outputs_folder(cfg), "recording", label, values, make, resumable=simulated)
-    open_recording(made.path / RECORDING)  # one that was reused may have been damaged since, or be of another version
+    made = build(outputs_folder(cfg), "recording", label, values, make, resumable=simulated, config=cfg)
+    if not is_planning():
+        open_recording(
+            made.path / RECORDING
+        )  # one that was reused may have been damaged since, or be of another version
     return made
 
 

@@ -109,7 +109,7 @@ def evaluation(cfg: DictConfig, trained: Artifact | None = None) -> Artifact:
         errors = evaluate(model, plan.datasets, *how)
         errors.to_csv(folder / ERRORS, index=False)
 
-    return build(outputs_folder(cfg), "evaluation", label, values, make, parents)
+    return build(outputs_folder(cfg), "evaluation", label, values, make, parents, config=cfg)
 
 
 def submission(cfg: DictConfig) -> Artifact:
@@ -127,7 +127,7 @@ def submission(cfg: DictConfig) -> Artifact:
         accelerate(model, trainer.compile, trainer.channels_last)
         write_submission(model, plan.datasets, plan.config, folder / SUBMISSION, trainer.device(), trainer.precision)
 
-    return build(outputs_folder(cfg), "submission", f"submission of {checkpoint}", values, make)
+    return build(outputs_folder(cfg), "submission", f"submission of {checkpoint}", values, make, config=cfg)
 
 
 def _described(checkpoint: Path, config: EstimationConfig) -> dict[str, Any]:

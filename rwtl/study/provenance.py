@@ -1,0 +1,48 @@
+"""What makes a result here and now: time, host, command, versions, commit."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("rwtl", "torch", "pytorch-lightning", "brian2", "zarr", "numpy", "hydra-core")
+
+
+def now() -> str:
+    """Return the time in UTC, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def provenance() -> dict[str, Any]:
+    """Return time, host, process, SLURM job, command, versions and commit."""
+    return {
+        "started": now(),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "packages": {package: version(package) for package in PACKAGES},
+        **_git(),
+    }
+
+
+@cache
+def _git() -> dict[str, Any]:
+    """The commit of rwtl's own checkout, or None where it is not one."""
+
+    def git(*arguments: str) -> str | None:
+        folder = Path(__file__).parent
+        try:
+            done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return done.stdout.strip()
+
+    changes = git("status", "--porcelain")
+    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if changes is None else bool(changes)}
