@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int32
 from torch.utils.data import Dataset, IterableDataset
 
 from rwtl.errors import InputError
 
-_ORDER, _AUGMENTATION = 1, 2  # what a generator is for: no two purposes share random numbers
+_ORDER, _AUGMENTATION, _SUBSET = 1, 2, 3  # what a generator is for: no two purposes share random numbers
 
 
 def counter_rng(seed: int, *counter: int) -> np.random.Generator:
@@ -27,7 +28,16 @@ def _order(size: int, seed: int, epoch: int) -> np.ndarray:
     return counter_rng(seed, epoch, 0, _ORDER).permutation(np.arange(size, dtype=np.int32))
 
 
-@dataclass(frozen=True)
+def first_of_fixed_order(count: int, size: int, seed: int) -> Int32[np.ndarray, " count"]:
+    """Return the first `count` indices of one shuffling of 0..`size`-1: a smaller count's are a larger one's first.
+
+    The shuffling is a function of the size and the seed alone. So data sets of one size that show the same scenes, as
+    Sintel's clean and final pass do, give the same scenes.
+    """
+    return counter_rng(seed, 0, 0, _SUBSET).permutation(np.arange(size, dtype=np.int32))[:count]
+
+
+@dataclass(frozen=True, eq=False)
 class Part:
     """One data set of a mixture, with what is done to its samples.
 
@@ -35,24 +45,36 @@ class Part:
         dataset: a map-style data set.
         augmentations: functions of (sample, generator) to a sample, applied in turn.
         repeats: how many times an epoch holds every sample, at least 1.
+        indices: of the samples that take part; None for all of them.
 
     Raises:
-        InputError: The data set is empty, or `repeats` is below 1.
+        InputError: No sample takes part, or `repeats` is below 1.
     """
 
     dataset: Dataset
     augmentations: Sequence[Callable[[Any, np.random.Generator], Any]] = ()
     repeats: int = 1
+    indices: Int32[np.ndarray, " samples"] | None = None
 
     def __post_init__(self):
         name = type(self.dataset).__name__
-        if len(self.dataset) == 0:
+        if self.samples == 0:
             raise InputError(f"{name} holds no sample to train on; check its folder and its split")
         if self.repeats < 1:
             raise InputError(f"repeats of {name} is {self.repeats}; it must be at least 1 (or leave the data set out)")
 
+    @property
+    def samples(self) -> int:
+        """How many samples take part, without repeats."""
+        return len(self.dataset if self.indices is None else self.indices)
+
     def __len__(self) -> int:
-        return self.repeats * len(self.dataset)
+        return self.repeats * self.samples
+
+    def index(self, number: int) -> int:
+        """Return the data set's index of the sample that has this number among the part's, repeats included."""
+        number %= self.samples
+        return number if self.indices is None else int(self.indices[number])
 
 
 class SampleStream(Dataset):
@@ -94,7 +116,7 @@ class SampleStream(Dataset):
         part_number = bisect_right(self._ends, number)
         part = self.parts[part_number]
         first = self._ends[part_number] - len(part)
-        sample = part.dataset[(number - first) % len(part.dataset)]
+        sample = part.dataset[part.index(number - first)]
         rng = counter_rng(self.seed, epoch, number, _AUGMENTATION)
         for augmentation in part.augmentations:
             sample = augmentation(sample, rng)
@@ -110,23 +132,25 @@ class BatchesOnDevice(IterableDataset):
         stream: of one part, whose data set renders batches (`ProceduralFlow.batch`), without augmentations.
         batch_size: samples in a batch.
         device: where they are rendered.
+        first_step: the batch to begin with, 0 or more.
 
     Raises:
         InputError: The stream is another.
     """
 
-    def __init__(self, stream: SampleStream, batch_size: int, device: torch.device):
+    def __init__(self, stream: SampleStream, batch_size: int, device: torch.device, first_step: int = 0):
         require_scenes(stream.parts)
         self.stream = stream
         self.batch_size = batch_size
         self.device = device
+        self.first_step = first_step
 
     def __iter__(self) -> Iterator[Any]:
-        dataset = self.stream.parts[0].dataset
-        for first in range(0, len(self.stream), self.batch_size):
+        part = self.stream.parts[0]
+        for first in range(self.first_step * self.batch_size, len(self.stream), self.batch_size):
             samples = range(first, min(first + self.batch_size, len(self.stream)))
-            numbers = [self.stream._number(k)[1] % len(dataset) for k in samples]
-            yield dataset.batch(numbers, self.device)
+            indices = [part.index(self.stream._number(k)[1]) for k in samples]
+            yield part.dataset.batch(indices, self.device)
 
 
 def require_scenes(parts: Sequence[Part]) -> None:

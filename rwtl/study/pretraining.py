@@ -22,7 +22,7 @@ from rwtl.study.pretraining_plan import PretrainingPlan
 from rwtl.study.recordings import RECORDING, outputs_folder, recordings_of
 from rwtl.study.source_data import SourceData, evenly, source_data
 from rwtl.training import next_frame, self_supervised, skill
-from rwtl.training.fit import fit
+from rwtl.training.fit import CHECKPOINT, fit
 from rwtl.training.metrics import METRICS
 from rwtl.training.next_frame import NextFrameModule
 from rwtl.training.optical_flow import OpticalFlowModule
@@ -46,9 +46,9 @@ def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
 
     A `name` tells it from others in the log, and plays no part in its result.
 
-    The artifact holds `model.pt`, `curve.csv`, `verdict.txt`, `transfer.json`; for clips of waves `normalisation.json`
-    (the range of calcium, nM); for flow of waves `fronts.csv`; for next-frame prediction `skill.csv`, `predictions.npz`
-    and `predictions.png`.
+    The artifact holds `model.pt`, `curve.csv`, `metrics.csv`, `verdict.txt`, `transfer.json`; for clips of waves
+    `normalisation.json` (the range of calcium, nM); for flow of waves `fronts.csv`; for next-frame prediction
+    `skill.csv`, `predictions.npz` and `predictions.png`. An interrupted one is gone on with, to the same bits.
     """
     plan = PretrainingPlan.of(cfg)
     sources = recordings_of(cfg) if plan.clips_kind == "waves" else []
@@ -75,10 +75,12 @@ def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
         else:
             verdict = _flow_results(folder, plan, model, data, curve)
         (folder / VERDICT).write_text(verdict + "\n")
+        (folder / CHECKPOINT).unlink(missing_ok=True)
 
     parents = {"recording": sources[0]} if len(sources) == 1 else {}
     parents = parents or {f"recording {number}": source for number, source in enumerate(sources, start=1)}
-    return build(outputs_folder(cfg), "pretraining", f"pretraining {name}".strip(), plan.values(), make, parents)
+    label = f"pretraining {name}".strip()
+    return build(outputs_folder(cfg), "pretraining", label, plan.values(), make, parents, resumable=True, config=cfg)
 
 
 def _module(

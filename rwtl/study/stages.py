@@ -31,7 +31,7 @@ from rwtl.study.pretraining import (
 from rwtl.study.recordings import outputs_folder, path_of
 from rwtl.study.submission import write_submission, writer_of
 from rwtl.training.acceleration import accelerate
-from rwtl.training.fit import fit
+from rwtl.training.fit import CHECKPOINT, fit
 from rwtl.training.flow_pictures import FlowPictures
 from rwtl.training.optical_flow import OpticalFlowModule
 from rwtl.training.transfer import PRETRAINING, Transfer
@@ -52,10 +52,15 @@ __all__ = [
 ERRORS = "errors.csv"
 PICTURES = "pictures"
 SUBMISSION = "submission"
+SUBSET = "subset.json"
 
 
 def training(cfg: DictConfig) -> Artifact:
-    """Train RAFT for optical flow; the artifact holds `model.pt`, `curve.csv`, `transfer.json` and `pictures`."""
+    """Train RAFT for optical flow, going on with what an interrupted job left, to the same bits.
+
+    The artifact holds `model.pt`, `curve.csv`, `metrics.csv`, `transfer.json`, `subset.json` (the samples that training
+    draws from) and `pictures`.
+    """
     plan = TrainingPlan.of(cfg)
     config, recipe, seed, trainer = plan.transfer, plan.recipe, plan.seed, plan.trainer
     parents = {"pretraining": pretraining(cfg)} if config.source == PRETRAINING else {}
@@ -73,6 +78,7 @@ def training(cfg: DictConfig) -> Artifact:
         if config.load:
             print(indent(transfer.report.table(), "    "), flush=True)
         (folder / TRANSFER).write_text(json.dumps(transfer.report.to_dict(), indent=2) + "\n")
+        (folder / SUBSET).write_text(json.dumps(plan.data.drawn(), indent=2) + "\n")
         stream = SampleStream(list(plan.data.parts.values()), seed, recipe.steps * recipe.batch_size)
         label = f"train {config.name} seed {seed}"
         module = OpticalFlowModule(model, recipe, plan.data.validation, transfer)
@@ -81,9 +87,10 @@ def training(cfg: DictConfig) -> Artifact:
         curve = fit(module, recipe, stream, validation, trainer, folder, label, module.metrics, callbacks)
         curve.to_csv(folder / CURVE, index=False)
         save_model(folder / MODEL, "raft", arguments, model)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
 
     label = f"training {config.name} seed {seed}"
-    return build(outputs_folder(cfg), "training", label, plan.values(), make, parents)
+    return build(outputs_folder(cfg), "training", label, plan.values(), make, parents, resumable=True, config=cfg)
 
 
 def evaluation(cfg: DictConfig, trained: Artifact | None = None) -> Artifact:

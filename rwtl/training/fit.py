@@ -10,19 +10,27 @@ from typing import Any, get_args
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from rwtl.data.batches import StepBatches
 from rwtl.data.stream import BatchesOnDevice, SampleStream
 from rwtl.errors import InputError
 from rwtl.models.correlation import CorrelationKind
 from rwtl.progress import Progress
 from rwtl.training.acceleration import PRECISIONS, accelerate
+from rwtl.training.interruption import Interruption
+from rwtl.training.metrics_log import MetricsLog
 from rwtl.training.recipe import Recipe
+from rwtl.training.resumption import Resumption, load_checkpoint
 
 ACCELERATORS = ("cpu", "gpu", "auto")
+CHECKPOINT = "training.ckpt"
+METRICS_FILE = "metrics.csv"
+LOG_EVERY = 10  # steps, at most
 
 
 @dataclass
@@ -39,6 +47,7 @@ class TrainerConfig:
         channels_last: whether convolutions run in the channels-last memory format: of use in bf16, and on a GPU.
         scenes_on_device: whether procedural scenes are rendered a batch at a time where the model is, in place of one
             by one by the data workers: of use on a GPU.
+        checkpoint_minutes: at most about so many minutes of a training are lost when it is killed.
     """
 
     accelerator: str
@@ -49,6 +58,7 @@ class TrainerConfig:
     compile: bool
     channels_last: bool
     scenes_on_device: bool
+    checkpoint_minutes: float = 5.0
 
     def __post_init__(self):
         for key, choices in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
@@ -58,6 +68,8 @@ class TrainerConfig:
             raise InputError(f"trainer.threads is {self.threads}; it must be at least 1")
         if self.data_workers < 0:
             raise InputError(f"trainer.data_workers is {self.data_workers}; it must not be negative")
+        if self.checkpoint_minutes < 0:
+            raise InputError(f"trainer.checkpoint_minutes is {self.checkpoint_minutes}; it must not be negative")
         if self.correlation not in get_args(CorrelationKind):
             kinds = ", ".join(get_args(CorrelationKind))
             raise InputError(f"trainer.correlation is {self.correlation!r}; choose one of {kinds}")
@@ -94,18 +106,6 @@ class ProgressLines(pl.Callback):
         self.progress(trainer.global_step, lambda: " · ".join(f"{name} {metrics[name]:.4g}" for name in known))
 
 
-class ValidationCurve(pl.Callback):
-    """Collects the metrics of every validation with the number of optimiser steps before it."""
-
-    def __init__(self, metrics: Sequence[str]):
-        self.metrics = metrics
-        self.rows: list[dict[str, float]] = []
-
-    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        values = {name: float(trainer.callback_metrics[name]) for name in self.metrics}
-        self.rows.append({"step": trainer.global_step, **values})
-
-
 def fit(
     module: pl.LightningModule,
     recipe: Recipe,
@@ -116,59 +116,108 @@ def fit(
     label: str,
     metrics: Sequence[str],
     callbacks: list[pl.Callback],
+    loggers: Sequence[Logger] = (),
 ) -> pd.DataFrame:
     """Train for `recipe.steps` steps, if any, and return the validation curve on all data sets, step 0 included.
 
-    Everything that is logged goes to `folder`/log/metrics.csv. The returned frame has a column `step` and one for each
-    of the validation's `metrics`, the first of which is shown as progress.
+    Everything that is logged goes to `folder`/metrics.csv and to the loggers. The returned frame has a column `step`
+    and one for each of the validation's `metrics`, the first of which is shown as progress.
+
+    `folder`/training.ckpt is kept up to date meanwhile. Where an earlier job left one, the training goes on from there,
+    to the same bits as if it had never stopped; it is for the caller to remove it when the result is kept. Ctrl-C,
+    SIGTERM and SLURM's warning take effect after a checkpoint at the end of the step or validation; the same signal
+    again takes effect at once.
     """
     _quiet_lightning()
-    curve = ValidationCurve(metrics)
+    log = MetricsLog(folder / METRICS_FILE, metrics, every=min(LOG_EVERY, recipe.validate_every))
+    checkpoint = load_checkpoint(folder / CHECKPOINT)
     accelerate(module.model, trainer_config.compile, trainer_config.channels_last)
     torch.set_num_threads(trainer_config.threads)
+    with Interruption() as interruption:
+        minutes = trainer_config.checkpoint_minutes
+        resumption = Resumption(folder / CHECKPOINT, minutes, recipe.validate_every, interruption)
+        progress = ProgressLines(label, recipe.steps, metrics[0])
+        trainer = _trainer(recipe, trainer_config, [*callbacks, log, progress, resumption], loggers)
+        step = checkpoint["global_step"] if checkpoint else 0
+        loaders = _loaders(recipe, training, validation, trainer_config, trainer.strategy.root_device, step)
+        try:
+            if checkpoint is None:
+                trainer.validate(module, loaders[1], verbose=False)
+            else:
+                print(
+                    f"  {label}: goes on after step {step} of {recipe.steps}, where an earlier job was stopped",
+                    flush=True,
+                )
+            if step < recipe.steps:
+                trainer.fit(module, *loaders, ckpt_path=folder / CHECKPOINT if checkpoint else None, weights_only=True)
+            elif checkpoint:
+                _restore(module, log, checkpoint)
+        except SystemExit as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C
+                print(f"  {label}: stopped at step {trainer.global_step} of {recipe.steps}", flush=True)
+                raise KeyboardInterrupt(*error.__context__.args) from error
+            raise
+        except InputError as error:  # from a worker process it comes with the worker's traceback before the message
+            raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from error
+    done = step if step == recipe.steps else trainer.global_step
+    if done < recipe.steps:
+        raise RuntimeError(f"{label} ended at step {done} of {recipe.steps}")
+    log.write()
+    return log.curve()
+
+
+def _restore(module: pl.LightningModule, log: MetricsLog, checkpoint: dict[str, Any]) -> None:
+    """Load what a training had come to whose job was stopped after its last step."""
+    module.load_state_dict(checkpoint["state_dict"])
+    log.load_state_dict(checkpoint["callbacks"][log.state_key])
+
+
+def _trainer(
+    recipe: Recipe, config: TrainerConfig, callbacks: list[pl.Callback], loggers: Sequence[Logger]
+) -> pl.Trainer:
     try:
-        trainer = pl.Trainer(
-            accelerator=trainer_config.accelerator,
+        return pl.Trainer(
+            accelerator=config.accelerator,
             devices=1,
-            precision=trainer_config.precision,
+            precision=config.precision,
             max_steps=recipe.steps,
             gradient_clip_val=recipe.gradient_clip,
             val_check_interval=recipe.validate_every,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
-            log_every_n_steps=min(10, recipe.validate_every),
-            logger=CSVLogger(folder, name="", version="log"),
-            callbacks=[*callbacks, curve, ProgressLines(label, recipe.steps, metrics[0])],
+            logger=list(loggers) or False,
+            callbacks=callbacks,
+            plugins=[LightningEnvironment()],  # on a cluster too: SLURM requeues, or submitit, and nobody else
+            use_distributed_sampler=False,
             inference_mode=False,  # it would mark the metrics' states, which outlive a validation, as unchangeable
-            enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
     except (MisconfigurationException, ValueError) as error:
         raise InputError(
-            f"trainer.accelerator is {trainer_config.accelerator!r} and trainer.precision "
-            f"{trainer_config.precision!r}: {str(error).splitlines()[0]}"
+            f"trainer.accelerator is {config.accelerator!r} and trainer.precision {config.precision!r}: "
+            f"{str(error).splitlines()[0]}"
         ) from error
-    device = trainer.strategy.root_device
-    workers = {"num_workers": trainer_config.data_workers, "persistent_workers": trainer_config.data_workers > 0}
+
+
+def _loaders(
+    recipe: Recipe,
+    training: SampleStream,
+    validation: Sequence[Dataset],
+    config: TrainerConfig,
+    device: torch.device,
+    first_step: int,
+) -> tuple[DataLoader, list[DataLoader]]:
+    """Return the loader of the training, which begins at a step, and one for each validation data set."""
+    workers = {"num_workers": config.data_workers, "persistent_workers": config.data_workers > 0}
     workers["pin_memory"] = device.type == "cuda"
-    if trainer_config.scenes_on_device:
-        batches = BatchesOnDevice(training, recipe.batch_size, device)
+    if config.scenes_on_device:
+        batches = BatchesOnDevice(training, recipe.batch_size, device, first_step)
         training_loader = DataLoader(batches, batch_size=None)
     else:
-        training_loader = DataLoader(training, recipe.batch_size, collate_fn=_collate, **workers)
-    validation_loaders = [DataLoader(dataset, 1, **workers) for dataset in validation]  # real pairs may differ in size
-    try:
-        trainer.validate(module, validation_loaders, verbose=False)
-        if recipe.steps:
-            trainer.fit(module, training_loader, validation_loaders)
-    except SystemExit as error:  # Lightning's answer to Ctrl-C
-        raise KeyboardInterrupt(f"{label} was interrupted at step {trainer.global_step}") from error
-    except InputError as error:  # from a worker process it comes with the worker's traceback before the message
-        raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from error
-    if trainer.global_step < recipe.steps:
-        raise RuntimeError(f"{label} ended at step {trainer.global_step} of {recipe.steps}")
-    return pd.DataFrame(curve.rows)
+        batches = StepBatches(recipe.steps, recipe.batch_size, first_step)
+        training_loader = DataLoader(training, batch_sampler=batches, collate_fn=_collate, **workers)
+    return training_loader, [DataLoader(dataset, 1, **workers) for dataset in validation]  # pairs may differ in size
 
 
 def _collate(samples: list) -> Any:
@@ -190,4 +239,5 @@ def _quiet_lightning() -> None:
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # StepBatches is
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*", module="pytorch_lightning.*")

@@ -113,7 +113,7 @@ class NextFrameModule(pl.LightningModule):
         if self.recipe.active_weight > 0:
             errors = errors * activity_weights(clips, self.active_level, self.recipe.active_weight)
         loss = errors.mean()
-        self.log("loss", loss)
+        self.log("loss", loss, logger=False)
         return loss
 
     def validation_step(self, clips: Float[Tensor, "b n c h w"], batch_idx: int) -> None:
@@ -123,7 +123,7 @@ class NextFrameModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         for name, metric in self.validation_metrics.items():
-            self.log(name, metric.compute())
+            self.log(name, metric.compute(), logger=False)
             metric.reset()
 
     def configure_optimizers(self) -> dict:

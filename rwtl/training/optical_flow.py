@@ -78,7 +78,7 @@ class OpticalFlowModule(pl.LightningModule):
     def training_step(self, batch: FlowSample, batch_idx: int) -> Tensor:
         flows = self.model(batch.image1, batch.image2)
         loss = sequence_loss(flows, batch.flow, batch.valid, self.recipe.gamma)
-        self.log("loss", loss)
+        self.log("loss", loss, logger=False)
         return loss
 
     def validation_step(self, batch: FlowSample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
@@ -94,7 +94,7 @@ class OpticalFlowModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         for prefix, metrics in zip(self.prefixes, self.validation_metrics, strict=True):
             found = metrics.compute()
-            self.log_dict({prefix + metric: found[metric].float() for metric in METRICS})
+            self.log_dict({prefix + metric: found[metric].float() for metric in METRICS}, logger=False)
             metrics.reset()
 
     def configure_callbacks(self) -> list[pl.Callback]:

@@ -157,7 +157,7 @@ class SelfSupervisedModule(pl.LightningModule):
         else:
             visible = torch.ones_like(frame1[:, 0], dtype=torch.bool)
         loss = self_supervised_loss(frame1, frame2, flows, visible, self.recipe)
-        self.log("loss", loss)
+        self.log("loss", loss, logger=False)
         return loss
 
     def validation_step(self, clips: Float[Tensor, "b 2 c h w"], batch_idx: int) -> Tensor:
@@ -178,7 +178,7 @@ class SelfSupervisedModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         for name, metric in self.validation_metrics.items():
-            self.log(name, metric.compute())
+            self.log(name, metric.compute(), logger=False)
             metric.reset()
 
     def configure_optimizers(self) -> dict:
