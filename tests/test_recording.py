@@ -1,16 +1,19 @@
 """Recordings on disk: what is written when, and what a reader may see."""
 
 import dataclasses
+import json
 import os
 import random
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 import zarr
 from PIL import Image
 
+from rwtl import claim
 from rwtl.errors import InputError
 from rwtl.waves import RecordingConfig, SacParameters, open_recording, simulate
 from rwtl.waves.pictures import draw_mosaic, write_movie
@@ -188,6 +191,35 @@ def test_a_second_writer_is_refused(path):
     simulate(CONFIG, CountingEngine(), path)
 
 
+def written_elsewhere(path):
+    """The claim of a writer on another machine, of whose death only its silence speaks."""
+    folder = path.with_name(f"{path.name}.claims")
+    folder.mkdir(exist_ok=True)
+    (folder / "000009").write_text(json.dumps(dataclasses.asdict(claim.this_process()) | {"machine": "another"}))
+    return folder / "000009"
+
+
+def test_a_writer_on_another_machine_is_waited_for_until_it_must_be_dead(path, monkeypatch, capsys):
+    monkeypatch.setattr(claim, "LEASE", 0.3)
+    monkeypatch.setattr(claim, "POLL", 0.05)
+    interrupted(path, 80)
+    written_elsewhere(path)
+    simulate(CONFIG, CountingEngine(), path)
+    assert "waiting for a sign of life" in capsys.readouterr().out
+    assert open_recording(path).complete and not list(path.parent.glob("*.claims"))
+
+
+def test_a_writer_on_another_machine_that_gives_signs_of_life_is_not_disturbed(path, monkeypatch):
+    monkeypatch.setattr(claim, "POLL", 0.05)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = written_elsewhere(path)
+    heart = threading.Timer(0.2, os.utime, [file])
+    heart.start()
+    with pytest.raises(InputError, match=r"is being written by process"):
+        simulate(CONFIG, CountingEngine(), path)
+    heart.join()
+
+
 def test_a_disk_that_is_too_small_is_told_before_anything_starts(path):
     huge = dataclasses.replace(CONFIG, rows=40000, columns=40000, duration=1e5)
     needed = 4 * (1e6 - 10) * 40000**2 / 1e9
@@ -268,6 +300,7 @@ def test_a_full_disk_keeps_what_was_written_and_is_gone_on_from(path, tmp_path):
     """A real full disk: a file system of 36 kB in memory, in a name space of its own."""
     script = """
 import sys
+import threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import test_recording as t

@@ -1,8 +1,6 @@
 """The write side of a recording: frames out of a running simulation into a Zarr v3 group."""
 
 import json
-import os
-import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import zarr
-from filelock import FileLock, Timeout
 from jaxtyping import Float32
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from rwtl.claim import LEASE, Claim, Holder, claim
 from rwtl.errors import InputError
 from rwtl.waves.config import FRAMES_PER_SHARD, RecordingConfig
 from rwtl.waves.parameters import MODEL_VERSION
@@ -50,7 +48,7 @@ class RecordingWriter:
 
     def __init__(self, path: Path, config: RecordingConfig) -> None:
         self._path, self._config = path, config
-        self._lock = _locked(path)
+        self._claim = _claimed(path)
         try:
             self.snapshot = _resumed(path, config)
             _require_room(path, (config.recorded_frames, config.rows, config.columns))
@@ -62,7 +60,7 @@ class RecordingWriter:
             if self._group.attrs["valid_frames"] != self._written:  # killed between the state and the attributes
                 self._group.attrs["valid_frames"] = self._written
         except BaseException:
-            self._lock.release()
+            self._claim.release()
             raise
         self._frame = self.snapshot.frame if self.snapshot else 0
         self._shard = np.empty((FRAMES_PER_SHARD, config.rows, config.columns), np.float32)
@@ -81,7 +79,10 @@ class RecordingWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._thread.shutdown(wait=True)
-        self._lock.release()
+        if self._group.attrs["complete"]:
+            self._claim.finish(lambda: None)
+        else:
+            self._claim.release()
 
     def write(self, number: int, calcium: Float32[np.ndarray, "row column"], snapshot: Snapshot | None) -> None:
         """Append one frame; frames of the transient are left out, and their snapshots kept.
@@ -129,17 +130,20 @@ class RecordingWriter:
             self._group.attrs["valid_frames"] = self._written
 
 
-def _locked(path: Path) -> FileLock:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.with_name(f"{path.name}.lock")
-    lock = FileLock(file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        writer = file.read_text().strip() or "another process"
-        raise InputError(f"{path} is being written by {writer}: wait for it, stop it, or record elsewhere") from None
-    file.write_text(f"process {os.getpid()} on {platform.node()}\n")
-    return lock
+def _claimed(path: Path) -> Claim:
+    silent = 0.0  # s since the last sign of life of another writer
+
+    def waiting(writer: Holder | None, silence: float) -> None:
+        nonlocal silent
+        if writer is None:
+            return
+        if writer.dead() is False or silence < silent:  # which it cannot give after its death
+            raise InputError(f"{path} is being written by {writer}: wait for it, stop it, or record elsewhere")
+        if silent == 0:
+            print(f"{path} was written by {writer}: waiting for a sign of life, {LEASE:g} s at most", flush=True)
+        silent = max(silence, 1e-9)
+
+    return claim(path.with_name(f"{path.name}.claims"), lambda: False, waiting)
 
 
 def _resumed(path: Path, config: RecordingConfig) -> Snapshot | None:
@@ -249,7 +253,8 @@ def write_whole(
     Raises:
         InputError: something is at `path`, another process writes it, or the disk is too small for it.
     """
-    lock = _locked(path)
+    held = _claimed(path)
+    finished = False
     try:
         if path.exists():
             raise InputError(f"{path} exists: remove it, or record elsewhere")
@@ -265,5 +270,9 @@ def write_whole(
                     progress(start + place + 1)
             group["calcium"][start:stop] = shard
         draft.rename(path)
+        finished = True
     finally:
-        lock.release()
+        if finished:
+            held.finish(lambda: None)
+        else:
+            held.release()
