@@ -184,7 +184,7 @@ def test_the_loss_is_the_configured_one():
         ({"loss": "l1", "active_weight": 2.0}, (weights * error.abs()).mean()),
     ):
         module = NextFrameModule(model, recipe(**values), active_level=0.6)
-        module.log = lambda *_: None
+        module.log = lambda *_, **__: None
         assert torch.allclose(module.training_step(clips, 0), expected)
     with pytest.raises(InputError, match=r"active_weight is 2.0, but these clips have no level"):
         NextFrameModule(model, recipe(active_weight=2.0), active_level=None)
@@ -219,8 +219,8 @@ def test_training_logs_the_model_beside_its_baselines_over_all_predicted_frames(
     trainer = pl.Trainer(max_steps=4, accelerator="cpu", **quiet)
     trainer.fit(module, DataLoader(clips, 2), DataLoader(clips, 1))
     assert any(not torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
-    (logged,) = trainer.validate(module, DataLoader(clips, 1), verbose=False)
-    assert set(logged) == set(METRICS)
+    trainer.validate(module, DataLoader(clips, 1), verbose=False)
+    logged = {name: float(trainer.callback_metrics[name]) for name in METRICS}
     table = skill_table(model, clips, torch.device("cpu")).set_index("predictor").mse
     expected = {"mse": table["model"], "mse_copy": table["copy"], "mse_extrapolation": table["extrapolation"]}
     assert logged == pytest.approx(expected, rel=1e-4)

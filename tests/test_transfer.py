@@ -215,7 +215,7 @@ def test_a_frozen_tensor_that_changes_is_found_out(tmp_path):
     with pytest.raises(
         RuntimeError, match=r"1 frozen tensors changed before step 2, .* feature_encoder\.conv1\.weight"
     ):
-        train(model, transfer, tmp_path, callbacks=[Tamper()])
+        train(model, transfer, tmp_path / "unfrozen", callbacks=[Tamper()])
 
 
 @pytest.mark.parametrize("every", [0, 1])
@@ -310,9 +310,9 @@ def test_encoders_that_differ_in_a_normalisation_without_tensors_are_refused(her
 def test_a_second_training_freezes_what_the_first_made_of_it(tmp_path):
     """A new trainer begins at step 0, with all frozen again that the first had unfrozen."""
     model, transfer = transferred(replace(ENCODER, unfreeze_at=2))
-    train(model, transfer, tmp_path)
+    train(model, transfer, tmp_path / "first")
     steps = Steps(model)
-    train(model, transfer, tmp_path, callbacks=[steps])
+    train(model, transfer, tmp_path / "second", callbacks=[steps])
     frozen = set(transfer.report.frozen)
     assert not steps.changed[1] & frozen and steps.changed[2] >= frozen
 
