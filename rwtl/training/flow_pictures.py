@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rwtl.data.flow_colour import flow_to_colour
 from rwtl.data.flow_sample import FlowSample
+from rwtl.training.tracker import log_picture
 
 
 def flow_picture(
@@ -37,7 +38,7 @@ def flow_picture(
 
 
 class FlowPictures(pl.Callback):
-    """Saves a picture of the first pair of every validation data set at every validation.
+    """Saves a picture of the first pair of every validation data set at every validation, and logs it.
 
     Args:
         folder: where `<data set>/step_<step>.png` goes.
@@ -64,3 +65,4 @@ class FlowPictures(pl.Callback):
         folder.mkdir(parents=True, exist_ok=True)
         picture = flow_picture(*(panel.cpu().numpy() for panel in panels))
         Image.fromarray(picture).save(folder / f"step_{trainer.global_step:06d}.png")
+        log_picture(trainer.loggers, f"{self.names[dataloader_idx]}/flow", picture, trainer.global_step)
