@@ -47,23 +47,23 @@ class TensorBoardTracker(Tracker):
         super().__init__(tracked)
         self.config = config
         self.folder = folder / tracked.kind / tracked.digest
-        self._writer: SummaryWriter | None = None
+        self.opened: SummaryWriter | None = None
 
     def _at(self, step: int) -> SummaryWriter:
-        if self._writer is None:
+        if self.opened is None:
             resumed = any(self.folder.glob("events.*"))
-            self._writer = SummaryWriter(
+            self.opened = SummaryWriter(
                 self.folder, purge_step=step if resumed else None, flush_secs=self.config.flush_seconds
             )
             if not resumed:
-                self._writer.add_text("configuration", _code(yaml.safe_dump(self.tracked.described())))
+                self.opened.add_text("configuration", _code(yaml.safe_dump(self.tracked.described())))
             for name, text, numbers in self.notes if not resumed else ():
                 listed = "\n".join(f"{key}: {value:g}" for key, value in numbers.items())
-                self._writer.add_text(name, _code(f"{text}\n{listed}"))
-        return self._writer
+                self.opened.add_text(name, _code(f"{text}\n{listed}"))
+        return self.opened
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+    def log_metrics(self, metrics: dict[str, int | float], step: int) -> None:
         for name in metrics.keys() - {"step"}:
             self._at(step).add_scalar(name, metrics[name], step)
 
@@ -75,9 +75,9 @@ class TensorBoardTracker(Tracker):
         """Nothing: TensorBoard keeps no files."""
 
     def close(self, failed: bool) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        if self.opened is not None:
+            self.opened.close()
+            self.opened = None
 
 
 def _code(text: str) -> str:

@@ -68,7 +68,11 @@ class Tracker(Logger):
     def __init__(self, tracked: Tracked):
         super().__init__()
         self.tracked = tracked
-        self.notes: list[tuple[str, str, dict[str, float]]] = []
+        self.notes: list[tuple[str, str, dict[str, int]]] = []
+        self.opened: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"opened": None}  # another process opens its own
 
     @property
     def name(self) -> str:
@@ -81,7 +85,7 @@ class Tracker(Logger):
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
         """Nothing: the configuration is known from the start."""
 
-    def note(self, name: str, text: str, numbers: dict[str, float]) -> None:
+    def note(self, name: str, text: str, numbers: dict[str, int]) -> None:
         """Keep a text of several lines, and numbers, that do not change while the training runs."""
         self.notes.append((name, text, numbers))
 

@@ -1,6 +1,6 @@
 """Trainings in Weights & Biases."""
 
-import html
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ import numpy as np
 import wandb
 from jaxtyping import UInt8
 from pytorch_lightning.utilities import rank_zero_only
-from wandb.errors import CommError, UsageError
 
 from rwtl.errors import InputError
 from rwtl.training.tracker import Lineage, Tracked, Tracker
@@ -37,7 +36,7 @@ class WandbConfig:
     group: str | None = None
     tags: list[str] = field(default_factory=list)
     init_timeout: float = 30.0
-    finish_timeout: float = 120.0
+    finish_timeout: float = 60.0
 
     def __post_init__(self):
         if self.mode not in MODES:
@@ -62,8 +61,8 @@ class WandbTracker(Tracker):
     """Logs a training as the W&B run `kind-digest`, in `folder`/wandb, with the step as its own metric `step`.
 
     A job that goes on with a training continues the run where it is online, and writes another piece with the same id
-    where it is offline: `rwtl.study.wandb_runs` puts them together. Where the server does not answer, the training goes
-    on, and a message says how to upload the run later.
+    where it is offline: `rwtl.study.wandb_runs` puts them together. Where the server does not answer, at the start or
+    later, the training goes on and the rest is kept offline; a message says how to upload it.
 
     Args:
         config: where.
@@ -75,85 +74,107 @@ class WandbTracker(Tracker):
         super().__init__(tracked)
         self.config = config
         self.folder = folder
-        self._run: wandb.Run | None = None
+        self.mode = config.mode
+        self.opened: wandb.Run | None = None
+        self.results: list[Lineage] = []
+        self.sent: list[wandb.Artifact] = []  # that the server has not acknowledged
 
-    @property
-    def run(self) -> wandb.Run:
-        """The run, which begins now if it has not yet."""
-        if self._run is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._run = self._begin()
-            self._run.define_metric("step")
-            self._run.define_metric("*", step_metric="step")
-            for name, text, numbers in self.notes:
-                self._run.summary.update({f"{name}/{key}": value for key, value in numbers.items()})
-                self._run.log({name: wandb.Html(f"<pre>{html.escape(text)}</pre>")})
-            for parent in self.tracked.parents.values():
-                # As `use_artifact` does, which refuses to work offline and waits for the server online.
-                self._run._log_artifact(_artifact(parent), is_user_created=True, use_after_commit=True)
-        return self._run
+    def _use(self, action: Callable[[wandb.Run], Any]) -> None:
+        """Do something with the run, which begins now if it has not yet; offline, where it cannot be done online."""
+        try:
+            if self.opened is None:
+                self.opened = self._begin()
+                self._introduce(self.opened)
+            action(self.opened)
+        except Exception as error:  # whatever W&B raises for its network must not end a training
+            if self.mode == "offline":
+                raise
+            self._go_offline(error)
+            self._use(action)
+
+    def _go_offline(self, error: Exception) -> None:
+        self._say(" ".join(str(error).split()) or type(error).__name__)
+        self.mode, self.opened, self.sent = "offline", None, []
+        wandb.teardown(exit_code=1)  # W&B's service would not begin another piece of a run that has not ended well
 
     def _begin(self) -> wandb.Run:
-        settings = wandb.Settings(
-            silent=True,
-            console="off",
-            save_code=False,
-            disable_git=True,
-            init_timeout=self.config.init_timeout,
-            finish_timeout=self.config.finish_timeout,
-            finish_timeout_raises=True,
-            x_transaction_log_flush_interval=FLUSH,
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return wandb.init(
+            mode=self.mode,
+            project=self.config.project,
+            entity=self.config.entity,
+            id=self.tracked.id,
+            name=self.tracked.label,
+            group=self.config.group or self.tracked.sweep,
+            job_type=self.tracked.kind,
+            tags=self.config.tags,
+            config=self.tracked.described(),
+            dir=self.folder,
+            resume="allow",
+            reinit="create_new",  # never the run of an earlier job in the same process
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                save_code=False,
+                disable_git=True,
+                init_timeout=self.config.init_timeout,
+                finish_timeout=self.config.finish_timeout,
+                finish_timeout_raises=True,
+                x_transaction_log_flush_interval=FLUSH,
+            ),
         )
-        arguments: dict[str, Any] = {
-            "project": self.config.project,
-            "entity": self.config.entity,
-            "id": self.tracked.id,
-            "name": self.tracked.label,
-            "group": self.config.group or self.tracked.sweep,
-            "job_type": self.tracked.kind,
-            "tags": self.config.tags,
-            "config": self.tracked.described(),
-            "dir": self.folder,
-            "resume": "allow",
-            "reinit": "create_new",  # never the run of an earlier job in the same process
-            "settings": settings,
-        }
-        try:
-            return wandb.init(mode=self.config.mode, **arguments)
-        except CommError as error:
-            reason = str(error).splitlines()[-1]
-            run = wandb.init(mode="offline", **arguments)
-            self._say(f"W&B cannot be reached ({reason})", run)
-            return run
-        except UsageError as error:
-            raise InputError(f"W&B refuses the run: {error}; or set logger.wandb.mode=offline") from error
 
-    def _say(self, what: str, run: wandb.Run) -> None:
-        folder = run.settings.sync_dir
-        print(
-            f"  {self.tracked.label}: {what}; nothing is lost: upload it later with `wandb sync {folder}`", flush=True
-        )
+    def _introduce(self, run: wandb.Run) -> None:
+        run.define_metric("step")
+        run.define_metric("*", step_metric="step")
+        for name, text, numbers in self.notes:
+            run.summary.update({name: text} | {f"{name}/{key}": value for key, value in numbers.items()})
+        for parent in self.tracked.parents.values():
+            # As `use_artifact` does, which refuses to work offline, and online waits for the upload.
+            self.sent.append(run._log_artifact(_artifact(parent), is_user_created=True, use_after_commit=True))
+        for result in self.results:
+            self.sent.append(run.log_artifact(_artifact(result)))
 
     @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
-        self.run.log(metrics | {"step": step})
+    def log_metrics(self, metrics: dict[str, int | float], step: int) -> None:
+        self._use(lambda run: run.log(metrics | {"step": step}))
 
     @rank_zero_only
     def log_picture(self, name: str, picture: UInt8[np.ndarray, "h w 3"], step: int) -> None:
-        self.run.log({name: wandb.Image(picture), "step": step})
+        self._use(lambda run: run.log({name: wandb.Image(picture), "step": step}))
 
     @rank_zero_only
     def result(self, result: Lineage) -> None:
-        self.run.log_artifact(_artifact(result))
+        self._use(lambda run: self.sent.append(run.log_artifact(_artifact(result))))
+        self.results.append(result)
 
     def close(self, failed: bool) -> None:
-        if self._run is None:
+        if self.opened is None:
             return
-        run, self._run = self._run, None
+        self._wait_for_artifacts()
+        run, self.opened = self.opened, None
         try:
             run.finish(exit_code=int(failed))
         except TimeoutError:
-            self._say(f"W&B has not taken all of the run within {self.config.finish_timeout:g} s", run)
+            self._say(f"it has not taken all within {self.config.finish_timeout:g} s")
+
+    def _wait_for_artifacts(self) -> None:
+        """Unlike numbers, artifacts that are logged online are not on disk too: what does not arrive is said again offline."""
+        if self.mode == "online":
+            try:
+                for artifact in self.sent:
+                    artifact.wait(timeout=int(self.config.finish_timeout))
+            except Exception as error:
+                self._go_offline(error)
+                self._use(lambda run: None)
+
+    def _say(self, reason: str) -> None:
+        pieces = self.folder / "wandb" / f"*run-*-{self.tracked.id}"
+        print(
+            f"  {self.tracked.label}: W&B does not take the run ({reason}); the training goes on and nothing is lost, "
+            f"upload it later: wandb sync --no-skip-online {pieces}",
+            flush=True,
+        )
 
 
 def _artifact(lineage: Lineage) -> wandb.Artifact:

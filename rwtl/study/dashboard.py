@@ -1,0 +1,118 @@
+"""The W&B workspace of a sweep, built from what its runs have logged."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import wandb
+import wandb_workspaces.reports.v2 as wr
+import wandb_workspaces.workspaces as ws
+from wandb.errors import CommError
+from wandb_workspaces.reports.v2.interface import ParallelCoordinatesPlotColumn
+
+from rwtl.errors import InputError
+from rwtl.study.wandb_runs import WandbRun
+
+STRATEGY = "transfer.name"
+INTERVAL = "clips.dt"
+MEASUREMENTS = ("loss", "learning_rate", "learning_rate_loaded", "gradient_norm", "throughput")
+UNCOMPARED = ("artifact", "logger", "paths", "trainer", "engine", "datasets", "_wandb", "sweep")  # not what is asked
+COLUMNS = 24  # of a section
+
+
+def workspace(sweep: str, stage: str, runs: Sequence[WandbRun], project: str, entity: str) -> ws.Workspace:
+    """Return the workspace of one stage of a sweep.
+
+    Its sections: curves of the end-point error on every data set (of a stage without one, of its first metric), grouped
+    by freezing strategy and frame interval together, and by each alone; a parallel plot of what differs between the
+    runs, and the errors that it leads to; pictures; the other metrics of validations; loss, learning rate, gradient
+    norm and throughput; the runs side by side.
+
+    Args:
+        sweep: the group of the runs in W&B.
+        stage: their job type: `training` or `pretraining`.
+        runs: of both, as read from disk: they say what was logged, and what differs between them.
+        project, entity: where in W&B.
+    """
+    logged = list(dict.fromkeys(name for run in runs for name in run.history.columns if name != "step"))
+    validated = [name for name in logged if name not in MEASUREMENTS]
+    errors = [name for name in validated if name.rsplit("/", 1)[-1] == "epe"] or validated[:1]
+    configs = [_flat(run.config) for run in runs]
+    groups = {
+        word: key
+        for word, key in (("freezing strategy", STRATEGY), ("frame interval", INTERVAL))
+        if any(key in config for config in configs)
+    }
+    apart = [_curve(name, f"{name}, by {word}", key) for name in errors for word, key in groups.items()]
+    columns = [ParallelCoordinatesPlotColumn(wr.Config(key), key) for key in differing(configs)]
+    columns += [ParallelCoordinatesPlotColumn(wr.SummaryMetric(name), name) for name in errors]
+    pictures = sorted({name for run in runs for name in run.media.name})
+    sections = {
+        "Errors": _in_rows([*map(_curve, errors), *apart]),
+        "What differs, and what it leads to": _in_rows([wr.ParallelCoordinatesPlot(columns=columns)], COLUMNS, 9),
+        "Pictures": _in_rows([wr.MediaBrowser(title=name, media_keys=[name]) for name in pictures], 12, 9),
+        "Other metrics of validations": _in_rows([_curve(name) for name in validated if name not in errors]),
+        "Training": _in_rows([_curve(name) for name in MEASUREMENTS if name in logged]),
+        "Runs side by side": _in_rows([wr.RunComparer(diff_only="split")], COLUMNS, 12),
+    }
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=f"Sweep {sweep}: {stage}",
+        sections=[ws.Section(name=name, panels=panels, is_open=True) for name, panels in sections.items() if panels],
+        settings=ws.WorkspaceSettings(x_axis="step", max_runs=100),
+        runset_settings=ws.RunsetSettings(
+            filters=[ws.Metric("Group") == sweep, ws.Metric("JobType") == stage],
+            groupby=[ws.Config(key) for key in groups.values()],
+        ),
+    )
+
+
+def specification(workspace: ws.Workspace) -> dict[str, Any]:
+    """Return a workspace as W&B stores it."""
+    return workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def publish(workspace: ws.Workspace) -> str:
+    """Save a workspace in W&B, of who is logged in where it names no entity, and return its address."""
+    try:
+        workspace.entity = workspace.entity or wandb.Api().default_entity
+        return workspace.save().url
+    except (CommError, ValueError) as error:
+        raise InputError(
+            f"W&B does not take the dashboard ({error}); its specification is on disk, try again later"
+        ) from error
+
+
+def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the keys, such as `clips.dt`, whose values differ between configurations, paths and machines apart."""
+    keys = dict.fromkeys(key for config in configs for key in config if key.split(".")[0] not in UNCOMPARED)
+    return [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
+    return found
+
+
+def _curve(metric: str, title: str | None = None, group: str | None = None) -> wr.LinePlot:
+    """A line for each group of runs, their mean, in a band from the smallest to the largest.
+
+    The groups are those of the workspace, or of a key of the configuration.
+    """
+    return wr.LinePlot(
+        title=title or metric,
+        x="step",
+        y=[metric],
+        groupby=wr.Config(group) if group else None,
+        groupby_aggfunc="mean",
+        groupby_rangefunc="minmax",
+    )
+
+
+def _in_rows(panels: list[Any], width: int = 8, height: int = 6) -> list[Any]:
+    across = COLUMNS // width
+    for place, panel in enumerate(panels):
+        panel.layout = wr.Layout(x=place % across * width, y=place // across * height, w=width, h=height)
+    return panels

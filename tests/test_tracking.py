@@ -1,0 +1,339 @@
+"""Runs of W&B and TensorBoard, read back with their own programs; nobody is logged in, nothing leaves the machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import wandb
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_resumption import NEXT_FRAME, WHERE, Clips, Noise, StopAt, crash
+from wandb_server import WandbServer
+
+from rwtl.data.stream import Part, SampleStream
+from rwtl.errors import InputError
+from rwtl.models.next_frame import build_next_frame
+from rwtl.study.artifact import Artifact
+from rwtl.study.planning import planned
+from rwtl.study.tracking import check_loggers, tracking
+from rwtl.study.wandb_runs import histories, read_runs
+from rwtl.training import next_frame
+from rwtl.training.clip_pictures import ClipPictures
+from rwtl.training.fit import METRICS_FILE, fit
+from rwtl.training.measurements import Measurements
+from rwtl.training.next_frame import NextFrameModule
+from rwtl.training.tracker import Lineage, Tracked
+from rwtl.training.transfer_report import PartReport, TransferReport
+from rwtl.training.wandb_tracker import WandbConfig, WandbTracker
+
+ROOT = Path(__file__).parents[1]
+DIGEST, SOURCE = "0123456789ab", "aaaaaaaaaaaa"
+BOTH = {"wandb": {"tags": ["tiny"]}, "tensorboard": {}}
+APPS = ("pretrain", "train", "evaluate", "compare", "skill")
+REPORT = TransferReport(loaded=["a", "b"], frozen=["a"], parts={"feature_encoder": PartReport(3, 2, 1, 9, 4, 0, 0)})
+
+
+def configuration(outputs, **logger):
+    values = {"paths": {"outputs": str(outputs)}, "clips": {"dt": 0.5}, "sweep": "train-1234", "logger": logger}
+    return OmegaConf.create(values)
+
+
+def recording(outputs):
+    folder = outputs / "recording" / SOURCE
+    (folder / "recording" / "calcium").mkdir(parents=True, exist_ok=True)
+    (folder / "recording" / "calcium" / "shard").write_bytes(bytes(1000))
+    return {"recording": Artifact(folder, "recording", SOURCE, reused=True)}
+
+
+def train(outputs, digest, logger, *callbacks):
+    """As a stage does, in a process that has just begun."""
+    folder = outputs / "pretraining" / digest
+    folder.mkdir(parents=True, exist_ok=True)
+    with tracking(configuration(outputs, **logger), folder, f"pretraining {digest}", recording(outputs)) as tracker:
+        tracker.transfer(REPORT)
+        torch.manual_seed(3)
+        model = build_next_frame("small", "batch", 1, decoder="warp", context="features")
+        stream = SampleStream([Part(Clips())], 1, NEXT_FRAME.steps * NEXT_FRAME.batch_size)
+        callbacks = [Noise(), Measurements(2, NEXT_FRAME.batch_size), ClipPictures(folder / "pictures"), *callbacks]
+        module, metrics = NextFrameModule(model, NEXT_FRAME, 0.5), next_frame.METRICS
+        loggers = tracker.loggers
+        fit(module, NEXT_FRAME, stream, [Clips()], WHERE, folder, "test", metrics, callbacks, loggers=loggers)
+        torch.save(model.state_dict(), folder / "model.pt")
+        tracker.model(folder / "model.pt")
+    return model.state_dict()
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """A training that crashed at step 5, beyond its checkpoint at 4, and went on; then another, of another artifact."""
+    folder = tmp_path_factory.mktemp("outputs")
+    with suppress(RuntimeError):
+        train(folder, DIGEST, BOTH, StopAt("on_train_batch_end", 5, crash))
+    time.sleep(1.1)  # W&B names the folders of a run by the second
+    train(folder, DIGEST, BOTH)
+    train(folder, "another", {"wandb": {}})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(outputs):
+    return {run.id: run for run in read_runs(outputs / "wandb")}
+
+
+@pytest.fixture(scope="module")
+def logged(outputs):
+    """What the CSV says, which is right (test_resumption): one row for each step."""
+    return pd.read_csv(outputs / "pretraining" / DIGEST / METRICS_FILE).groupby("step").first()
+
+
+def test_loggers_change_no_bit(outputs, tmp_path):
+    weights = train(tmp_path, DIGEST, {})
+    resumed = torch.load(outputs / "pretraining" / DIGEST / "model.pt")
+    assert all(torch.equal(weights[name], resumed[name]) for name in weights)
+    csv = Path("pretraining", DIGEST, METRICS_FILE)
+    assert (tmp_path / csv).read_text() == (outputs / csv).read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"pretraining", "recording"}
+
+
+def test_pieces_of_a_run_are_one_curve(runs, logged):
+    run = runs[f"pretraining-{DIGEST}"]
+    history = run.history.set_index("step")
+    assert len(run.pieces) == 2 and run.exit_code == 0
+    assert {"loss", "learning_rate", "gradient_norm", "mse", "mse_copy"} <= set(logged.columns)
+    pd.testing.assert_frame_equal(history[logged.columns], logged, check_exact=True)
+    assert list(history.throughput.dropna().index) == [2, 4, 6] and (history.throughput.dropna() > 0).all()
+
+
+def test_a_piece_whose_job_failed_says_so(runs):
+    from rwtl.study import wandb_runs
+
+    file = next(runs[f"pretraining-{DIGEST}"].pieces[0].glob("*.wandb"))
+    records = wandb_runs._records(file)
+    assert records[-1]["exit"]["exit_code"] == 1
+    assert max(record["history"]["item"]["step"] for record in records if record["type"] == "history") == 4
+
+
+def test_a_run_says_what_it_is(runs):
+    run = runs[f"pretraining-{DIGEST}"]
+    assert (run.name, run.group, run.job_type, run.tags) == (
+        f"pretraining {DIGEST}",
+        "train-1234",
+        "pretraining",
+        ["tiny"],
+    )
+    assert run.config["clips"] == {"dt": 0.5}
+    parents = {"recording": f"recording-{SOURCE}"}
+    assert run.config["artifact"] == {"kind": "pretraining", "digest": DIGEST, "parents": parents}
+    assert run.summary["transfer/loaded"] == 2 and run.summary["transfer/frozen"] == 1
+    assert "2 tensors loaded" in run.summary["transfer"] and "feature_encoder  2 of 3" in run.summary["transfer"]
+
+
+def test_pictures_are_logged_at_every_validation(outputs, runs):
+    media = runs[f"pretraining-{DIGEST}"].media
+    assert sorted(media.step) == [0, 2, 4, 6] and set(media.name) == {"prediction"}
+    for step, path in zip(media.step, media.path, strict=True):
+        saved = outputs / "pretraining" / DIGEST / "pictures" / f"step_{step:06d}.png"
+        np.testing.assert_array_equal(wandb.Image(str(path)).image, wandb.Image(str(saved)).image)
+
+
+def test_jobs_of_one_process_have_runs_of_their_own(runs, logged):
+    run = runs["pretraining-another"]
+    assert len(runs) == 2 and len(run.pieces) == 1 and run.name == "pretraining another" and run.tags == []
+    pd.testing.assert_frame_equal(run.history.set_index("step")[logged.columns], logged, check_exact=True)
+    assert run.outputs == ["pretraining-another"] and wandb.run is None
+
+
+def test_histories_are_one_table(runs):
+    table = histories(runs.values(), ["clips.dt", "transfer.name"])
+    assert list(table.columns[:6]) == ["run", "name", "group", "clips.dt", "transfer.name", "step"]
+    assert list(table.groupby("run").step.max()) == [6, 6] and set(table["clips.dt"]) == {0.5}
+    assert table["transfer.name"].isna().all()
+    assert list(histories([]).columns) == ["run", "name", "group", "step"]
+
+
+def test_tensorboard_shows_one_curve(outputs, logged):
+    events = EventAccumulator(str(outputs / "tensorboard" / "pretraining" / DIGEST))
+    events.Reload()
+    assert len(list(Path(events.path).glob("events.*"))) == 2
+    for name in logged.columns:
+        known = logged[name].dropna()
+        found = events.Scalars(name)
+        assert [event.step for event in found] == list(known.index), name
+        np.testing.assert_array_equal([event.value for event in found], known.astype(np.float32))
+    assert [picture.step for picture in events.Images("prediction")] == [0, 2, 4, 6]
+    texts = {tag: events.Tensors(tag) for tag in events.Tags()["tensors"]}
+    assert {tag: len(found) for tag, found in texts.items()} == dict.fromkeys(
+        ("configuration/text_summary", "transfer/text_summary"), 1
+    )
+    assert b"2 of 3" in texts["transfer/text_summary"][0].tensor_proto.string_val[0]
+
+
+def synchronise(server, outputs):
+    environment = os.environ | {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40}
+    paths = sorted(map(str, (outputs / "wandb").glob("*run-*")))
+    command = [sys.executable, "-m", "wandb", "sync", "--no-skip-online", *paths]
+    subprocess.run(command, env=environment, cwd=outputs, check=True, capture_output=True, timeout=60)
+
+
+def artifacts(server):
+    made = [values["input"] for operation, values in server.asked if operation == "CreateArtifact"]
+    used = [values["input"]["runName"] for operation, values in server.asked if operation == "UseArtifact"]
+    return {one["artifactCollectionName"]: (one["artifactTypeName"], one["runName"]) for one in made}, used
+
+
+def test_lineage_reaches_the_server_with_wandb_sync(outputs):
+    server = WandbServer()
+    synchronise(server, outputs)
+    server.stop()
+    expected = {f"recording-{SOURCE}": ("recording", None)}  # an input, of which no run says that it made it
+    for digest in (DIGEST, "another"):
+        expected[f"pretraining-{digest}"] = ("model", f"pretraining-{digest}")
+    made, used = artifacts(server)
+    assert made == expected and set(used) == {f"pretraining-{digest}" for digest in (DIGEST, "another")}
+    assert {row["step"] for row in server.history if "mse" in row} == {0, 2, 4, 6}
+
+
+def test_a_recording_is_referred_to_and_a_model_is_a_file(outputs, runs):
+    from rwtl.study import wandb_runs
+
+    run = runs["pretraining-another"]
+    assert (run.inputs, run.outputs) == ([f"recording-{SOURCE}"], ["pretraining-another"])
+    records = wandb_runs._records(next(run.pieces[0].glob("*.wandb")))
+    used, made = (record["artifact"]["manifest"]["contents"] for record in records if record["type"] == "artifact")
+    assert used[0]["ref"].startswith(f"file://{outputs}/recording/{SOURCE}/recording")
+    assert made[0]["local_path"] == str(outputs / "pretraining" / "another" / "model.pt")
+
+
+@pytest.fixture
+def online(tmp_path, monkeypatch):
+    """A tracker of a server, to be started with its address."""
+    trackers = []
+
+    def start(url):
+        wandb.teardown()  # a process asks for the server's address once
+        monkeypatch.setenv("WANDB_BASE_URL", url)
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        for key in ("WANDB_HTTP_TIMEOUT", "WANDB_X_GRAPHQL_RETRY_MAX", "WANDB_X_GRAPHQL_TIMEOUT_SECONDS"):
+            monkeypatch.setenv(key, "1")
+        (tmp_path / "model.pt").write_text("weights")
+        (tmp_path / "source.pt").write_text("weights")
+        config = WandbConfig(mode="online", init_timeout=4.0, finish_timeout=2.0)
+        parents = {"pretraining": Lineage("pretraining", SOURCE, tmp_path / "source.pt")}
+        tracked = Tracked("training", DIGEST, "training scratch seed 1", parents=parents)
+        trackers.append(WandbTracker(config, tracked, tmp_path))
+        return trackers[-1]
+
+    yield start
+    for tracker in trackers:
+        tracker.close(failed=True)
+    wandb.teardown()
+
+
+def finish_and_upload(tracker, outputs, said):
+    """Go on to the end; nothing is lost on disk, nor in what `wandb sync` brings to a server that is there again."""
+    for step in (2, 4, 6):
+        tracker.log_metrics({"step": step, "epe": 1 / step}, step)
+    tracker.result(Lineage("training", DIGEST, outputs / "model.pt"))
+    tracker.close(failed=False)
+    assert said().count("W&B does not take the run") == 1
+    (run,) = read_runs(outputs / "wandb")
+    assert list(run.history.step) == [0, 2, 4, 6] and list(run.history.epe) == [9, 1 / 2, 1 / 4, 1 / 6]
+    assert (run.inputs, run.outputs) == ([f"pretraining-{SOURCE}"], [f"training-{DIGEST}"])
+    server = WandbServer()
+    synchronise(server, outputs)
+    server.stop()
+    assert {row["step"]: row["epe"] for row in server.history} == dict(
+        zip(run.history.step, run.history.epe, strict=True)
+    )
+    assert artifacts(server)[0][f"training-{DIGEST}"] == ("model", f"training-{DIGEST}")
+
+
+def test_a_server_that_does_not_answer_costs_nothing(online, tmp_path, capfd):
+    tracker = online("http://127.0.0.1:9")
+    tracker.log_metrics({"step": 0, "epe": 9.0}, 0)
+    message = capfd.readouterr().out
+    assert "training scratch seed 1: W&B does not take the run" in message and "connection refused" in message
+    assert f"upload it later: wandb sync --no-skip-online {tmp_path}/wandb/*run-*-training-{DIGEST}" in message
+    finish_and_upload(tracker, tmp_path, lambda: message + capfd.readouterr().out)
+
+
+def test_a_server_that_ends_in_mid_run_costs_nothing(online, tmp_path, capfd):
+    server = WandbServer()
+    tracker = online(server.url)
+    tracker.log_metrics({"step": 0, "epe": 9.0}, 0)
+    assert "UpsertBucket" in [operation for operation, _ in server.asked]
+    assert "W&B" not in capfd.readouterr().out
+    server.stop()
+    finish_and_upload(tracker, tmp_path, lambda: capfd.readouterr().out)
+
+
+def test_numbers_survive_a_kill(tmp_path):
+    code = f"""
+import os, signal, time
+from pathlib import Path
+from rwtl.training.tracker import Tracked
+from rwtl.training.wandb_tracker import FLUSH, WandbConfig, WandbTracker
+tracker = WandbTracker(WandbConfig(), Tracked("training", "{DIGEST}", "killed"), Path("{tmp_path}"))
+for step in range(3):
+    tracker.log_metrics({{"step": step, "epe": 1.0}}, step)
+time.sleep(2 * FLUSH)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    (run,) = read_runs(tmp_path / "wandb")
+    assert list(run.history.step) == [0, 1, 2] and run.exit_code is None
+
+
+def test_online_without_a_login_names_both_remedies(tmp_path):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+    command = [sys.executable, str(ROOT / "experiments" / "dashboard.py"), "sweep=a", "logger.wandb.mode=online"]
+    environment |= {"HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "nobody is logged in to W&B: run `wandb login`, or set logger.wandb.mode=offline" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("section", "named"),
+    [
+        ({"comet": {}}, "logger.comet is no logger; choose of csv, wandb, tensorboard"),
+        ({"wandb": {"mode": "onlin"}}, "logger.wandb.mode is 'onlin'; choose one of offline, online"),
+        ({"wandb": {"projekt": "x"}}, "logger.wandb.projekt.*keys of logger.wandb are mode, project"),
+        ({"wandb": {"finish_timeout": 0}}, "logger.wandb.finish_timeout is 0.*must be positive"),
+        ({"tensorboard": {"flush_seconds": 0}}, "logger.tensorboard.flush_seconds is 0.*at least 1"),
+    ],
+)
+def test_wrong_loggers_are_named(section, named):
+    with pytest.raises(InputError, match=named):
+        check_loggers(OmegaConf.create({"logger": section}))
+
+
+def composed(app, *overrides):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose(app, overrides=list(overrides))
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_loggers_are_chosen_by_name(app):
+    names = {"": [], "logger=wandb": ["wandb"], "logger=[wandb,tensorboard]": ["wandb", "tensorboard"], "logger=[]": []}
+    for override, expected in names.items():
+        assert list(check_loggers(composed(app, *filter(None, [override])))) == expected
+    configs = check_loggers(composed(app, "logger=[csv,wandb]", "logger.wandb.project=mine"))
+    assert configs["wandb"] == WandbConfig(project="mine")  # the presets hold the constructors' defaults
+
+
+def test_loggers_enter_no_digest(tmp_path):
+    plans = [
+        planned("train", composed("train", "transfer=freeze_encoder", f"paths.outputs={tmp_path}", *logger))
+        for logger in ([], ["logger=[wandb,tensorboard]", "logger.wandb.project=mine"])
+    ]
+    assert [step.digest for step in plans[0]] == [step.digest for step in plans[1]] and len(plans[0]) == 3
