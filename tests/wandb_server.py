@@ -16,6 +16,8 @@ ANSWERS = {
     "ArtifactType": {"project": {"artifact": None}},
     "ServerFeaturesQuery": {"serverInfo": {"features": []}},
     "CreateArtifact": {"createArtifact": {"artifact": ARTIFACT}},
+    "GetDefaultEntity": {"viewer": {"id": "1", "entity": "lab"}},
+    "UpsertView2": {"upsertView": {"view": {"id": "V", "name": "nw-abc-v"}, "inserted": True}},
     "UseArtifact": {"useArtifact": {"artifact": {"id": "A"}}},
 }
 

@@ -1,22 +1,55 @@
 """The W&B workspace of a sweep, built from what its runs have logged."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import wandb
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
+from omegaconf import DictConfig
 from wandb.errors import CommError
+from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from wandb_workspaces.reports.v2.interface import ParallelCoordinatesPlotColumn
 
 from rwtl.errors import InputError
-from rwtl.study.wandb_runs import WandbRun
+from rwtl.study.recordings import outputs_folder, setting
+from rwtl.study.tracking import check_loggers
+from rwtl.study.wandb_runs import WandbRun, read_runs
 
 STRATEGY = "transfer.name"
 INTERVAL = "clips.dt"
 MEASUREMENTS = ("loss", "learning_rate", "learning_rate_loaded", "gradient_norm", "throughput")
 UNCOMPARED = ("artifact", "logger", "paths", "trainer", "engine", "datasets", "_wandb", "sweep")  # not what is asked
 COLUMNS = 24  # of a section
+
+
+def dashboard(cfg: DictConfig) -> Path:
+    """Build the workspace of the configured sweep, publish it where W&B is online, and return its specification's file.
+
+    Raises InputError where the sweep has no runs on disk, or W&B does not take it.
+    """
+    sweep, stage, outputs = str(setting(cfg, "sweep")), str(cfg.stage), outputs_folder(cfg)
+    config = check_loggers(cfg).get("wandb")
+    if config is None:
+        raise InputError("a dashboard is W&B's; use logger=wandb")
+    known = read_runs(outputs / "wandb")
+    runs = [run for run in known if (run.group, run.job_type) == (sweep, stage)]
+    if not runs:
+        found = ", ".join(sorted({f"{run.group} ({run.job_type})" for run in known if run.group})) or "none"
+        raise InputError(f"{outputs / 'wandb'} holds no {stage} of the sweep {sweep!r}; sweeps there: {found}")
+    built = workspace(sweep, stage, runs, config.project, config.entity or "")
+    file = outputs / "dashboard" / (f"{sweep}.json" if stage == "training" else f"{sweep}_{stage}.json")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(specification(built), indent=2) + "\n")
+    print(f"{len(runs)} runs")
+    if config.mode == "online":
+        print(f"dashboard: {publish(built)}")
+    else:
+        runs_of = outputs / "wandb" / "*run-*"
+        print(f"to publish it: wandb login; wandb sync {runs_of}; and this command with logger.wandb.mode=online")
+    return file
 
 
 def workspace(sweep: str, stage: str, runs: Sequence[WandbRun], project: str, entity: str) -> ws.Workspace:
@@ -77,10 +110,9 @@ def publish(workspace: ws.Workspace) -> str:
     try:
         workspace.entity = workspace.entity or wandb.Api().default_entity
         return workspace.save().url
-    except (CommError, ValueError) as error:
-        raise InputError(
-            f"W&B does not take the dashboard ({error}); its specification is on disk, try again later"
-        ) from error
+    except (CommError, WandbApiFailedError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"W&B does not take the dashboard ({reason}); it is on disk, try again later") from error
 
 
 def differing(configs: Sequence[dict[str, Any]]) -> list[str]:

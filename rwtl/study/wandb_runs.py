@@ -1,9 +1,11 @@
 """Runs of Weights & Biases read back from their folders, as W&B's own program reads them; no account is needed."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,8 +53,10 @@ def read_runs(folder: Path) -> list[WandbRun]:
     was killed had logged after its last checkpoint is logged again.
     """
     found: dict[str, list[tuple[Path, list[dict[str, Any]]]]] = {}
-    for file in sorted(folder.glob("*run-*/run-*.wandb")):
-        records = _records(file)
+    files = sorted(folder.glob("*run-*/run-*.wandb"))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = list(pool.map(_records, files))
+    for file, records in zip(files, read, strict=True):
         if started := _of(records, "run"):
             found.setdefault(started[0]["run_id"], []).append((file.parent, records))
     for pieces in found.values():

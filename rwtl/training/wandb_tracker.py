@@ -159,7 +159,7 @@ class WandbTracker(Tracker):
             self._say(f"it has not taken all within {self.config.finish_timeout:g} s")
 
     def _wait_for_artifacts(self) -> None:
-        """Unlike numbers, artifacts that are logged online are not on disk too: what does not arrive is said again offline."""
+        """Unlike numbers, artifacts of an online run are not on disk: where one does not arrive, they go there."""
         if self.mode == "online":
             try:
                 for artifact in self.sent:
