@@ -1,6 +1,7 @@
 """Runs of W&B and TensorBoard, read back with their own programs; nobody is logged in, nothing leaves the machine."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -31,7 +32,8 @@ from rwtl.training.clip_pictures import ClipPictures
 from rwtl.training.fit import METRICS_FILE, fit
 from rwtl.training.measurements import Measurements
 from rwtl.training.next_frame import NextFrameModule
-from rwtl.training.tracker import Lineage, Tracked
+from rwtl.training.tensorboard_tracker import TensorBoardConfig, TensorBoardTracker
+from rwtl.training.tracker import Lineage, Tracked, close, log_picture
 from rwtl.training.transfer_report import PartReport, TransferReport
 from rwtl.training.wandb_tracker import WandbConfig, WandbTracker
 
@@ -80,7 +82,10 @@ def outputs(tmp_path_factory):
         train(folder, DIGEST, BOTH, StopAt("on_train_batch_end", 5, crash))
     time.sleep(1.1)  # W&B names the folders of a run by the second
     train(folder, DIGEST, BOTH)
+    foreign = wandb.init(mode="offline", dir=tmp_path_factory.mktemp("foreign"))  # that somebody has left open
     train(folder, "another", {"wandb": {}})
+    assert wandb.run is foreign and not foreign.summary.keys()
+    foreign.finish()
     return folder
 
 
@@ -165,16 +170,40 @@ def test_tensorboard_shows_one_curve(outputs, logged):
     events.Reload()
     assert len(list(Path(events.path).glob("events.*"))) == 2
     for name in logged.columns:
-        known = logged[name].dropna()
-        found = events.Scalars(name)
-        assert [event.step for event in found] == list(known.index), name
-        np.testing.assert_array_equal([event.value for event in found], known.astype(np.float32))
+        known = logged[name].dropna().astype(np.float32)
+        assert scalars(events, name) == list(zip(known.index, known, strict=True)), name
     assert [picture.step for picture in events.Images("prediction")] == [0, 2, 4, 6]
     texts = {tag: events.Tensors(tag) for tag in events.Tags()["tensors"]}
     assert {tag: len(found) for tag, found in texts.items()} == dict.fromkeys(
         ("configuration/text_summary", "transfer/text_summary"), 1
     )
     assert b"2 of 3" in texts["transfer/text_summary"][0].tensor_proto.string_val[0]
+
+
+def scalars(events, name):
+    return [(event.step, event.value) for event in events.Scalars(name)]
+
+
+def test_what_a_later_piece_says_counts_from_its_first_step_on(tmp_path):
+    tracked = Tracked("training", DIGEST, "training")
+    for steps in ((0, 2, 4, 6), (4, 6, 8), (8, 10)):
+        trackers = [WandbTracker(WandbConfig(), tracked, tmp_path)]
+        trackers.append(TensorBoardTracker(TensorBoardConfig(), tracked, tmp_path / "tensorboard"))
+        for step in steps:
+            for tracker in trackers:
+                tracker.log_metrics({"step": step, "epe": 100.0 * steps[0] + step}, step)
+        log_picture(trackers, "flow", np.zeros((4, 4, 3), np.uint8), steps[-1])
+        copies = pickle.loads(pickle.dumps(trackers))
+        assert [tracker.opened for tracker in copies] == [None, None]  # other processes open their own
+        close(trackers, failed=False)
+        time.sleep(1.1)  # W&B names the folders of a run by the second
+    expected = [(0, 0), (2, 2), (4, 404), (6, 406), (8, 808), (10, 810)]
+    (run,) = read_runs(tmp_path / "wandb")
+    assert list(zip(run.history.step, run.history.epe, strict=True)) == expected and len(run.pieces) == 3
+    assert list(run.media.step) == [10]  # the others were shown at steps that were gone through again
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "training" / DIGEST))
+    events.Reload()
+    assert scalars(events, "epe") == expected and [picture.step for picture in events.Images("flow")] == [10]
 
 
 def synchronise(server, outputs):
@@ -281,11 +310,11 @@ def test_numbers_survive_a_kill(tmp_path):
 import os, signal, time
 from pathlib import Path
 from rwtl.training.tracker import Tracked
-from rwtl.training.wandb_tracker import FLUSH, WandbConfig, WandbTracker
+from rwtl.training.wandb_tracker import WandbConfig, WandbTracker
 tracker = WandbTracker(WandbConfig(), Tracked("training", "{DIGEST}", "killed"), Path("{tmp_path}"))
 for step in range(3):
     tracker.log_metrics({{"step": step, "epe": 1.0}}, step)
-time.sleep(2 * FLUSH)
+time.sleep(2.5)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
