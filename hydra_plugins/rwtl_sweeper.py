@@ -3,6 +3,8 @@
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -11,10 +13,10 @@ class RecordedSweeper(BasicSweeper):
     """Runs all combinations whatever becomes of some, and judges them by what the jobs recorded (rwtl.study.sweep)."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from rwtl.study.sweep import name_sweep, readable
+        from rwtl.study.sweep import digest_name, name_sweep, readable
 
         with readable():
-            name_sweep(config, self.params)
+            name_sweep(config, digest_name(config, self.params))
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -22,3 +24,46 @@ class RecordedSweeper(BasicSweeper):
 
         with readable():
             return run_sweep(self, arguments)
+
+
+class SearchSweeper(Sweeper):
+    """Searches with Optuna, in the terms of hydra-optuna-sweeper, and goes on with what is stored (rwtl.study.search).
+
+    Args: see conf/hydra/sweeper/search.yaml.
+    """
+
+    def __init__(
+        self,
+        sampler: DictConfig,
+        study_name: str,
+        storage: str | None,
+        direction: str,
+        n_trials: int,
+        n_jobs: int,
+        max_failure_rate: float,
+        params: DictConfig,
+    ):
+        self.sampler = sampler
+        self.study_name = study_name
+        self.storage = storage
+        self.direction = direction
+        self.n_trials = n_trials
+        self.n_jobs = n_jobs
+        self.max_failure_rate = max_failure_rate
+        self.params = params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from rwtl.study.sweep import name_sweep, readable
+
+        with readable():
+            name_sweep(config, f"{config.hydra.job.name}-{self.study_name}")
+        self.config = config
+        self.hydra_context = hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
+
+    def sweep(self, arguments: list[str]) -> None:
+        from rwtl.study.search import run_search
+        from rwtl.study.sweep import readable
+
+        with readable():
+            run_search(self, arguments)

@@ -184,17 +184,18 @@ def table_row(line):
     return cells if len(cells) > 2 else ["", "", ""]
 
 
-def test_a_search_finds_the_best_of_its_trials_and_again_reuses_them(compared, outputs):
-    overrides = ["-m", "hparams_search=nfp", *TINY_SOURCE, "hydra.sweeper.n_trials=2"]
-    done = run("pretrain", outputs, *overrides)
+def test_a_search_finds_the_best_of_its_trials_and_again_goes_on_from_them(compared, outputs):
+    overrides = ["-m", "hparams_search=nfp", *TINY_SOURCE]
+    done = run("pretrain", outputs, *overrides, "hydra.sweeper.n_trials=2")
     assert done.returncode == 0, done.stderr
-    results = (outputs / "hparams_search" / "optimization_results.yaml").read_text()
+    results = (outputs / "sweeps" / "pretrain-nfp" / "optimization_results.yaml").read_text()
     best = float(re.search(r"best_value: ([\d.e-]+)", results)[1])
     skills = [pd.read_csv(file).set_index("predictor").mse for file in outputs.glob("pretraining/*/skill.csv")]
     ratios = [mse["model"] / mse[["copy", "extrapolation", "constant_motion"]].min() for mse in skills]
     assert any(best == pytest.approx(ratio, rel=1e-6) for ratio in ratios)
-    again = run("pretrain", outputs, *overrides)
-    assert again.stdout.count("pretraining: reused") == 2 and "making" not in again.stdout
+    again = run("pretrain", outputs, *overrides, "hydra.sweeper.n_trials=3")
+    assert again.stdout.count("pretraining: making") == 1, "two of three trials were there"
+    assert re.search(r"best: trial \d, ", again.stdout)
 
 
 def checkpoint(outputs):

@@ -12,7 +12,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from rwtl.errors import InputError
 from rwtl.study.job_states import SUCCEEDED, job_states, print_table
@@ -38,17 +38,19 @@ def readable() -> Iterator[None]:
         sys.exit(exit_code(interrupt))
 
 
-def name_sweep(config: DictConfig, params: Mapping[str, str] | None) -> None:
-    """Set `config.sweep`, unless the user did: to the app and a digest of what is swept over, so that the same line is
-    the same sweep.
+def digest_name(config: DictConfig, params: Mapping[str, str] | None) -> str:
+    """Return the app and a digest of what is swept over, so that the same line is the same sweep."""
+    swept = json.dumps([list(config.hydra.overrides.task), dict(params or {})])
+    return f"{config.hydra.job.name}-{hashlib.sha256(swept.encode()).hexdigest()[:8]}"
+
+
+def name_sweep(config: DictConfig, default: str) -> None:
+    """Set `config.sweep`, unless the user did.
 
     Raises InputError where it is no name of a folder.
     """
-    overrides = list(config.hydra.overrides.task)
     if config.sweep is None:
-        digest = hashlib.sha256(json.dumps([overrides, dict(params or {})]).encode()).hexdigest()[:8]
-        with open_dict(config):
-            config.sweep = f"{config.hydra.job.name}-{digest}"
+        config.sweep = default
     if not re.fullmatch(r"\w[\w.-]*", str(config.sweep)):
         raise InputError(f"sweep is {config.sweep!r}; it must be a name of letters, digits, '_', '.' and '-'")
 
@@ -72,8 +74,8 @@ def run_sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> list[Any]:
     overrides = parser.parse_overrides([*sweeper._parse_config(), *arguments])
     jobs = _jobs(overrides, config.sweep)
     sweeper.validate_batch_is_legal(_forms(sweeper, overrides, jobs))
-    size = sweeper.max_batch_size or len(jobs)
-    if size < 0:
+    size = len(jobs) if sweeper.max_batch_size is None else sweeper.max_batch_size
+    if size < 1:
         raise InputError(f"hydra.sweeper.max_batch_size is {size}; it must be positive, or null")
     folder = sweep_folder(config)
     with claimed(folder, config.sweep):
@@ -105,10 +107,12 @@ def _jobs(overrides: list[Override], sweep: str) -> Jobs:
         raise InputError(f"{error}; give its values one by one, or search with hparams_search=...") from error
     if not combinations:
         raise InputError("the sweep has no jobs: one of its overrides names no value")
+    swept = [override.get_key_element() for override in overrides if override.is_sweep_override()]
     first: dict[tuple[str, ...], int] = {}
     for number, job in enumerate(combinations):
-        if first.setdefault(tuple(job), number) != number:
-            raise InputError(f"two jobs of the sweep are the same, {' '.join(job)}; name every value once")
+        if (same := first.setdefault(tuple(job), number)) != number:
+            values = " ".join(each for each in job if each.partition("=")[0] in swept)
+            raise InputError(f"jobs {same} and {number} of the sweep are the same, {values}; name every value once")
     return {number: [*job, f"sweep={sweep}"] for number, job in enumerate(combinations)}
 
 
