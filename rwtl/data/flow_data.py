@@ -3,13 +3,15 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int32
 from torch.utils.data import Dataset
 
 from rwtl.config import typed
 from rwtl.data.augmentation import Augmentation, SparseAugmentation
 from rwtl.data.augmentation_config import AugmentationConfig, SparseAugmentationConfig
 from rwtl.data.flow_datasets import flow_dataset
-from rwtl.data.stream import Part
+from rwtl.data.stream import Part, first_of_fixed_order
 from rwtl.errors import InputError
 
 Catalogue = dict[str, dict[str, Any]]  # the section `datasets`: each data set's name and constructor arguments
@@ -36,12 +38,22 @@ class FlowDataConfig:
     Args:
         training: what training mixes.
         validation: what it is validated on, at least one; the first is what runs are compared by.
+        fraction: of every data set's samples, above 0 and at most 1, that training takes: rounded, but one at least.
+            They are the first of one fixed order, so a smaller fraction's are among a larger one's, whatever the seed
+            of the training.
+        subset_seed: decides that order, 0 or more.
     """
 
     training: dict[str, PartConfig]
     validation: list[str] = field(default_factory=list)
+    fraction: float = 1.0
+    subset_seed: int = 0
 
     def __post_init__(self):
+        if not 0 < self.fraction <= 1:
+            raise InputError(f"flow_data.fraction is {self.fraction}; it must be above 0 and at most 1, which is all")
+        if self.subset_seed < 0:
+            raise InputError(f"flow_data.subset_seed is {self.subset_seed}; it must be 0 or more")
         if not self.validation:
             raise InputError("flow_data.validation is empty; name at least one data set of the section datasets")
         if len(set(self.validation)) < len(self.validation):
@@ -62,11 +74,13 @@ class FlowData:
         parts: what training mixes, by name.
         validation: data sets by name.
         augmentations: the checked keys of every part's augmentation, or None.
+        subset_seed: decided which samples take part, where not all do.
     """
 
     parts: dict[str, Part]
     validation: dict[str, Dataset]
     augmentations: dict[str, dict[str, Any] | None]
+    subset_seed: int
 
     @classmethod
     def of(cls, config: FlowDataConfig, catalogue: Catalogue) -> "FlowData":
@@ -74,17 +88,44 @@ class FlowData:
         for name, part in config.used().items():
             dataset = open_with_flow(name, catalogue)
             augment, augmentations[name] = _augmentation(part.augmentation, dataset, f"flow_data.training.{name}")
-            parts[name] = Part(dataset, [augment] if augment else [], part.repeats)
+            indices = _subset(len(dataset), config.fraction, config.subset_seed)
+            parts[name] = Part(dataset, [augment] if augment else [], part.repeats, indices)
         validation = {name: open_with_flow(name, catalogue) for name in config.validation}
-        return cls(parts, validation, augmentations)
+        return cls(parts, validation, augmentations, config.subset_seed)
 
     def identity(self) -> dict[str, Any]:
-        """Return the values that determine a training's data: a folder counts by its pairs, not by its path."""
+        """Return the values that determine a training's data.
+
+        A folder counts by its pairs, not by its path, and a fraction by the samples that it draws: all are all, and
+        0.01 and 0.02 of ten are the same one.
+        """
         # Lists, for the order counts: samples are numbered part by part, and the first validation is the main one.
         training = [
-            [name, part.dataset.identity(), part.repeats, self.augmentations[name]] for name, part in self.parts.items()
+            [name, part.dataset.identity(), part.repeats, self.augmentations[name]]
+            + ([] if part.indices is None else [{"samples": part.samples, "subset_seed": self.subset_seed}])
+            for name, part in self.parts.items()
         ]
         return {"training": training, "validation": [[name, data.identity()] for name, data in self.validation.items()]}
+
+    def drawn(self) -> dict[str, dict[str, Any]]:
+        """Return, for each training data set, which of its samples training takes, as JSON takes it.
+
+        It is how many (`samples`) of how many (`of`); where those are not all, also the `subset_seed`, the `indices` in
+        their fixed order, and the `names` of the pairs in the same order.
+        """
+        return {name: self._drawn(part) for name, part in self.parts.items()}
+
+    def _drawn(self, part: Part) -> dict[str, Any]:
+        counts = {"samples": part.samples, "of": len(part.dataset)}
+        if part.indices is None:
+            return counts
+        indices = part.indices.tolist()
+        names = part.dataset.names
+        return counts | {
+            "subset_seed": self.subset_seed,
+            "indices": indices,
+            "names": [names[index] for index in indices],
+        }
 
 
 def open_dataset(name: str, catalogue: Catalogue) -> Dataset:
@@ -98,6 +139,12 @@ def open_with_flow(name: str, catalogue: Catalogue) -> Dataset:
     if not getattr(dataset, "has_flow", True):
         raise InputError(f"{name} holds no flow to train on or compare with: it is a test split, made for submit.py")
     return dataset
+
+
+def _subset(size: int, fraction: float, seed: int) -> Int32[np.ndarray, " samples"] | None:
+    """Return the indices of a fraction of a data set, or None where it is all: in their own order, as ever."""
+    samples = max(1, round(fraction * size))
+    return None if samples >= size else first_of_fixed_order(samples, size, seed)
 
 
 def _augmentation(values: dict[str, Any] | None, dataset: Dataset, section: str) -> tuple[Any, dict | None]:
