@@ -21,8 +21,11 @@ from rwtl.study.plots import next_frames
 from rwtl.study.pretraining_plan import PretrainingPlan
 from rwtl.study.recordings import RECORDING, outputs_folder, recordings_of
 from rwtl.study.source_data import SourceData, evenly, source_data
+from rwtl.study.tracking import check_loggers, tracking
 from rwtl.training import next_frame, self_supervised, skill
+from rwtl.training.clip_pictures import ClipPictures
 from rwtl.training.fit import CHECKPOINT, fit
+from rwtl.training.flow_pictures import FlowPictures
 from rwtl.training.metrics import METRICS
 from rwtl.training.next_frame import NextFrameModule
 from rwtl.training.optical_flow import OpticalFlowModule
@@ -38,6 +41,7 @@ NORMALISATION = "normalisation.json"
 TRANSFER = "transfer.json"
 VERDICT = "verdict.txt"
 FRONTS = "fronts.csv"
+PICTURES = "pictures"
 SHOWN_CLIPS = 4
 
 
@@ -51,7 +55,11 @@ def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
     `skill.csv`, `predictions.npz` and `predictions.png`. An interrupted one is gone on with, to the same bits.
     """
     plan = PretrainingPlan.of(cfg)
+    check_loggers(cfg)
     sources = recordings_of(cfg) if plan.clips_kind == "waves" else []
+    parents = {"recording": sources[0]} if len(sources) == 1 else {}
+    parents = parents or {f"recording {number}": source for number, source in enumerate(sources, start=1)}
+    label = f"pretraining {name}".strip()
 
     def make(folder: Path) -> None:
         data = source_data(plan, [source.path / RECORDING for source in sources])
@@ -66,10 +74,20 @@ def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
         _write_json(folder / TRANSFER, transfer.report.to_dict())
         module, metrics = _module(plan, model, data, transfer)
         stream = SampleStream([data.training], plan.recipe.seed, max(1, plan.recipe.steps * plan.recipe.batch_size))
-        trainer, label = replace(plan.trainer, scenes_on_device=False), f"pretrain {name}".strip()
-        curve = fit(module, plan.recipe, stream, [data.validation], trainer, folder, label, metrics, [transfer])
-        curve.to_csv(folder / CURVE, index=False)
-        save_model(folder / MODEL, "next_frame" if plan.kind == "next_frame" else "raft", plan.arguments, model)
+        trainer = replace(plan.trainer, scenes_on_device=False)
+        callbacks: list[pl.Callback] = [transfer]
+        if plan.kind == "next_frame":
+            callbacks.append(ClipPictures(folder / PICTURES))
+        elif plan.kind == "wave_flow":
+            callbacks.append(FlowPictures(folder / PICTURES, ["waves"]))
+        with tracking(cfg, folder, label, parents) as tracker:
+            tracker.transfer(transfer.report)
+            of_run = (trainer, folder, f"pretrain {name}".strip(), metrics, callbacks, tracker.loggers)
+            curve = fit(module, plan.recipe, stream, [data.validation], *of_run)
+            curve.to_csv(folder / CURVE, index=False)
+            kind = "next_frame" if plan.kind == "next_frame" else "raft"
+            save_model(folder / MODEL, kind, plan.arguments, model)
+            tracker.model(folder / MODEL)
         if plan.kind == "next_frame":
             verdict = _next_frame_results(folder, plan, model, data)
         else:
@@ -77,9 +95,6 @@ def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
         (folder / VERDICT).write_text(verdict + "\n")
         (folder / CHECKPOINT).unlink(missing_ok=True)
 
-    parents = {"recording": sources[0]} if len(sources) == 1 else {}
-    parents = parents or {f"recording {number}": source for number, source in enumerate(sources, start=1)}
-    label = f"pretraining {name}".strip()
     return build(outputs_folder(cfg), "pretraining", label, plan.values(), make, parents, resumable=True, config=cfg)
 
 

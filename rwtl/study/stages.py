@@ -30,6 +30,7 @@ from rwtl.study.pretraining import (
 )
 from rwtl.study.recordings import outputs_folder, path_of
 from rwtl.study.submission import write_submission, writer_of
+from rwtl.study.tracking import check_loggers, tracking
 from rwtl.training.acceleration import accelerate
 from rwtl.training.fit import CHECKPOINT, fit
 from rwtl.training.flow_pictures import FlowPictures
@@ -62,6 +63,7 @@ def training(cfg: DictConfig) -> Artifact:
     draws from) and `pictures`.
     """
     plan = TrainingPlan.of(cfg)
+    check_loggers(cfg)
     config, recipe, seed, trainer = plan.transfer, plan.recipe, plan.seed, plan.trainer
     parents = {"pretraining": pretraining(cfg)} if config.source == PRETRAINING else {}
 
@@ -80,13 +82,16 @@ def training(cfg: DictConfig) -> Artifact:
         (folder / TRANSFER).write_text(json.dumps(transfer.report.to_dict(), indent=2) + "\n")
         (folder / SUBSET).write_text(json.dumps(plan.data.drawn(), indent=2) + "\n")
         stream = SampleStream(list(plan.data.parts.values()), seed, recipe.steps * recipe.batch_size)
-        label = f"train {config.name} seed {seed}"
         module = OpticalFlowModule(model, recipe, plan.data.validation, transfer)
         callbacks = [transfer, FlowPictures(folder / PICTURES, list(plan.data.validation))]
         validation = list(plan.data.validation.values())
-        curve = fit(module, recipe, stream, validation, trainer, folder, label, module.metrics, callbacks)
-        curve.to_csv(folder / CURVE, index=False)
-        save_model(folder / MODEL, "raft", arguments, model)
+        with tracking(cfg, folder, label, parents) as tracker:
+            tracker.transfer(transfer.report)
+            of_run = (trainer, folder, f"train {config.name} seed {seed}", module.metrics, callbacks, tracker.loggers)
+            curve = fit(module, recipe, stream, validation, *of_run)
+            curve.to_csv(folder / CURVE, index=False)
+            save_model(folder / MODEL, "raft", arguments, model)
+            tracker.model(folder / MODEL)
         (folder / CHECKPOINT).unlink(missing_ok=True)
 
     label = f"training {config.name} seed {seed}"

@@ -23,6 +23,7 @@ from rwtl.models.correlation import CorrelationKind
 from rwtl.progress import Progress
 from rwtl.training.acceleration import PRECISIONS, accelerate
 from rwtl.training.interruption import Interruption
+from rwtl.training.measurements import Measurements
 from rwtl.training.metrics_log import MetricsLog
 from rwtl.training.recipe import Recipe
 from rwtl.training.resumption import Resumption, load_checkpoint
@@ -137,7 +138,9 @@ def fit(
         minutes = trainer_config.checkpoint_minutes
         resumption = Resumption(folder / CHECKPOINT, minutes, recipe.validate_every, interruption)
         progress = ProgressLines(label, recipe.steps, metrics[0])
-        trainer = _trainer(recipe, trainer_config, [*callbacks, log, progress, resumption], loggers)
+        measurements = Measurements(log.every, recipe.batch_size)  # before the log, which reads what it hands over
+        callbacks = [*callbacks, measurements, log, progress, resumption]
+        trainer = _trainer(recipe, trainer_config, callbacks, loggers)
         step = checkpoint["global_step"] if checkpoint else 0
         loaders = _loaders(recipe, training, validation, trainer_config, trainer.strategy.root_device, step)
         try:

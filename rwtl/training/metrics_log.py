@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning as pl
 
-STEP_METRICS = ("loss", "learning_rate", "gradient_norm")
+STEP_METRICS = ("loss", "learning_rate", "learning_rate_loaded", "gradient_norm")
 
 
 class MetricsLog(pl.Callback):
