@@ -1,0 +1,34 @@
+"""A SLURM cluster for the tests of this folder, which are skipped, with the reason, where none can be had."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cluster import READY
+from debian import prepare
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The folder of a running cluster, to which SLURM's commands speak meanwhile."""
+    reason = prepare()
+    if reason:
+        pytest.skip(f"no SLURM cluster: {reason}")
+    program = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("cluster.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for pytest, which then closes the program's input
+    )
+    try:
+        variable, _, file = program.stdout.readline().strip().removeprefix("export ").partition("=")
+        assert program.stdout.readline().strip() == READY, "the cluster did not come up: see above"
+        os.environ[variable] = file
+        yield Path(file).parent
+        del os.environ[variable]
+    finally:
+        program.stdin.close()
+        program.wait()

@@ -1,0 +1,41 @@
+"""What a cluster needs of this machine: Debian's packages, installed where missing, and no SLURM of its own."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+PACKAGES = "munge slurmctld slurmd slurm-client slurmdbd mariadb-server-core mariadb-client-core".split()
+PROGRAMS = "munged slurmctld slurmd slurmdbd sbatch squeue sacct sacctmgr mariadbd mariadb mariadb-install-db".split()
+CONFIGURED = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/slurm/conf/slurm.conf")
+
+
+def prepare() -> str | None:
+    """Install what is missing; return why there can be no cluster here, or None where there can."""
+    if "SLURM_CONF" in os.environ or (there := [path for path in CONFIGURED if Path(path).exists()]):
+        where = os.environ.get("SLURM_CONF") or there[0]
+        return f"this machine has a SLURM of its own ({where}), which is left alone"
+    if os.geteuid() != 0:
+        return "SLURM's daemons need root"
+    missing = _missing()
+    if missing and shutil.which("apt-get") is None:
+        return f"{', '.join(missing)} are missing, and there is no apt-get"
+    if missing:
+        return _install() or (f"{', '.join(still)} are missing even so" if (still := _missing()) else None)
+    return None
+
+
+def _missing() -> list[str]:
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    return [program for program in PROGRAMS if shutil.which(program, path=path) is None]
+
+
+def _install() -> str | None:
+    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *PACKAGES]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    quiet["env"] = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update", "--quiet"], install):
+        done = subprocess.run(command, **quiet)
+        if done.returncode:
+            return f"{' '.join(command[:2])} failed: {done.stdout.strip().splitlines()[-1]}"
+    return None
