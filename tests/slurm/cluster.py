@@ -4,7 +4,7 @@
 
 It is made of Debian's packages (see debian.py), needs root, and keeps all its files in one folder below the temporary
 one, which it removes at its end. Every process of it, jobs included, is a descendant of this program and ends with it,
-however the program that started it ended. One node, where containers allow it, sees a folder empty that the others share.
+however the program that started it ended. One node, where containers allow it, sees a folder empty that others share.
 """
 
 import ctypes
