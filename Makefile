@@ -23,11 +23,12 @@ run: install  ## the whole study in its small form, from simulated waves to outp
 	$(BIN)/python experiments/compare.py experiment=demo $(ARGS)
 
 # One thread for each test process: two that use two each get in each other's way.
+# A file is one process's, for its tests share what they simulate and train; first come those that wait for SLURM.
 test: export OMP_NUM_THREADS = 1
 test: install  ## lint and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -W ignore -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -q -rs -W ignore -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 format: install  ## format and mend what ruff can
 	$(BIN)/ruff check --fix .

@@ -26,6 +26,12 @@ def typed(cls: type[T], values: Mapping[str, Any], section: str) -> T:
         raise InputError(f"{key}: {reason}; the keys of {section} are {', '.join(schema)}") from error
 
 
+def require_seed(seed: Any, key: str) -> None:
+    """Raise InputError, with the configuration's key, where all generators of random numbers do not take a seed."""
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise InputError(f"{key} is {seed!r}; it must be a whole number from 0 to 4294967295")
+
+
 def resolved_yaml(cfg: DictConfig) -> str:
     """Return a configuration as YAML with its interpolations resolved, but for those that refer to what is not set."""
     return OmegaConf.to_yaml(OmegaConf.create(_resolved(cfg)))

@@ -74,7 +74,7 @@ def test_one_process_at_a_time_holds_it(tmp_path):
         COUNTER.replace("import sys", "import rwtl.claim as c; c.POLL = 0.005; import sys"),
     ]
     jobs = [subprocess.Popen([*command, str(tmp_path)]) for _ in range(4)]
-    assert [job.wait(timeout=120) for job in jobs] == [0] * 4
+    assert [job.wait(timeout=300) for job in jobs] == [0] * 4
     assert (tmp_path / "number").read_text() == "80"
 
 

@@ -22,8 +22,6 @@ from rwtl.waves.simulation import first_snapshot
 from rwtl.waves.standalone import run_program
 from rwtl.waves.state import VARIABLES
 
-pytestmark = pytest.mark.xdist_group("cuda")  # they share one compiled program
-
 CONFIG = RecordingConfig(
     rows=8,
     columns=12,

@@ -17,7 +17,6 @@ from hydra import compose, initialize_config_dir
 from rwtl.data.flow_files import write_flo
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.xdist_group("experiments")  # they share one study
 STOCK = Path(tempfile.gettempdir()) / f"rwtl-stock-{os.getpid()}.pth"
 WAVES = ["recording.rows=24", "recording.columns=24", "recording.duration=6", "recording.transient=1"]
 CLIPS = ["clips.dt=0.5", "clips.active=[0,1]", "clips.gap=0.5", "clips.crop=16", "trainer.threads=1"]
@@ -121,22 +120,6 @@ def test_the_same_training_gives_the_same_weights_on_another_day(compared, outpu
     assert not (tmp_path / "elsewhere" / "recording").exists(), "training from scratch needs no waves"
 
 
-def test_after_a_kill_it_goes_on_from_the_last_finished_stage(compared, outputs, tmp_path):
-    """Another pre-training, of the finished recording, is killed while it trains; then it is started again."""
-    overrides = [*TINY_SOURCE, "pretraining.seed=2", "pretraining.steps=400", "pretraining.validate_every=400"]
-    job = subprocess.Popen(command("pretrain", outputs, *overrides), stdout=subprocess.PIPE, text=True)
-    for line in job.stdout:
-        if "/400 steps" in line:
-            os.kill(job.pid, signal.SIGKILL)
-    assert job.wait() == -signal.SIGKILL
-    killed = [path.parent for path in outputs.glob("pretraining/*/status.json") if '"running"' in path.read_text()]
-    assert len(killed) == 1
-    finished = run("pretrain", outputs, *overrides)
-    assert finished.returncode == 0, finished.stderr
-    assert "recording: reused" in finished.stdout and f"pretraining: making {killed[0]}" in finished.stdout
-    assert '"complete"' in (killed[0] / "status.json").read_text()
-
-
 def test_ctrl_c_keeps_what_is_finished_and_says_so(compared, outputs):
     overrides = [*TINY_SOURCE, "pretraining.seed=3", "pretraining.steps=4000", "pretraining.validate_every=4000"]
     job = subprocess.Popen(
@@ -145,7 +128,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(compared, outputs):
     while "/4000 steps" not in job.stdout.readline():
         pass
     job.send_signal(signal.SIGINT)
-    _, errors = job.communicate(timeout=60)
+    _, errors = job.communicate(timeout=300)
     assert job.returncode not in (0, -signal.SIGINT)
     assert "goes on from there" in errors.strip().splitlines()[-1]
     assert "Traceback" not in errors
@@ -292,6 +275,8 @@ BY_US = {
         ["+comparison.conditions.scratch.clips={dt: 2}"],
         r"scratch changes clips, but the rows differ in transfer",
     ),
+    "negative seed of pre-training": ("pretrain", ["pretraining.seed=-1"], r"pretraining\.seed is -1; it must be a"),
+    "seed that numpy does not take": ("train", ["seed=4294967296"], r"seed is 4294967296; it must be a whole"),
     "unknown accelerator": ("train", ["trainer.accelerator=abacus"], r"accelerator is 'abacus'; choose one of cpu"),
     "unknown precision": ("evaluate", ["trainer.precision=8"], r"precision is '8'; choose one of 32-true, bf16-mixed"),
     "senseless gamma": ("train", ["training.gamma=-1"], r"gamma is -1"),

@@ -16,8 +16,9 @@ from rwtl.data.stream import BatchesOnDevice, SampleStream
 from rwtl.models.raft import build_raft
 from rwtl.study.artifact import digest_of
 from rwtl.study.plans import TrainingPlan
-from rwtl.training.fit import TrainerConfig, fit
+from rwtl.training.fit import fit
 from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
+from rwtl.training.trainer_config import TrainerConfig
 
 CONF = Path(__file__).parents[1] / "conf"
 CROP = {"height": 16, "width": 24, "min_scale": 0.0, "max_scale": 0.2}
@@ -134,6 +135,9 @@ def test_scenes_of_a_subset_are_rendered_on_the_device_alike():
     assert [len(batch.flow) for batch in batches] == [4, 4, 2]
     for k, flow in enumerate(torch.cat([batch.flow for batch in batches])):
         torch.testing.assert_close(flow, stream[k].flow, rtol=1e-3, atol=1e-3)
+    for process in range(2):
+        (share,) = BatchesOnDevice(SampleStream(stream.parts, 1, 8), 4, torch.device("cpu"), 1, process, 2)
+        torch.testing.assert_close(share.flow, batches[1].flow[2 * process : 2 * process + 2], rtol=1e-3, atol=1e-3)
 
 
 def test_a_training_on_a_fraction_sees_that_fraction_alone(fractions, tmp_path):

@@ -16,7 +16,7 @@ from rwtl.waves import open_recording
 ROOT = Path(__file__).parents[1]
 WAVES = ["rows=40", "columns=40", "duration=82", "transient=2", "frame_interval=0.02"]
 WAVES += ["spread.g_A=0.01", "cell.sigma=4"]
-SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL]
+SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL]
 
 
 def command(outputs):
@@ -70,9 +70,10 @@ def test_stopped_at_random_moments_it_ends_with_the_same_bits(undisturbed, tmp_p
         if len(stopped) >= 3 and stopped[-1] > 3000:  # on a fast machine the rest might be done before the next signal
             break
         before, job = valid_frames(outputs), start(outputs)
-        while valid_frames(outputs) == before and job.poll() is None:
+        # After a kill between state and attributes, frames are added already when the recording is opened again.
+        while (valid_frames(outputs) == before or not programs_below(tmp_path)) and job.poll() is None:
             time.sleep(0.01)
-        assert programs_below(tmp_path)
+        assert job.poll() is None, job.communicate()
         time.sleep(rng.uniform(0, 0.2))
         job.send_signal(how)
         _, errors = job.communicate()
@@ -89,7 +90,7 @@ def test_stopped_at_random_moments_it_ends_with_the_same_bits(undisturbed, tmp_p
     assert job.returncode == 0, errors
     assert f"going on after {stopped[-1]} frames that an interrupted simulation left" in printed
     assert open_recording(recording_in(outputs)).frames(0, 4000).tobytes() == undisturbed.tobytes()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while programs_below(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -23,7 +23,6 @@ from rwtl.study.launching import launch
 from rwtl.study.sweep_claim import claimed
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.xdist_group("multirun")
 SHAPES = ["recording=moving_shapes", "recording.rows=24", "recording.columns=24", "recording.duration=8"]
 CLIPS = ["clips.active=[0,1]", "clips.gap=0.5", "clips.crop=16", "trainer.threads=1"]
 PRETRAINING = ["validate_every=4", "batch_size=2", "validation_clips=4", "iterations=1"]
@@ -146,7 +145,7 @@ def test_jobs_run_side_by_side_and_those_after_a_dead_one_run_too(tmp_path):
     assert [records[number].state for number in (0, 1)] == ["running", "running"]
     assert len({records[number].process["pid"] for number in (0, 1)} | {job.pid}) == 3
     os.kill(records[0].process["pid"], signal.SIGKILL)
-    output, errors = job.communicate(timeout=120)
+    output, errors = job.communicate(timeout=300)
     assert job.returncode == 1
     assert [row(output, number)[1] for number in range(4)] == ["died", "died", "done", "done"], output
     assert f"process {records[0].process['pid']} " in row(output, 0)[2] and "a process of the launcher died" in errors
@@ -161,7 +160,7 @@ def test_ctrl_c_ends_the_whole_sweep_which_one_process_runs_at_a_time(tmp_path):
     second = run("simulate", outputs, "-m", *SHAPES, "sweep=mine", "recording.seed=1,2")
     assert second.returncode == 1 and f"sweep mine is being run by process {job.pid} " in second.stderr
     job.send_signal(signal.SIGINT)
-    output, errors = job.communicate(timeout=60)
+    output, errors = job.communicate(timeout=300)
     assert job.returncode == 130
     assert [row(output, number)[1] for number in range(3)] == ["done", "interrupted", "not started"]
     assert errors.strip().splitlines()[-1] == "interrupted (Ctrl-C); the same line goes on from there"

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -49,6 +52,21 @@ def test_warp_samples_where_the_flow_points_and_repeats_the_border():
     flow[:, 0] = 1.0
     assert torch.allclose(warp(frame, flow)[..., :3], frame[..., 1:], atol=1e-5)
     assert torch.allclose(warp(frame, flow)[..., 3], frame[..., 3], atol=1e-5)
+
+
+DIVERGED = """
+import torch
+from rwtl.models.next_frame_decoders import warp
+frame = torch.rand(2, 1, 16, 16, requires_grad=True)
+flow = torch.full((2, 2, 16, 16), float("{}"), requires_grad=True)
+warp(frame, flow).sum().backward()
+assert frame.grad.isfinite().all() and not flow.grad.any()
+"""
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e20", "-1e30"])
+def test_a_flow_that_diverged_does_not_crash_the_process(value):
+    assert subprocess.run([sys.executable, "-c", DIVERGED.format(value)]).returncode == 0
 
 
 def test_the_motion_that_the_decoder_expects_carries_a_moving_front_on():

@@ -15,10 +15,11 @@ from rwtl.data.stream import Part, SampleStream
 from rwtl.errors import InputError
 from rwtl.models.encoder import batch_norms
 from rwtl.models.raft import build_raft
-from rwtl.training.fit import TrainerConfig, fit
+from rwtl.training.fit import fit
 from rwtl.training.flow_pictures import FlowPictures, flow_picture
 from rwtl.training.metrics import METRICS
 from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
+from rwtl.training.trainer_config import TrainerConfig
 
 SCENES = {"height": 32, "width": 48, "mean_displacement": 4.0}
 RECIPE = FlowRecipe(

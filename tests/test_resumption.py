@@ -15,12 +15,14 @@ from rwtl.data.stream import Part, SampleStream
 from rwtl.errors import InputError
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
-from rwtl.training import next_frame
-from rwtl.training.fit import CHECKPOINT, METRICS_FILE, TrainerConfig, fit
+from rwtl.training import next_frame, self_supervised
+from rwtl.training.fit import CHECKPOINT, METRICS_FILE, fit
 from rwtl.training.interruption import Interruption
 from rwtl.training.next_frame import NextFrameModule, PretrainingRecipe
 from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
 from rwtl.training.resumption import random_state, set_random_state
+from rwtl.training.self_supervised import SelfSupervisedModule, SelfSupervisedRecipe
+from rwtl.training.trainer_config import TrainerConfig
 
 SCENES = {"height": 32, "width": 32, "mean_displacement": 4.0}
 COMMON = {"steps": 6, "batch_size": 2, "learning_rate": 1e-3, "warmup": 0.3, "cooldown": 1, "weight_decay": 1e-4}
@@ -28,6 +30,11 @@ COMMON |= {"gradient_clip": 1.0, "validate_every": 2, "iterations": 1}
 FLOW = FlowRecipe(**COMMON, validation_iterations=1, gamma=0.8, freeze_batchnorm_statistics=False)
 FRAMES = {"decoder": "warp", "context": "features", "loss": "mse", "active_weight": 1.0}
 NEXT_FRAME = PretrainingRecipe(**COMMON, **FRAMES, validation_clips=2, seed=1)
+CENSUS = {"photometric_weight": 1.0, "census_weight": 1.0, "census_radius": 2}
+SMOOTH = {"smoothness_weight": 0.05, "smoothness_order": 1, "edge_sharpness": 10.0}
+SELF_SUPERVISED = SelfSupervisedRecipe(
+    **COMMON, **CENSUS, **SMOOTH, validation_iterations=1, gamma=0.8, occlusion_from=3, validation_pairs=2, seed=1
+)
 WHERE = TrainerConfig("cpu", "32-true", 1, 0, "all_pairs", compile=False, channels_last=False, scenes_on_device=False)
 
 
@@ -42,12 +49,15 @@ class Noise(pl.Callback):
 class Clips(torch.utils.data.Dataset):
     """Noise that moves by a pixel from frame to frame."""
 
+    def __init__(self, length=3):
+        self.length = length
+
     def __len__(self):
         return 8
 
     def __getitem__(self, number):
         frame = torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(number))
-        return torch.stack([frame.roll(k, 2) for k in range(3)])
+        return torch.stack([frame.roll(k, 2) for k in range(self.length)])
 
 
 class StopAt(pl.Callback):
@@ -75,6 +85,9 @@ def run(task, folder, *callbacks, where=WHERE):
         validation = ProceduralFlow(size=2, split="validation", **SCENES)
         module = OpticalFlowModule(build_raft("small", "batch"), FLOW, {"scenes": validation})
         recipe, metrics = FLOW, module.metrics
+    elif task == "self-supervised flow":
+        data, validation, recipe, metrics = Clips(2), Clips(2), SELF_SUPERVISED, self_supervised.METRICS
+        module = SelfSupervisedModule(build_raft("small", "batch"), recipe, "grey")
     else:
         data, validation, recipe, metrics = Clips(), Clips(), NEXT_FRAME, next_frame.METRICS
         model = build_next_frame("small", "batch", 1, decoder="warp", context="features")
@@ -117,6 +130,14 @@ def test_crashes_anywhere_change_no_bit(undisturbed, tmp_path, hook, count):
         run(undisturbed[0], tmp_path / "run", StopAt(hook, count, crash), where=every_step)
     torch.rand(7)  # another process has drawn other random numbers
     assert_same(undisturbed, run(undisturbed[0], tmp_path / "run", where=every_step))
+
+
+def test_self_supervised_training_that_crashes_goes_on_to_the_same_bits(tmp_path):
+    whole = "self-supervised flow", *run("self-supervised flow", tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="the power is gone"):
+        run(whole[0], tmp_path / "run", StopAt("on_train_batch_end", 5, crash))
+    torch.rand(7)
+    assert_same(whole, run(whole[0], tmp_path / "run"))
 
 
 def test_crashes_between_checkpoints_lose_only_what_came_after_the_last(undisturbed, tmp_path, capsys):

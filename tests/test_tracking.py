@@ -210,7 +210,7 @@ def synchronise(server, outputs):
     environment = os.environ | {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40}
     paths = sorted(map(str, (outputs / "wandb").glob("*run-*")))
     command = [sys.executable, "-m", "wandb", "sync", "--no-skip-online", *paths]
-    subprocess.run(command, env=environment, cwd=outputs, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, env=environment, cwd=outputs, check=True, capture_output=True, timeout=300)
 
 
 def artifacts(server):

@@ -17,8 +17,9 @@ from rwtl.models.encoder import batch_norms
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
 from rwtl.models.sources import Source
-from rwtl.training.fit import TrainerConfig, fit
+from rwtl.training.fit import fit
 from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
+from rwtl.training.trainer_config import TrainerConfig
 from rwtl.training.transfer import Transfer, TransferConfig
 
 PRESETS = {

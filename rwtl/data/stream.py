@@ -133,22 +133,33 @@ class BatchesOnDevice(IterableDataset):
         batch_size: samples in a batch.
         device: where they are rendered.
         first_step: the batch to begin with, 0 or more.
+        process, processes: this process, of so many that take equal shares of every batch.
 
     Raises:
         InputError: The stream is another.
     """
 
-    def __init__(self, stream: SampleStream, batch_size: int, device: torch.device, first_step: int = 0):
+    def __init__(
+        self,
+        stream: SampleStream,
+        batch_size: int,
+        device: torch.device,
+        first_step: int = 0,
+        process: int = 0,
+        processes: int = 1,
+    ):
         require_scenes(stream.parts)
         self.stream = stream
         self.batch_size = batch_size
         self.device = device
         self.first_step = first_step
+        self.process, self.share = process, batch_size // processes
 
     def __iter__(self) -> Iterator[Any]:
         part = self.stream.parts[0]
-        for first in range(self.first_step * self.batch_size, len(self.stream), self.batch_size):
-            samples = range(first, min(first + self.batch_size, len(self.stream)))
+        for start in range(self.first_step * self.batch_size, len(self.stream), self.batch_size):
+            first = start + self.process * self.share
+            samples = range(first, min(first + self.share, len(self.stream)))
             indices = [part.index(self.stream._number(k)[1]) for k in samples]
             yield part.dataset.batch(indices, self.device)
 

@@ -10,6 +10,9 @@ from rwtl.models.upsampling import upsample_bilinear
 
 def warp(frame: Float[Tensor, "b c h w"], flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b c h w"]:
     """Return the frame sampled at each pixel plus its flow (pixels); beyond the border the border's value."""
+    # PyTorch's gradient with a border reads outside of memory where a training that diverged gives NaN or 1e20.
+    furthest = 2 * max(frame.shape[-2:])
+    flow = flow.nan_to_num().clamp(-furthest, furthest)
     points = pixel_grid(len(frame), *frame.shape[-2:], device=frame.device) + flow
     return sample_at(frame, points.permute(0, 2, 3, 1), padding_mode="border")
 

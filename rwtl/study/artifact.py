@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Step:
         kind, digest, path, label: which it is.
         state: `complete`, `running` (somebody makes it), `interrupted`, `failed` or `missing`.
         parents: digests of the artifacts that it is made from.
+        config: the whole configuration that it is made of.
     """
 
     kind: str
@@ -64,6 +65,7 @@ class Step:
     label: str
     state: str
     parents: tuple[str, ...]
+    config: DictConfig | None = field(default=None, compare=False, repr=False)
 
 
 class Reached(Exception):
@@ -150,7 +152,7 @@ def build(
     path = outputs / kind / digest
     if is_planning():
         state = state_of(path)
-        _steps.get().append(Step(kind, digest, path, label, state, tuple(parent_digests.values())))
+        _steps.get().append(Step(kind, digest, path, label, state, tuple(parent_digests.values()), config))
         return _asked(Artifact(path, kind, digest, reused=state == "complete"))
     try:
         held = claim(path / CLAIMS, lambda: is_complete(path), Waiting(label, path))

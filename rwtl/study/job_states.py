@@ -16,7 +16,7 @@ from rwtl.study.jobs import JobRecord
 SUCCEEDED = ("done", "reused")
 WIDTH = 160  # characters, in a log file, where there is no terminal to ask
 REASON = 100  # characters of a reason that are shown; the job's log has all
-_STATES = {"complete": "done", "failed": "failed", "interrupted": "interrupted"}
+_STATES = {"complete": "done", "failed": "failed", "interrupted": "interrupted", "died": "died"}
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ def _state(number: int, differs: str, record: JobRecord | None, ended: bool) -> 
         if ended:
             why = f"process {record.process.get('pid')} on {record.host} ended without a word: killed, or out of memory"
             return JobState(number, differs, "died", why, where=record.log or "")
-        elsewhere = Holder(**record.process).dead() is None
-        return JobState(number, differs, "running" if elsewhere else "interrupted", where=record.log or "")
+        dead = Holder(**record.process).dead()  # one with a log of its own goes on when who launched it is interrupted
+        goes_on = dead is None or (dead is False and record.log is not None)
+        return JobState(number, differs, "running" if goes_on else "interrupted", where=record.log or "")
     seconds = _seconds(record)
     if record.state == "complete":
         state = "reused" if record.reused else "done"
@@ -80,7 +81,7 @@ def _seconds(record: JobRecord) -> float | None:
 
 
 def _differences(jobs: dict[int, Sequence[str]]) -> dict[int, str]:
-    shared = set.intersection(*(set(overrides) for overrides in jobs.values())) if len(jobs) > 1 else set()
+    shared = set.intersection(*(set(overrides) for overrides in jobs.values())) if jobs else set()
     return {number: " ".join(each for each in overrides if each not in shared) for number, overrides in jobs.items()}
 
 

@@ -23,7 +23,7 @@ class JobRecord:
         number: its place in the sweep.
         overrides: all that the command line and the sweep set.
         log: the file that its output goes to; None where that is the terminal.
-        state: `running`, `complete`, `failed` or `interrupted`.
+        state: `running`, `complete`, `failed`, `interrupted`, or `died` where a cluster's launcher says so.
         reused: whether all artifacts that it asked for were there already.
         artifacts: their folders in the order asked for, the job's own result last.
         reason: why it failed or was interrupted.

@@ -9,12 +9,15 @@ from rwtl.errors import InputError
 from rwtl.study import recordings
 from rwtl.study.artifact import Artifact, Reached, Step, planning, until
 
+APPS = ("simulate", "pretrain", "train", "evaluate", "compare")
+MAKERS = {"pretraining": "pretrain", "training": "train", "evaluation": "evaluate"}
+
 
 def planned(app: str, cfg: DictConfig) -> list[Step]:
     """Return the artifacts that an experiment needs with a configuration, each once, parents first; makes nothing.
 
     Args:
-        app: `simulate`, `pretrain`, `train`, `evaluate` or `compare`.
+        app: one of APPS.
         cfg: its configuration.
 
     Raises InputError as the experiment would, and for another app.
@@ -24,17 +27,28 @@ def planned(app: str, cfg: DictConfig) -> list[Step]:
     return list({step.digest: step for step in steps}.values())
 
 
-def make_until(app: str, cfg: DictConfig, digest: str) -> Artifact:
-    """Make what leads to the artifact of a digest, that one included, and stop there.
+def make_step(kind: str, cfg: DictConfig, digest: str) -> Artifact:
+    """Make an artifact that `planned` named, and what is missing for it; nothing that comes after it.
 
-    Raises InputError where the experiment has no such artifact.
+    Args:
+        kind, cfg, digest: those of its Step.
+
+    Raises InputError where the configuration has no such artifact.
     """
     try:
         with until(digest):
-            _stage(app)(cfg)
+            _make_recording(cfg, digest) if kind == "recording" else _stage(MAKERS[kind])(cfg)
     except Reached as reached:
         return reached.artifact
-    raise InputError(f"{app} with this configuration makes no artifact {digest}: was the code or a data set changed?")
+    raise InputError(f"this configuration makes no {kind} {digest}: was the code or a data set changed since?")
+
+
+def _make_recording(cfg: DictConfig, digest: str) -> None:
+    for config in recordings.recording_configs(cfg):
+        with planning() as steps:
+            recordings.make_recording(cfg, config)
+        if steps[0].digest == digest:
+            recordings.make_recording(cfg, config)
 
 
 def _stage(app: str) -> Callable[[DictConfig], Any]:

@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 from torch.utils.data import Dataset
 
-from rwtl.config import typed
+from rwtl.config import require_seed, typed
 from rwtl.data.flow_data import FlowData, FlowDataConfig, open_dataset, open_with_flow
 from rwtl.data.stream import require_scenes
 from rwtl.errors import InputError
@@ -20,8 +20,8 @@ from rwtl.study.catalogue import catalogue
 from rwtl.study.evaluation import EstimationConfig
 from rwtl.study.pretraining_plan import PretrainingPlan, clips_colour, transfer_values
 from rwtl.study.recordings import path_of, setting
-from rwtl.training.fit import TrainerConfig
 from rwtl.training.optical_flow import FlowRecipe
+from rwtl.training.trainer_config import TrainerConfig
 from rwtl.training.transfer import PRETRAINING, Transfer, TransferConfig, require_unfreezing_within
 
 
@@ -62,13 +62,13 @@ class TrainingPlan:
             load_source(transfer.source) if from_path else None,
             clips_colour(cfg) if transfer.source is not None else None,
         )
-        if not isinstance(plan.seed, int) or plan.seed < 0:
-            raise InputError(f"seed is {plan.seed!r}; it must be a whole number, 0 or more")
+        require_seed(plan.seed, "seed")
         if plan.recipe.freeze_batchnorm_statistics and plan.start_from is None:
             raise InputError(
                 "training.freeze_batchnorm_statistics keeps running statistics that nothing has trained: give the RAFT "
                 "checkpoint of the schedule before as start_from=..., or set it to false"
             )
+        plan.trainer.require_shares(plan.recipe.batch_size, "training.batch_size")
         if plan.trainer.scenes_on_device:
             require_scenes(list(plan.data.parts.values()))
         if plan.start_from and "feature_encoder" in transfer.load:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig
 from torch import nn
 
-from rwtl.config import typed
+from rwtl.config import require_seed, typed
 from rwtl.data.clips import ClipsConfig
 from rwtl.data.scene_clips import SceneClips, SceneClipsConfig, scene_clips
 from rwtl.errors import InputError
@@ -19,9 +19,9 @@ from rwtl.models.raft import build_raft
 from rwtl.models.sources import Source, load_source
 from rwtl.study.catalogue import catalogue
 from rwtl.study.recordings import recording_configs, setting
-from rwtl.training.fit import TrainerConfig
 from rwtl.training.next_frame import PretrainingRecipe
 from rwtl.training.self_supervised import SelfSupervisedRecipe
+from rwtl.training.trainer_config import TrainerConfig
 from rwtl.training.transfer import PRETRAINING, TransferConfig
 from rwtl.training.wave_flow import WaveFlowRecipe
 
@@ -59,6 +59,7 @@ class PretrainingPlan:
     @classmethod
     def of(cls, cfg: DictConfig) -> "PretrainingPlan":
         kind, recipe = of_kind(cfg, "pretraining", RECIPES)
+        require_seed(recipe.seed, "pretraining.seed")
         clips_kind, clips = of_kind(cfg, "clips", CLIPS)
         scenes = None
         if clips_kind == "waves":
@@ -77,6 +78,7 @@ class PretrainingPlan:
             raise InputError("initial.source is what the pre-training begins with: give a checkpoint, or null")
         model = typed(ModelConfig, setting(cfg, "model"), "model")
         trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
+        trainer.require_shares(recipe.batch_size, "pretraining.batch_size")
         source = load_source(initial.source) if initial.source is not None else None
         return cls(kind, clips_kind, clips, scenes, model, recipe, trainer, initial, source)
 

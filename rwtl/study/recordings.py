@@ -112,7 +112,7 @@ def _typed(values: Mapping[str, Any], name: str) -> RecordingConfig | SyntheticC
 
 def recordings_of(cfg: DictConfig) -> list[Artifact]:
     """Make the recordings of `clips.recordings`, each an artifact as of `recording`."""
-    return [_made(cfg, config) for config in recording_configs(cfg)]
+    return [make_recording(cfg, config) for config in recording_configs(cfg)]
 
 
 def recording(cfg: DictConfig) -> Artifact:
@@ -121,10 +121,12 @@ def recording(cfg: DictConfig) -> Artifact:
     The artifact holds `recording` (Zarr), `mosaic.png`, `movie.gif`, `statistics.txt`, `waves.csv`, and of a simulation
     `page.html`. What an interrupted simulation left is resumed; a synthetic recording is made anew.
     """
-    return _made(cfg, recording_configs(cfg)[0])
+    return make_recording(cfg, recording_configs(cfg)[0])
 
 
-def _made(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -> Artifact:
+def make_recording(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -> Artifact:
+    """Make the recording of one of `recording_configs(cfg)`."""
+
     def make(folder: Path) -> None:
         if isinstance(config, SyntheticConfig):
             write_synthetic(config, folder / RECORDING, Progress("write", config.recorded_frames, "frames"))

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl.errors import InputError
-from rwtl.study.artifact import Artifact
+from rwtl.study.artifact import Artifact, planning
 from rwtl.study.pool import run_side_by_side
 
 
@@ -52,18 +53,34 @@ def make_side_by_side(
 ) -> tuple[dict[str, Any], dict[str, Exception]]:
     """Return results and failures by the tasks' names, in their order; a failure does not stop the others.
 
+    What is made already is looked up here, for a process of its own takes seconds to start.
+
     Args:
         what: the noun by which a task is announced when it is finished.
         function: is called with the arguments of each task.
         tasks: arguments by name.
         jobs: so many at a time.
     """
+    made = [name for name, arguments in tasks.items() if _is_made(function, arguments)]
+    others = {name: arguments for name, arguments in tasks.items() if name not in made}
+    outcomes = chain(
+        ((name, function(*tasks[name])) for name in made), run_side_by_side(function, others, jobs) if others else ()
+    )
     results, failures = {}, {}
-    for count, (name, result) in enumerate(run_side_by_side(function, tasks, jobs), start=1):
+    for count, (name, result) in enumerate(outcomes, start=1):
         (failures if isinstance(result, Exception) else results)[name] = result
         outcome = f"failed: {result}" if isinstance(result, Exception) else "finished"
         print(f"  {what} {count} of {len(tasks)}, {name}, {outcome}", flush=True)
     return {name: results[name] for name in tasks if name in results}, failures
+
+
+def _is_made(function: Callable, arguments: tuple) -> bool:
+    try:
+        with planning() as steps:
+            function(*arguments)
+    except InputError:
+        return False
+    return all(step.state == "complete" for step in steps)
 
 
 def raise_failures(failures: dict[str, Exception]) -> None:

@@ -72,7 +72,7 @@ def run_sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> list[Any]:
     config = sweeper.config
     parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
     overrides = parser.parse_overrides([*sweeper._parse_config(), *arguments])
-    jobs = _jobs(overrides, config.sweep)
+    jobs = jobs_of(overrides, config.sweep)
     sweeper.validate_batch_is_legal(_forms(sweeper, overrides, jobs))
     size = len(jobs) if sweeper.max_batch_size is None else sweeper.max_batch_size
     if size < 1:
@@ -97,7 +97,11 @@ def run_sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> list[Any]:
     return returned
 
 
-def _jobs(overrides: list[Override], sweep: str) -> Jobs:
+def jobs_of(overrides: list[Override], sweep: str) -> Jobs:
+    """Return the overrides of each job of a sweep of that name: all combinations.
+
+    Raises InputError where two jobs are equal, or there are none.
+    """
     names = [override for override in overrides if override.key_or_group == "sweep"]
     if any(override.is_sweep_override() for override in names):
         raise InputError(f"{names[-1].input_line}: a sweep has one name")

@@ -5,13 +5,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -19,92 +19,21 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from rwtl.data.batches import StepBatches
 from rwtl.data.stream import BatchesOnDevice, SampleStream
 from rwtl.errors import InputError
-from rwtl.models.correlation import CorrelationKind
-from rwtl.progress import Progress
-from rwtl.training.acceleration import PRECISIONS, accelerate
+from rwtl.training.acceleration import accelerate
 from rwtl.training.interruption import Interruption
 from rwtl.training.measurements import Measurements
 from rwtl.training.metrics_log import MetricsLog
+from rwtl.training.processes import Rank, together
+from rwtl.training.progress_lines import ProgressLines
 from rwtl.training.recipe import Recipe
 from rwtl.training.resumption import Resumption, load_checkpoint
+from rwtl.training.shared_batchnorm import share_batchnorm
+from rwtl.training.trainer_config import TrainerConfig
+from rwtl.training.transfer import Transfer
 
-ACCELERATORS = ("cpu", "gpu", "auto")
 CHECKPOINT = "training.ckpt"
 METRICS_FILE = "metrics.csv"
 LOG_EVERY = 10  # steps, at most
-
-
-@dataclass
-class TrainerConfig:
-    """Where and how fast. Of these only the precision is among the values that determine a training.
-
-    Args:
-        accelerator: `cpu`, `gpu` or `auto`, as Lightning's.
-        precision: `32-true`, `bf16-mixed` or `16-mixed`, as Lightning's; of training and evaluation.
-        threads: CPU threads of one run.
-        data_workers: processes that prepare samples; 0 prepares them in the training process.
-        correlation: `all_pairs` holds the correlation volume; `on_demand` does not: less memory, more time.
-        compile: whether torch.compile compiles the model's parts, which takes a minute or more at first.
-        channels_last: whether convolutions run in the channels-last memory format: of use in bf16, and on a GPU.
-        scenes_on_device: whether procedural scenes are rendered a batch at a time where the model is, in place of one
-            by one by the data workers: of use on a GPU.
-        checkpoint_minutes: at most about so many minutes of a training are lost when it is killed.
-    """
-
-    accelerator: str
-    precision: str
-    threads: int
-    data_workers: int
-    correlation: str
-    compile: bool
-    channels_last: bool
-    scenes_on_device: bool
-    checkpoint_minutes: float = 5.0
-
-    def __post_init__(self):
-        for key, choices in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
-            if getattr(self, key) not in choices:
-                raise InputError(f"trainer.{key} is {getattr(self, key)!r}; choose one of {', '.join(choices)}")
-        if self.threads < 1:
-            raise InputError(f"trainer.threads is {self.threads}; it must be at least 1")
-        if self.data_workers < 0:
-            raise InputError(f"trainer.data_workers is {self.data_workers}; it must not be negative")
-        if self.checkpoint_minutes < 0:
-            raise InputError(f"trainer.checkpoint_minutes is {self.checkpoint_minutes}; it must not be negative")
-        if self.correlation not in get_args(CorrelationKind):
-            kinds = ", ".join(get_args(CorrelationKind))
-            raise InputError(f"trainer.correlation is {self.correlation!r}; choose one of {kinds}")
-
-    def device(self) -> torch.device:
-        """Return where a model is evaluated."""
-        if self.accelerator == "gpu" and not torch.cuda.is_available():
-            raise InputError("trainer.accelerator is 'gpu', but PyTorch finds none; use trainer=cpu")
-        return torch.device("cuda" if self.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-CHECK_EVERY = 10  # steps
-
-
-class ProgressLines(pl.Callback):
-    """Prints steps done, time left, the loss and the last validation."""
-
-    def __init__(self, label: str, steps: int, metric: str):
-        self.label = label
-        self.steps = steps
-        self.metric = metric
-
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.progress = Progress(self.label, self.steps, "steps")
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_) -> None:
-        metrics = trainer.callback_metrics
-        # A GPU is asked for its numbers only now and then, for it would have to wait for them.
-        if trainer.global_step % CHECK_EVERY == 0 and "loss" in metrics and not torch.isfinite(metrics["loss"]):
-            raise InputError(
-                f"{self.label}: the loss is {metrics['loss']:g} at step {trainer.global_step}; lower the learning rate"
-            )
-        known = [name for name in ("loss", self.metric) if name in metrics]
-        self.progress(trainer.global_step, lambda: " · ".join(f"{name} {metrics[name]:.4g}" for name in known))
 
 
 def fit(
@@ -130,43 +59,79 @@ def fit(
     again takes effect at once.
     """
     _quiet_lightning()
+    trainer_config.require_devices()
+    trainer_config.require_shares(recipe.batch_size, "batch_size")
     log = MetricsLog(folder / METRICS_FILE, metrics, every=min(LOG_EVERY, recipe.validate_every))
+    task = _Task(module, recipe, training, validation, trainer_config, folder, label)
     checkpoint = load_checkpoint(folder / CHECKPOINT)
-    accelerate(module.model, trainer_config.compile, trainer_config.channels_last)
-    torch.set_num_threads(trainer_config.threads)
-    with Interruption() as interruption:
-        minutes = trainer_config.checkpoint_minutes
-        resumption = Resumption(folder / CHECKPOINT, minutes, recipe.validate_every, interruption)
-        progress = ProgressLines(label, recipe.steps, metrics[0])
-        measurements = Measurements(log.every, recipe.batch_size)  # before the log, which reads what it hands over
-        callbacks = [*callbacks, measurements, log, progress, resumption]
-        trainer = _trainer(recipe, trainer_config, callbacks, loggers)
-        step = checkpoint["global_step"] if checkpoint else 0
-        loaders = _loaders(recipe, training, validation, trainer_config, trainer.strategy.root_device, step)
-        try:
-            if checkpoint is None:
-                trainer.validate(module, loaders[1], verbose=False)
-            else:
-                print(
-                    f"  {label}: goes on after step {step} of {recipe.steps}, where an earlier job was stopped",
-                    flush=True,
-                )
-            if step < recipe.steps:
-                trainer.fit(module, *loaders, ckpt_path=folder / CHECKPOINT if checkpoint else None, weights_only=True)
-            elif checkpoint:
-                _restore(module, log, checkpoint)
-        except SystemExit as error:
-            if isinstance(error.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C
-                print(f"  {label}: stopped at step {trainer.global_step} of {recipe.steps}", flush=True)
-                raise KeyboardInterrupt(*error.__context__.args) from error
-            raise
-        except InputError as error:  # from a worker process it comes with the worker's traceback before the message
-            raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from error
-    done = step if step == recipe.steps else trainer.global_step
-    if done < recipe.steps:
-        raise RuntimeError(f"{label} ended at step {done} of {recipe.steps}")
+    if checkpoint and checkpoint["global_step"] == recipe.steps:
+        _restore(module, log, checkpoint)
+    else:
+        transfers = [callback for callback in callbacks if isinstance(callback, Transfer)]
+        with (
+            Interruption() as interruption,
+            together(trainer_config.devices, _train_beside, task, transfers) as rank,
+        ):
+            progress = ProgressLines(label, recipe.steps, metrics[0])
+            measurements = Measurements(log.every, recipe.batch_size)  # before the log, which reads what it hands over
+            own = [measurements, log, progress, task.resumption(interruption)]
+            _train(rank, task, [*callbacks, *own], loggers)
     log.write()
     return log.curve()
+
+
+@dataclass
+class _Task:
+    """What all processes of a training share."""
+
+    module: pl.LightningModule
+    recipe: Recipe
+    training: SampleStream
+    validation: Sequence[Dataset]
+    config: TrainerConfig
+    folder: Path
+    label: str
+
+    def resumption(self, interruption: Interruption) -> Resumption:
+        minutes, every = self.config.checkpoint_minutes, self.recipe.validate_every
+        return Resumption(self.folder / CHECKPOINT, minutes, every, interruption)
+
+
+def _train_beside(rank: Rank, task: _Task, transfers: list[Transfer]) -> None:
+    """Train in another process than the first, which alone says, logs and decides; both take part in checkpoints."""
+    _quiet_lightning()
+    _train(rank, task, [*transfers, task.resumption(Interruption())], [])
+
+
+def _train(rank: Rank, task: _Task, callbacks: list[pl.Callback], loggers: Sequence[Logger]) -> None:
+    recipe, label = task.recipe, task.label
+    accelerate(task.module.model, task.config.compile, task.config.channels_last)
+    torch.set_num_threads(task.config.threads)
+    trainer = _trainer(recipe, task.config, callbacks, loggers, rank)
+    if rank.count > 1:
+        share_batchnorm(task.module)
+    file = task.folder / CHECKPOINT
+    checkpoint = load_checkpoint(file)
+    step = checkpoint["global_step"] if checkpoint else 0
+    loaders = _loaders(task, trainer.strategy.root_device, step, rank)
+    try:
+        if checkpoint is None:
+            trainer.validate(task.module, loaders[1], verbose=False)
+        elif rank.number == 0:
+            print(
+                f"  {label}: goes on after step {step} of {recipe.steps}, where an earlier job was stopped", flush=True
+            )
+        if step < recipe.steps:
+            trainer.fit(task.module, *loaders, ckpt_path=file if checkpoint else None, weights_only=True)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C
+            print(f"  {label}: stopped at step {trainer.global_step} of {recipe.steps}", flush=True)
+            raise KeyboardInterrupt(*error.__context__.args) from error
+        raise
+    except InputError as error:  # from a worker process it comes with the worker's traceback before the message
+        raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from error
+    if trainer.global_step < recipe.steps:
+        raise RuntimeError(f"{label} ended at step {trainer.global_step} of {recipe.steps}")
 
 
 def _restore(module: pl.LightningModule, log: MetricsLog, checkpoint: dict[str, Any]) -> None:
@@ -176,12 +141,14 @@ def _restore(module: pl.LightningModule, log: MetricsLog, checkpoint: dict[str, 
 
 
 def _trainer(
-    recipe: Recipe, config: TrainerConfig, callbacks: list[pl.Callback], loggers: Sequence[Logger]
+    recipe: Recipe, config: TrainerConfig, callbacks: list[pl.Callback], loggers: Sequence[Logger], rank: Rank
 ) -> pl.Trainer:
+    unfreezes = any(isinstance(callback, Transfer) and callback.report.unfreezing for callback in callbacks)
     try:
         return pl.Trainer(
             accelerator=config.accelerator,
-            devices=1,
+            devices=config.devices,
+            strategy=DDPStrategy(find_unused_parameters=unfreezes) if rank.count > 1 else "auto",
             precision=config.precision,
             max_steps=recipe.steps,
             gradient_clip_val=recipe.gradient_clip,
@@ -190,7 +157,7 @@ def _trainer(
             num_sanity_val_steps=0,
             logger=list(loggers) or False,
             callbacks=callbacks,
-            plugins=[LightningEnvironment()],  # on a cluster too: SLURM requeues, or submitit, and nobody else
+            plugins=[rank.environment()],  # on a cluster too: SLURM requeues, or submitit, and nobody else
             use_distributed_sampler=False,
             inference_mode=False,  # it would mark the metrics' states, which outlive a validation, as unchangeable
             enable_progress_bar=False,
@@ -203,24 +170,20 @@ def _trainer(
         ) from error
 
 
-def _loaders(
-    recipe: Recipe,
-    training: SampleStream,
-    validation: Sequence[Dataset],
-    config: TrainerConfig,
-    device: torch.device,
-    first_step: int,
-) -> tuple[DataLoader, list[DataLoader]]:
+def _loaders(task: _Task, device: torch.device, first_step: int, rank: Rank) -> tuple[DataLoader, list[DataLoader]]:
     """Return the loader of the training, which begins at a step, and one for each validation data set."""
+    recipe, config = task.recipe, task.config
     workers = {"num_workers": config.data_workers, "persistent_workers": config.data_workers > 0}
     workers["pin_memory"] = device.type == "cuda"
     if config.scenes_on_device:
-        batches = BatchesOnDevice(training, recipe.batch_size, device, first_step)
+        share = (first_step, rank.number, rank.count)
+        batches = BatchesOnDevice(task.training, recipe.batch_size, device, *share)
         training_loader = DataLoader(batches, batch_size=None)
     else:
-        batches = StepBatches(recipe.steps, recipe.batch_size, first_step)
-        training_loader = DataLoader(training, batch_sampler=batches, collate_fn=_collate, **workers)
-    return training_loader, [DataLoader(dataset, 1, **workers) for dataset in validation]  # pairs may differ in size
+        batches = StepBatches(recipe.steps, recipe.batch_size, first_step, rank.number, rank.count)
+        training_loader = DataLoader(task.training, batch_sampler=batches, collate_fn=_collate, **workers)
+    # Pairs may differ in size. Every process validates on all of them, for metrics are then the same everywhere.
+    return training_loader, [DataLoader(dataset, 1, **workers) for dataset in task.validation]
 
 
 def _collate(samples: list) -> Any:
@@ -239,8 +202,10 @@ def _collate(samples: list) -> Any:
 
 def _quiet_lightning() -> None:
     """Our own progress lines say what matters; device banners and advice on worker counts would drown them."""
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # StepBatches is
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # nobody here wants it to start tasks
+    warnings.filterwarnings("ignore", message=".*sync_dist=True. when logging on epoch level.*")  # all have the same
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*", module="pytorch_lightning.*")

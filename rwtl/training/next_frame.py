@@ -13,6 +13,7 @@ from rwtl.errors import InputError
 from rwtl.models.next_frame import CONTEXTS, NextFrameModel
 from rwtl.models.next_frame_decoders import DECODERS
 from rwtl.training.baselines import copy_last, extrapolate
+from rwtl.training.processes import mean_over_processes
 from rwtl.training.recipe import Recipe, adamw_one_cycle
 from rwtl.training.transfer import Transfer
 
@@ -57,14 +58,14 @@ class PretrainingRecipe(Recipe):
 def activity_weights(
     clips: Float[Tensor, "b n c h w"], active_level: float, active_weight: float
 ) -> Float[Tensor, "b n-2 c h w"]:
-    """Return the weight of every pixel of I3 to In, 1 on average.
+    """Return the weight of every pixel of I3 to In, 1 on average over the batch, of all processes.
 
     A pixel that is active (at or above `active_level`) in the frame or in the one before it weighs 1 + `active_weight`
     times as much as others: where a wave arrives and where it leaves.
     """
     active = clips[:, 1:] >= active_level
     weights = 1 + active_weight * (active[:, 1:] | active[:, :-1]).to(clips.dtype)
-    return weights / weights.mean()
+    return weights / mean_over_processes(weights.mean())
 
 
 class NextFrameModule(pl.LightningModule):
@@ -113,7 +114,7 @@ class NextFrameModule(pl.LightningModule):
         if self.recipe.active_weight > 0:
             errors = errors * activity_weights(clips, self.active_level, self.recipe.active_weight)
         loss = errors.mean()
-        self.log("loss", loss, logger=False)
+        self.log("loss", loss, logger=False, sync_dist=True)
         return loss
 
     def validation_step(self, clips: Float[Tensor, "b n c h w"], batch_idx: int) -> None:

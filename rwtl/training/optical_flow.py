@@ -78,7 +78,7 @@ class OpticalFlowModule(pl.LightningModule):
     def training_step(self, batch: FlowSample, batch_idx: int) -> Tensor:
         flows = self.model(batch.image1, batch.image2)
         loss = sequence_loss(flows, batch.flow, batch.valid, self.recipe.gamma)
-        self.log("loss", loss, logger=False)
+        self.log("loss", loss, logger=False, sync_dist=True)
         return loss
 
     def validation_step(self, batch: FlowSample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:

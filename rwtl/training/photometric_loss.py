@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rwtl.models.correlation import pixel_grid
 from rwtl.models.next_frame_decoders import warp
+from rwtl.training.processes import mean_over_processes
 
 # Of a difference between pixels, on the scale 0..1: what is much smaller is flat, what is much larger is an edge.
 # UnFlow's is 0.9 of 255. Cells at rest differ from their neighbours by about 0.001, now and then by 0.005, at random:
@@ -107,5 +108,8 @@ def occluded(forward: Float[Tensor, "b 2 h w"], backward: Float[Tensor, "b 2 h w
 
 
 def mean_where(values: Float[Tensor, "*n"], counted: Bool[Tensor, "*n"]) -> Float[Tensor, ""]:
-    """Return the mean of what counts; 0 where nothing does."""
-    return values.masked_fill(~counted, 0).sum() / counted.sum().clamp(min=1)
+    """Return the mean of what counts; 0 where nothing does.
+
+    Of several processes that train together each returns its part: their mean is the mean over all that counts.
+    """
+    return values.masked_fill(~counted, 0).sum() / mean_over_processes(counted.sum().float()).clamp(min=1e-6)

@@ -157,7 +157,7 @@ class SelfSupervisedModule(pl.LightningModule):
         else:
             visible = torch.ones_like(frame1[:, 0], dtype=torch.bool)
         loss = self_supervised_loss(frame1, frame2, flows, visible, self.recipe)
-        self.log("loss", loss, logger=False)
+        self.log("loss", loss, logger=False, sync_dist=True)
         return loss
 
     def validation_step(self, clips: Float[Tensor, "b 2 c h w"], batch_idx: int) -> Tensor:

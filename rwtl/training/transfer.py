@@ -117,6 +117,13 @@ class Transfer(pl.Callback):
         self._before = {name: state[name].clone() for name in self.report.frozen}
         self._hold(0)
 
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        # Processes exchange the gradients of what is trained when they begin: what is unfrozen later must be among it.
+        parameters = dict(self._model.named_parameters())
+        for names in self.report.unfreezing.values() if trainer.world_size > 1 else ():
+            for name in parameters.keys() & names:
+                parameters[name].requires_grad_(True)
+
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         released = set(self.report.frozen) - self._held  # by an earlier fit, and trained since
         state = self._model.state_dict()

@@ -22,8 +22,9 @@ from pathlib import Path
 
 NODES = ("n1", "n2", "n3", "n4")
 HIDDEN = "hidden"  # a folder of the cluster that the partition `lonely` finds empty, and cannot write to
+SIZE = "CPUs=4 RealMemory=16000"  # of a node, whatever the machine has
 READY = "ready"
-START = 60.0  # s that a daemon may take
+START = 240.0  # s that a daemon may take
 _PR_SET_CHILD_SUBREAPER = 36
 
 SLURM_CONF = """\
@@ -95,7 +96,7 @@ class Cluster:
         names = ["controller_port", "accounting_port", *NODES]
         ports = dict(zip(names, _free_ports(len(names)), strict=True))
         nodes = "\n".join(
-            f"NodeName={name} NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1 Port={ports[name]} CPUs=4"
+            f"NodeName={name} NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1 Port={ports[name]} {SIZE}"
             for name in NODES
         )
         values = {"folder": self.folder, "host": socket.gethostname(), "nodes": nodes, **ports}
@@ -134,6 +135,10 @@ class Cluster:
 
     def _database(self) -> None:
         data = self.folder / "mariadb"
+        # A starting server removes all temporary tables of the folder for them, another cluster's too.
+        temporary = self.folder / "temporary"
+        temporary.mkdir()
+        os.environ["TMPDIR"] = str(temporary)
         install = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", "--user=root"]
         self._run("mariadb-install-db", "--no-defaults", f"--datadir={data}", *install)
         options = ["--skip-networking", "--user=root", f"--socket={self.folder / 'mariadb.socket'}"]

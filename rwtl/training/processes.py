@@ -1,0 +1,175 @@
+"""Processes that train one model together, each on a device of its own.
+
+The process that asked for the training is the first of them, so that artifacts, logs and signals stay where they are.
+Lightning's own launchers start the whole script again, or pickle what only one process should hold.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from torch import distributed
+
+from rwtl.errors import InputError
+
+HOST = "127.0.0.1"  # all processes are on one node
+END = 10.0  # s that a process has to end when the first has
+LAST_WORDS = 2.0  # s in which the end of a process is seen that the first has noticed as a broken connection
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Which of the processes this is.
+
+    Args:
+        number: 0 is the process that asked for the training.
+        count: of processes.
+        port: of this machine, where they meet.
+    """
+
+    number: int = 0
+    count: int = 1
+    port: int = 0
+
+    def environment(self) -> LightningEnvironment:
+        """Return what Lightning is told: SLURM's variables, which speak of the job, are not for it."""
+        return _Environment(self) if self.count > 1 else LightningEnvironment()
+
+
+class _Environment(LightningEnvironment):
+    def __init__(self, rank: Rank):
+        super().__init__()
+        self.rank = rank
+
+    creates_processes_externally = True
+    main_address = HOST
+
+    @property
+    def main_port(self) -> int:
+        return self.rank.port
+
+    def world_size(self) -> int:
+        return self.rank.count
+
+    def set_world_size(self, size: int) -> None:
+        pass
+
+    def global_rank(self) -> int:
+        return self.rank.number
+
+    def set_global_rank(self, rank: int) -> None:
+        pass
+
+    def local_rank(self) -> int:
+        return self.rank.number
+
+    def node_rank(self) -> int:
+        return 0
+
+    def teardown(self) -> None:
+        pass
+
+
+@contextmanager
+def together(count: int, train: Callable[..., None], *arguments: Any) -> Iterator[Rank]:
+    """Start the other processes, each of which calls `train` with its rank and a copy of the arguments.
+
+    Within the context this process trains as rank 0. Whatever ends it ends the others; when another ends early, so does
+    this one.
+
+    Raises:
+        InputError: Another process raised it.
+        RuntimeError: Another process failed otherwise, or was killed.
+    """
+    if count == 1:
+        yield Rank()
+        return
+    port = _free_port()
+    # Pickled here: multiprocessing would let all processes share the memory of the weights, which each of them trains.
+    copied = pickle.dumps((train, arguments))
+    context = multiprocessing.get_context("spawn")
+    others: list[tuple[BaseProcess, Connection]] = []
+    try:
+        for number in range(1, count):
+            words, end = context.Pipe(duplex=False)
+            process = context.Process(target=_other, args=(Rank(number, count, port), copied, end), daemon=True)
+            process.start()
+            end.close()
+            others.append((process, words))
+        yield Rank(0, count, port)
+        for process, _ in others:
+            process.join(END)
+    except Exception as error:  # of this process, or what it saw of the end of another
+        if isinstance(error, InputError):
+            raise
+        _raise_last_words(others, error)
+        raise
+    finally:
+        for process, _ in others:
+            process.kill()
+            process.join()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def _raise_last_words(others: list[tuple[BaseProcess, Connection]], error: Exception) -> None:
+    multiprocessing.connection.wait([process.sentinel for process, _ in others], LAST_WORDS)
+    for number, (process, words) in enumerate(others, start=1):
+        said = None
+        try:
+            said = words.recv() if words.poll() else None
+        except EOFError:
+            pass
+        if isinstance(said, InputError):
+            raise said from error
+        if said is not None:
+            raise RuntimeError(f"process {number} of the training failed: {said}") from error
+        if process.exitcode:
+            how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
+            raise RuntimeError(
+                f"process {number} of the training ({process.pid}) ended with {how}: killed, or out of memory"
+            ) from error
+
+
+def _other(rank: Rank, copied: bytes, words: Connection) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # it outlives the first process in no case
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # they reach all processes of a job; the first decides for all
+    try:
+        train, arguments = pickle.loads(copied)
+        train(rank, *arguments)
+    except InputError as error:
+        words.send(InputError(str(error)))
+        os._exit(1)
+    except BaseException as error:
+        words.send(f"{type(error).__name__}: {error}")
+        os._exit(1)
+    finally:
+        words.close()
+
+
+def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
+    """Return the mean of a value over the processes that train together, without a gradient; with one, the value."""
+    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+        return value.detach()
+    total = value.detach().clone()
+    distributed.all_reduce(total)
+    return total / distributed.get_world_size()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        return free.getsockname()[1]

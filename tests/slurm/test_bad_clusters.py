@@ -1,0 +1,135 @@
+"""What is wrong with a cluster, or asked of it, ends with one clear message, and leaves nothing in the queue."""
+
+import os
+import re
+import subprocess
+
+import pytest
+from cluster import HIDDEN
+from sweeps import SHAPES, SLURM, environment, queue, row, run, slurm, until
+
+from rwtl.study import slurm_queue, slurm_watch
+from rwtl.study.jobs import JobRecord, read_records, write_record
+from rwtl.study.slurm_ledger import Ledger
+from rwtl.study.slurm_plan import Plan, Planned
+from rwtl.study.slurm_watch import Watch
+
+LINE = ["-m", *SHAPES, *SLURM, "recording.seed=1,2", "sweep=bad"]
+
+REFUSED = {
+    "an unknown partition": (
+        ["hydra.launcher.partition=gpu"],
+        r"SLURM refuses a job, .*[Ii]nvalid partition.*hydra\.launcher\.partition is one of lonely, low, normal$",
+    ),
+    "an unknown account": (["hydra.launcher.account=physics"], r"[Ii]nvalid account.*hydra\.launcher\.account"),
+    "too much": (["hydra.launcher.mem_gb=1e6"], r"Memory specification can not be satisfied"),
+    "a warning after the limit": (
+        ["hydra.launcher.timeout_min=1"],
+        r"signal_delay_s is 120, which is no less than timeout_min=1",
+    ),
+    "an unknown key": (["+hydra.launcher.partion=low"], r"hydra\.launcher\.partion: .*partition"),
+    "an unknown stage": (
+        ["+hydra.launcher.stages.simulation.partition=low"],
+        r"stages\.simulation is no stage; .*recording",
+    ),
+    "an unknown key of a stage": (["+hydra.launcher.stages.recording.gpus=1"], r"stages\.recording\.gpus is unknown; "),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_a_cluster_does_not_have_is_named(case, cluster, tmp_path):
+    overrides, named = REFUSED[case]
+    code, _, errors = run("simulate", tmp_path / "outputs", *LINE, *overrides)
+    (line,) = (line for line in errors.splitlines() if line.startswith("error: "))
+    assert code == 1 and re.search(named, line), errors
+    assert "Traceback" not in errors and queue("%i") == []
+
+
+def test_a_controller_that_is_away_and_a_machine_without_slurm_are_named(cluster, tmp_path):
+    text = (cluster / "slurm.conf").read_text()
+    (tmp_path / "slurm.conf").write_text(re.sub("SlurmctldPort=.*", "SlurmctldPort=1", text))
+    away = environment(SLURM_CONF=str(tmp_path / "slurm.conf"))
+    code, _, errors = run("simulate", tmp_path / "outputs", *LINE, env=away)
+    assert code == 1 and "error: SLURM's controller does not answer (Slurmctld(primary) at" in errors, errors
+    code, _, errors = run("simulate", tmp_path / "outputs", *LINE, env=environment(PATH="/nowhere"))
+    assert code == 1 and "error: scontrol cannot be called (No such file or directory): hydra/launcher=slurm" in errors
+    assert "Traceback" not in errors and queue("%i") == []
+
+
+def test_a_node_that_cannot_write_to_the_outputs_is_named(cluster, tmp_path):
+    if subprocess.run(["unshare", "--mount", "true"]).returncode:
+        pytest.skip("no node can be kept from seeing a folder here: unshare --mount is not allowed")
+    outputs = cluster / HIDDEN / "outputs"
+    code, output, errors = run("simulate", outputs, *LINE, "hydra.launcher.partition=lonely")
+    assert code == 1, errors
+    for number in range(2):
+        (_, state, reason, *_) = row(output, number)
+        assert state == "died" and "FAILED on n4" in reason, output
+    assert (
+        f"before it wrote a log: can its node write to {outputs}" in read_records(outputs / "sweeps" / "bad")[0].reason
+    )
+
+
+def held(tmp_path, count):
+    """SLURM jobs of a sweep that wait until they are let go, or cancelled."""
+    options = ["--parsable", "--hold", "--output=/dev/null", "--wrap=true"]
+    jobs = {number: slurm("sbatch", *options).strip() for number in range(count)}
+    return Ledger(jobs, {}, {number: [f"seed={number}"] for number in jobs})
+
+
+def watch(tmp_path, ledger):
+    plan = Plan(jobs={number: Planned("training", frozenset()) for number in ledger.jobs})
+    return Watch("mine", tmp_path, ledger, plan, lambda job: tmp_path / job, 0.1)
+
+
+def without(program, tmp_path):
+    """A path on which all programs are but one."""
+    for folder in reversed(os.environ["PATH"].split(":")):
+        for file in sorted(os.scandir(folder), key=lambda each: each.name) if os.path.isdir(folder) else ():
+            link = tmp_path / "bin" / file.name
+            link.parent.mkdir(exist_ok=True)
+            link.unlink(missing_ok=True)
+            if file.name != program:
+                link.symlink_to(file.path)
+    return str(tmp_path / "bin")
+
+
+def test_without_accounts_jobs_are_judged_all_the_same(cluster, tmp_path, monkeypatch):
+    """One is cancelled, one says that it is complete, one ends without a word."""
+    ledger = held(tmp_path, 3)
+    monkeypatch.setenv("PATH", without("sacct", tmp_path))
+    monkeypatch.setattr(slurm_watch, "GRACE", 1.0)
+    slurm_queue._no_accounting.cache_clear()
+    try:
+        slurm("scancel", ledger.jobs[0])
+        write_record(tmp_path, JobRecord(1, ["seed=1"], state="complete"))
+        slurm("scontrol", "release", ledger.jobs[1], ledger.jobs[2])
+        watch(tmp_path, ledger).follow()
+    finally:
+        slurm_queue._no_accounting.cache_clear()
+    records = read_records(tmp_path)
+    assert [records[number].state for number in range(3)] == ["died", "complete", "died"]
+    assert "SLURM cannot say how: sacct cannot be called (No such file or directory)" in records[0].reason
+
+
+def test_a_controller_that_goes_away_in_between_is_waited_for(cluster, tmp_path, monkeypatch, capsys):
+    ledger = held(tmp_path, 1)
+    real, calls = slurm_queue.command, []
+
+    def command(*words):
+        if words[0] == "squeue":
+            calls.append(words)
+            if len(calls) in (2, 3):  # as it says itself, but without the 9 s that it takes to
+                return real("sh", "-c", "echo slurm_load_jobs error: Unable to contact slurm controller >&2; exit 1")
+            if len(calls) == 4:
+                slurm("scancel", *ledger.jobs.values())
+                until(lambda: queue("%i") == [], "the end of the job")
+        return real(*words)
+
+    monkeypatch.setattr(slurm_queue, "command", command)
+    watch(tmp_path, ledger).follow()
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("Unable to contact slurm controller; the jobs go on meanwhile" in line for line in lines) == 1
+    assert sum("SLURM answers again" in line for line in lines) == 1
+    (record,) = read_records(tmp_path).values()
+    assert record.state == "interrupted" and f"SLURM job {ledger.jobs[0]} was cancelled" in record.reason

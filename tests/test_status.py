@@ -1,0 +1,178 @@
+"""What is there, what a line would make, and removing what nobody will reuse."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from test_multirun import SCENES, SHAPES, SOURCE, TRAINING, run
+
+from rwtl.claim import claim, this_process
+from rwtl.errors import InputError
+from rwtl.study.artifact import build
+from rwtl.study.artifact_status import read_status, write_status
+from rwtl.study.removal import remove
+from rwtl.study.status import entries_of, states_of
+from rwtl.study.status_tables import age, print_entries, print_sweeps
+
+ROOT = Path(__file__).parents[1]
+TARGET = [*SOURCE, *SCENES, "clips.dt=0.2", "pretraining.steps=0", *(f"training.{value}" for value in TRAINING)]
+
+
+def make(outputs, number, parents=None, error=None):
+    def function(folder):
+        if error:
+            raise error
+        (folder / "data").write_bytes(b"0" * 2000)
+
+    return build(outputs, "training", f"run {number}", {"number": number}, function, parents)
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    """One artifact in each state, by name."""
+    made = {"complete": make(tmp_path, 1).path}
+    made["child"] = make(tmp_path, 2, {"source": make(tmp_path, 1)}).path
+    for number, (state, error) in enumerate(
+        (("failed", InputError("too few")), ("interrupted", KeyboardInterrupt())), 3
+    ):
+        with pytest.raises(type(error)):
+            make(tmp_path, number, error=error)
+        made[state] = (set((tmp_path / "training").iterdir()) - set(made.values())).pop()
+    made["outdated"], made["damaged"], made["running"] = (make(tmp_path, number).path for number in (5, 6, 7))
+    write_status(made["outdated"], read_status(made["outdated"]) | {"format": 1})
+    (made["damaged"] / "status.json").write_text('{"state": ')
+    write_status(made["running"], read_status(made["running"]) | {"state": "running"})
+    return made
+
+
+def test_every_artifact_has_its_line(outputs, tmp_path, capsys):
+    held = claim(outputs["running"] / "claims", lambda: False, print)
+    entries = {entry.path: entry for entry in entries_of(tmp_path)}
+    held.release()
+    found = {name: entries[path] for name, path in outputs.items()}
+    assert {name: entry.state for name, entry in found.items()} == {name: name for name in found} | {
+        "child": "complete"
+    }
+    assert found["failed"].note == "too few" and found["interrupted"].note == "KeyboardInterrupt: "
+    assert found["outdated"].note == "format 1, now 2: never reused" and "is damaged" in found["damaged"].note
+    assert re.fullmatch(rf"process {os.getpid()} on .*, last sign of life [01] s ago", found["running"].note)
+    assert found["child"].parents == {"source": outputs["complete"].name} and found["complete"].label == "run 1"
+    files = [file.stat().st_size for file in outputs["complete"].rglob("*") if file.is_file()]
+    assert found["complete"].size == sum(files) > 2000 and 0 <= found["complete"].age < 60
+    print_entries(list(entries.values()))
+    printed = capsys.readouterr().out
+    assert all(path.name in printed for path in outputs.values())
+    assert "7 artifacts" in printed and "2 complete" in printed and "1 damaged" in printed
+
+
+def test_ages_are_those_of_the_end(outputs, tmp_path):
+    before = (datetime.now(UTC) - timedelta(hours=5)).isoformat()
+    write_status(outputs["complete"], read_status(outputs["complete"]) | {"finished": before})
+    oldest = entries_of(tmp_path, "training", "complete")[0]
+    assert oldest.path == outputs["complete"] and age(oldest.age) == "5 h"
+    assert [age(seconds) for seconds in (None, -3.0, 59.0, 60.0, 3599.0, 90000.0)] == [
+        "",
+        "0 s",
+        "59 s",
+        "1 min",
+        "59 min",
+        "1 d",
+    ]
+
+
+def test_only_what_is_asked_for_is_removed_and_nothing_that_lives(outputs, tmp_path, capsys):
+    held = claim(outputs["failed"] / "claims", lambda: False, print)
+    remove(entries_of(tmp_path), ["failed", "damaged", "outdated"])
+    held.release()
+    printed = capsys.readouterr().out
+    assert f"{outputs['failed']} is kept: process {os.getpid()}" in printed and "2 removed" in printed
+    left = {name for name, path in outputs.items() if path.exists()}
+    assert left == {"complete", "child", "failed", "interrupted", "running"}
+    remove(entries_of(tmp_path), ["failed"])
+    assert not outputs["failed"].exists() and "1 removed" in capsys.readouterr().out
+    assert make(tmp_path, 3).path == outputs["failed"], "it can be made again"
+
+
+def test_what_was_made_since_it_was_listed_is_kept(outputs, tmp_path):
+    entries = entries_of(tmp_path)
+    make(tmp_path, 3)
+    remove(entries, ["failed"])
+    assert (outputs["failed"] / "data").exists() and make(tmp_path, 3).reused
+
+
+@pytest.mark.parametrize("bad", ["complete", "running", ["failed", "all"]])
+def test_finished_and_unknown_states_are_not_removed(bad):
+    with pytest.raises(InputError, match=r"remove is '(complete|running|all)'; choose of interrupted, failed"):
+        states_of(bad)
+
+
+@pytest.mark.parametrize("bad", [{"stage": "trainings"}, {"state": "dead"}])
+def test_filters_that_are_unknown_are_refused(bad, tmp_path):
+    with pytest.raises(InputError, match=r"is '(trainings|dead)'; choose one of"):
+        entries_of(tmp_path, **bad)
+
+
+def test_a_claim_without_a_status_is_of_a_job_that_died(tmp_path):
+    folder = tmp_path / "training" / "0123456789ab" / "claims"
+    folder.mkdir(parents=True)
+    (folder / "000001").write_text(json.dumps(asdict(this_process()) | {"pid": 2**22 + 1}))
+    (entry,) = entries_of(tmp_path)
+    assert entry.state == "interrupted" and entry.note == "its job ended without a word"
+
+
+def plan(outputs, *line):
+    command = [sys.executable, str(ROOT / "experiments" / "status.py"), *line, f"paths.outputs={outputs}"]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_a_line_is_planned_before_and_in_between_and_afterwards(tmp_path):
+    outputs = tmp_path / "outputs"
+    line = ["-m", *TARGET, "transfer=scratch,freeze_none", "seed=1,2"]
+    before = plan(outputs, "train", *line)
+    assert before.returncode == 0 and not outputs.exists(), before.stderr
+    assert "recording: 1 to make\npretraining: 1 to make\ntraining: 4 to make\n" in before.stdout
+    assert re.search(r"│ pretraining .* make .* 2 of 4 ", before.stdout)
+
+    assert run("train", outputs, *TARGET, "transfer=freeze_none").returncode == 0
+    between = plan(outputs, "train", *line)
+    assert "recording: 1 to reuse\npretraining: 1 to reuse\ntraining: 3 to make, 1 to reuse\n" in between.stdout
+    (trained,) = (outputs / "training").iterdir()
+    status = json.loads((trained / "status.json").read_text())
+    (trained / "status.json").write_text(json.dumps(status | {"state": "failed", "reason": "InputError: too hot"}))
+    again = plan(outputs, "train", *line)
+    assert re.search(rf"│ {trained.name} │ .* try again │ .* too hot ", again.stdout), again.stdout
+
+    whole = plan(outputs, "stage=training")
+    assert whole.returncode == 0 and trained.name in whole.stdout and "1 artifacts" in whole.stdout
+    removed = plan(outputs, "remove=failed")
+    assert removed.returncode == 0 and f"removed {trained} (failed, " in removed.stdout and not trained.exists()
+
+
+BAD = {
+    "an unknown key": (["train", "trainign.steps=1"], "trainign"),
+    "a bad value": (["train", "-m", "seed=1,-1"], r"job 1 \(seed=-1 .*\): seed is -1"),
+    "a search": (["pretrain", "-m", "hparams_search=nfp"], "a search proposes its points as it goes"),
+    "equal jobs": (["simulate", "-m", "recording.seed=1,1"], "jobs 0 and 1 of the sweep are the same"),
+    "a state": (["state=dead"], "state is 'dead'"),
+    "what is finished": (["remove=complete"], "remove is 'complete'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_lines_that_make_no_sense_end_with_one_message(case, tmp_path):
+    line, named = BAD[case]
+    done = plan(tmp_path / "outputs", *line)
+    assert done.returncode == 1 and re.search(named, done.stderr), done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "outputs").exists()
+
+
+def test_sweeps_are_listed(tmp_path, capsys):
+    assert run("simulate", tmp_path, "-m", *SHAPES, "recording.seed=1,-1", "sweep=mine").returncode == 1
+    print_sweeps(tmp_path)
+    assert capsys.readouterr().out == "sweep mine: 1 complete, 1 failed\n"
