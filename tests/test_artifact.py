@@ -13,6 +13,9 @@ from rwtl.study import waiting
 from rwtl.study.artifact import BUILT, Reached, build, digest_of, is_planning, planning, until
 from rwtl.study.artifact_status import state_of
 
+SPAWNED = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads can hang
+WAIT = 120.0  # s, at most, for what takes a few
+
 
 def write_number(folder):
     (folder / "number").write_text("1")
@@ -75,23 +78,29 @@ def make_slowly(outputs):
     make(outputs, {"slow": True}, function=slow)
 
 
+def wait_for_begin(outputs):
+    last = time.monotonic() + WAIT
+    while not list(outputs.glob("training/*/begun")):
+        assert time.monotonic() < last
+        time.sleep(0.02)
+
+
 def test_two_jobs_that_need_the_same_make_it_once(tmp_path):
-    jobs = [multiprocessing.get_context("fork").Process(target=make_slowly, args=(tmp_path,)) for _ in range(3)]
+    jobs = [SPAWNED.Process(target=make_slowly, args=(tmp_path,)) for _ in range(3)]
     for job in jobs:
         job.start()
     for job in jobs:
-        job.join()
+        job.join(WAIT)
     assert [job.exitcode for job in jobs] == [0, 0, 0]
     assert (tmp_path / "training" / "count").read_text() == "x"
 
 
 def test_a_killed_job_leaves_no_lock_and_its_artifact_is_made_anew(tmp_path):
-    job = multiprocessing.get_context("fork").Process(target=make_slowly, args=(tmp_path,))
+    job = SPAWNED.Process(target=make_slowly, args=(tmp_path,))
     job.start()
-    while not list(tmp_path.glob("training/*/begun")):
-        time.sleep(0.02)
+    wait_for_begin(tmp_path)
     os.kill(job.pid, signal.SIGKILL)
-    job.join()
+    job.join(WAIT)
     made = make(tmp_path, {"slow": True})
     assert not made.reused and not (made.path / "begun").exists()
     assert made.status()["state"] == "complete"
@@ -130,14 +139,13 @@ def test_a_resumable_one_goes_on_with_what_is_there_and_remembers_who_made_it(tm
 def test_one_that_waits_says_for_whom_and_reminds(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(waiting, "REMIND", 0.2)
     monkeypatch.setattr(claims, "POLL", 0.05)
-    job = multiprocessing.get_context("fork").Process(target=make_slowly, args=(tmp_path,))
+    job = SPAWNED.Process(target=make_slowly, args=(tmp_path,))
     job.start()
-    while not list(tmp_path.glob("training/*/begun")):
-        time.sleep(0.02)
+    wait_for_begin(tmp_path)
     (path,) = (path for path in (tmp_path / "training").iterdir() if path.is_dir())
     assert state_of(path) == "running"
     assert make(tmp_path, {"slow": True}).reused
-    job.join()
+    job.join(WAIT)
     first, *others = capsys.readouterr().out.splitlines()
     assert first == f"a run: process {job.pid} on {os.uname().nodename} is making {path}; waiting for it"
     assert others[0].startswith("a run: has waited 0 s for process") and others[-1] == f"a run: reused {path}"

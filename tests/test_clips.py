@@ -64,7 +64,7 @@ def test_clips_are_frames_at_dt_normalised_to_0_1_from_memory_or_disk(recording_
 def test_worker_processes_read_the_same_clips(recording_of):
     data = clips(recording_of(random_frames(), frame_interval=0.1), memory=0)
     here = torch.stack([data[k] for k in range(len(data))])
-    loader = torch.utils.data.DataLoader(data, batch_size=len(data), num_workers=1)
+    loader = torch.utils.data.DataLoader(data, batch_size=len(data), num_workers=1, multiprocessing_context="spawn")
     assert torch.equal(next(iter(loader)), here)
 
 

@@ -127,12 +127,15 @@ def pretrain(outputs, *overrides):
 
 def wait_for_trainings(job, count):
     """Read on until so many have begun."""
-    seen = 0
-    for line in job.stdout:
-        seen += "training clips" in line
-        if seen == count:
-            return
-    raise AssertionError(job.stderr.read())
+    said, watchdog = "", threading.Timer(300, os.killpg, (job.pid, signal.SIGKILL))
+    watchdog.start()
+    try:
+        while said.count("training clips") < count:
+            line = job.stdout.readline()
+            assert line, f"{said}\n{job.stderr.read()}"
+            said += line
+    finally:
+        watchdog.cancel()
 
 
 def test_jobs_run_side_by_side_and_those_after_a_dead_one_run_too(tmp_path):

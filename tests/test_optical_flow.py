@@ -1,6 +1,7 @@
 """The training of RAFT as a whole, at a tiny scale."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -144,8 +145,12 @@ def test_a_batch_of_different_sizes_is_refused_with_the_remedy(tmp_path):
 
 
 def test_a_compiled_model_trains_alike():
-    """In a process of its own: the checks of tensor shapes that tests switch on cannot be compiled."""
-    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True)
+    """In a process of its own: the checks of tensor shapes that tests switch on cannot be compiled.
+
+    The context encoder, built like the feature encoder, is left as it is, to save a third of the time.
+    """
+    alone = os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": "1"}  # no processes that compile beside
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, env=alone)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -164,9 +169,10 @@ def flow_and_gradients():
     return flow.detach(), torch.autograd.grad(flow.square().mean(), list(model.parameters()))
 
 names, (expected, gradients) = list(model.state_dict()), flow_and_gradients()
-accelerate(model, compile=True, channels_last=False)
+parts = torch.nn.ModuleList([model.feature_encoder, model.update_block])
+accelerate(parts, compile=True, channels_last=False)
 found, of_compiled = flow_and_gradients()
-assert counters["stats"]["unique_graphs"] > 0 and list(model.state_dict()) == names
+assert counters["stats"]["unique_graphs"] >= 2 and list(model.state_dict()) == names
 assert (found - expected).abs().max() < 1e-3
 for one, other in zip(of_compiled, gradients, strict=True):
     torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3 * float(other.abs().max()) + 1e-6)

@@ -136,7 +136,7 @@ def test_same_seed_and_index_give_the_same_bits_and_others_differ():
 def test_workers_and_order_do_not_matter():
     scenes = ProceduralFlow(6, 32, 48)
     backwards = {index: scenes[index] for index in reversed(range(6))}
-    loader = DataLoader(scenes, batch_size=1, num_workers=2)
+    loader = DataLoader(scenes, batch_size=1, num_workers=2, multiprocessing_context="spawn")
     for index, batch in enumerate(loader):
         assert isinstance(batch, FlowSample)
         assert all(torch.equal(many[0], one) for many, one in zip(batch, backwards[index], strict=True))

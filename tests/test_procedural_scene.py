@@ -220,7 +220,8 @@ def test_a_batch_is_its_single_scenes(arguments):
 
 
 def test_loaders_collate_scenes_with_everything_on():
-    batch = next(iter(DataLoader(ProceduralFlow(4, 32, 48, **FULL), batch_size=4, num_workers=1)))
+    scenes = ProceduralFlow(4, 32, 48, **FULL)
+    batch = next(iter(DataLoader(scenes, batch_size=4, num_workers=1, multiprocessing_context="spawn")))
     assert isinstance(batch, FlowSample)
     assert batch.image1.shape == (4, 3, 32, 48) and batch.valid.shape == (4, 32, 48)
 

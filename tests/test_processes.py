@@ -115,6 +115,11 @@ def test_two_processes_train_what_one_does_with_the_same_batch(train, tmp_path):
     assert not torch.distributed.is_initialized()
 
 
+def test_samples_are_prepared_beside_each_process(tmp_path):
+    one, two = folders(tmp_path, "one", "two")
+    assert_close(flow(WHERE, one, steps=4), flow(replace(TWO, data_workers=1), two, steps=4))
+
+
 def test_what_is_unfrozen_later_is_trained_alike_in_both(tmp_path):
     first, second = folders(tmp_path, "one", "two")
     one, two = flow(WHERE, first, unfreeze_at=2), flow(TWO, second, unfreeze_at=2)

@@ -1,6 +1,7 @@
 """One training run, for both source and target task."""
 
 import logging
+import multiprocessing
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -173,7 +174,12 @@ def _trainer(
 def _loaders(task: _Task, device: torch.device, first_step: int, rank: Rank) -> tuple[DataLoader, list[DataLoader]]:
     """Return the loader of the training, which begins at a step, and one for each validation data set."""
     recipe, config = task.recipe, task.config
-    workers = {"num_workers": config.data_workers, "persistent_workers": config.data_workers > 0}
+    workers = {"num_workers": config.data_workers}
+    if config.data_workers:
+        # Forked from a process of few threads: a fork of one that has used those of torch, W&B or Zarr can hang.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([SampleStream.__module__])
+        workers |= {"persistent_workers": True, "multiprocessing_context": context}
     workers["pin_memory"] = device.type == "cuda"
     if config.scenes_on_device:
         share = (first_step, rank.number, rank.count)

@@ -104,7 +104,7 @@ def together(count: int, train: Callable[..., None], *arguments: Any) -> Iterato
     try:
         for number in range(1, count):
             words, end = context.Pipe(duplex=False)
-            process = context.Process(target=_other, args=(Rank(number, count, port), copied, end), daemon=True)
+            process = context.Process(target=_other, args=(Rank(number, count, port), copied, end))
             process.start()
             end.close()
             others.append((process, words))

@@ -44,7 +44,7 @@ def row(table, number):
 
 
 def slurm(*command):
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=WAIT).stdout
 
 
 def queue(*fields):

@@ -90,7 +90,8 @@ def test_ctrl_c_asks_whether_to_cancel_and_the_same_line_goes_on_watching(cluste
     terminal, of_job = pty.openpty()
     job = start("simulate", tmp_path / "outputs", *line, stdin=of_job)
     until(lambda: len(queue("%i")) == 2, "the jobs")
-    until(lambda: (tmp_path / "outputs/sweeps/held/slurm_jobs.json").exists(), "the ledger")
+    ledger = tmp_path / "outputs/sweeps/held/slurm_jobs.json"
+    until(ledger.exists, "the ledger")
     job.send_signal(signal.SIGINT)
     os.write(terminal, b"n\n")
     output, errors = job.communicate(timeout=300)
@@ -99,13 +100,13 @@ def test_ctrl_c_asks_whether_to_cancel_and_the_same_line_goes_on_watching(cluste
     assert f"its jobs go on; the same line watches them again, and scancel {ids} ends them" in output
     assert [row(output, number)[1] for number in range(2)] == ["not started"] * 2 and len(queue("%i")) == 2
 
+    written = ledger.stat().st_mtime_ns
     job = start("simulate", tmp_path / "outputs", *line, stdin=of_job)
-    while "submitted" not in (line := job.stdout.readline()):
-        assert line, "it ended at once"
-    assert "0 jobs submitted, 0 for what they need; 2 were in the queue" in line
+    until(lambda: ledger.stat().st_mtime_ns > written, "the second start")
     slurm("scontrol", "release", ids)
     output, errors = job.communicate(timeout=300)
     assert job.returncode == 0, errors
+    assert "0 jobs submitted, 0 for what they need; 2 were in the queue" in output
     assert [row(output, number)[1] for number in range(2)] == ["done"] * 2
 
     job = start("simulate", tmp_path / "outputs", *held, "recording.seed=3,4", "sweep=other", stdin=of_job)
