@@ -1,8 +1,11 @@
-"""Every tensor annotation of rwtl is checked while testing."""
+"""Every tensor annotation of rwtl is checked while testing, and W&B reports no errors of tests to its makers."""
+
+import os
 
 import pytest
 from jaxtyping import install_import_hook
 
+os.environ["WANDB_ERROR_REPORTING"] = "false"
 install_import_hook("rwtl", "beartype.beartype")
 
 
