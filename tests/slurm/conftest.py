@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from cluster import READY
 from debian import prepare
+
+START = 300.0  # s that a cluster may take to come up
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +26,16 @@ def cluster():
         text=True,
         start_new_session=True,  # Ctrl-C is for pytest, which then closes the program's input
     )
+    watchdog = threading.Timer(START, program.terminate)  # its end ends what is read here
+    watchdog.start()
     try:
         variable, _, file = program.stdout.readline().strip().removeprefix("export ").partition("=")
         assert program.stdout.readline().strip() == READY, "the cluster did not come up: see above"
+        watchdog.cancel()
         os.environ[variable] = file
         yield Path(file).parent
         del os.environ[variable]
     finally:
+        watchdog.cancel()
         program.stdin.close()
         program.wait()

@@ -19,7 +19,7 @@ SCENES = [
 ]
 TARGET = [*SOURCE, *SCENES, "pretraining.steps=0", *(f"training.{value}" for value in TRAINING)]
 SLURM = ["hydra/launcher=slurm", *(f"hydra.launcher.{value}" for value in ("cpus_per_task=1", "mem_gb=1", "poll=1"))]
-WAIT = 240.0  # s, at most, for what takes a few
+WAIT = 150.0  # s, at most, for what takes a few
 
 
 def start(app, outputs, *overrides, **how):
@@ -29,7 +29,7 @@ def start(app, outputs, *overrides, **how):
 
 def end(job):
     """Wait for a program; return its exit code, output and errors."""
-    output, errors = job.communicate(timeout=4 * WAIT)
+    output, errors = job.communicate(timeout=2 * WAIT)
     return job.returncode, output, errors
 
 
