@@ -24,6 +24,7 @@ from rwtl.training import next_frame, self_supervised
 from rwtl.training.fit import METRICS_FILE, fit
 from rwtl.training.next_frame import NextFrameModule
 from rwtl.training.optical_flow import OpticalFlowModule
+from rwtl.training.processes import together
 from rwtl.training.self_supervised import SelfSupervisedModule
 from rwtl.training.transfer import Transfer
 from rwtl.training.transfer_config import TransferConfig
@@ -151,6 +152,30 @@ def test_a_process_that_is_killed_is_named(tmp_path):
     assert not children() and not torch.distributed.is_initialized()
 
 
+class Late:
+    """Does something where it is unpickled: in the other process, before the training begins."""
+
+    def __init__(self, *does):
+        self.does = does
+
+    def __reduce__(self):
+        return self.does[0], self.does[1:]
+
+
+@pytest.mark.parametrize(
+    ("late", "said"),
+    [
+        (Late(signal.raise_signal, signal.SIGKILL), r"process 1 of the training \(\d+\) ended with signal 9"),
+        (Late(int, "seven"), r"process 1 of the training failed: ValueError: .*'seven'"),
+    ],
+)
+def test_a_process_that_does_not_come_up_is_not_waited_for(late, said):
+    begun = time.monotonic()
+    with pytest.raises(RuntimeError, match=said), together(2, print, late):
+        pass
+    assert time.monotonic() - begun < 60 and not children()
+
+
 def test_bad_input_of_another_process_is_said_as_its_own(tmp_path):
     with pytest.raises(InputError, match=r"^scene 2 is damaged; make it anew$") as ended:
         flow(TWO, tmp_path, bad=2, steps=8)
@@ -182,6 +207,16 @@ LINE += ["datasets.procedural_validation.size=2", "training.iterations=1", "trai
 LINE += ["training.steps=4000", "training.validate_every=20", f"training.batch_size={COMMON['batch_size']}"]
 
 
+def test_processes_of_a_job_beside_others_start_processes_of_their_own(tmp_path):
+    """joblib's workers tell new processes of a way to start others that these do not know."""
+    jobs = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=1,2"]
+    line = [*LINE, "training.steps=2", "training.validate_every=2", "trainer.data_workers=1"]
+    command = [sys.executable, str(ROOT / "experiments" / "train.py"), *jobs, *line, f"paths.outputs={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and "2 done" in done.stdout, done.stderr
+    assert len(list(tmp_path.glob("training/*/model.pt"))) == 2
+
+
 def wait_for(condition):
     last = time.monotonic() + 300
     while not (value := condition()):
@@ -203,19 +238,32 @@ def alive(pid):
         return False
 
 
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_ctrl_c_and_death_end_all_processes_and_keep_what_was_saved(how, code, tmp_path):
-    """Ctrl-C reaches both processes, as it does in a terminal."""
-    command = [sys.executable, str(ROOT / "experiments" / "train.py"), *LINE, f"paths.outputs={tmp_path}"]
+def begin(tmp_path, *overrides):
+    """Start a training of two processes; return it, all others that it has started, and what it has saved first."""
+    command = [sys.executable, str(ROOT / "experiments" / "train.py"), *LINE, *overrides, f"paths.outputs={tmp_path}"]
     job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     saved = wait_for(lambda: next(tmp_path.glob("training/*/training.ckpt"), None))
-    (other,) = descendants(job.pid)
-    if how == signal.SIGKILL:
-        os.kill(other, signal.SIGSTOP)  # so that it takes no notice of a broken connection
-    os.killpg(job.pid, how) if how == signal.SIGINT else job.send_signal(how)
+    others = descendants(job.pid)
+    return job, others + [each for other in others for each in descendants(other)], saved
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_reaches_all_processes_is_heeded_by_the_first(how, code, tmp_path):
+    """As Ctrl-C in a terminal does, and a cluster's signals: also those that prepare samples."""
+    job, others, saved = begin(tmp_path, "trainer.data_workers=1")
+    assert len(others) >= 3
+    os.killpg(job.pid, how)
     _, errors = job.communicate(timeout=300)
     assert job.returncode == code, errors
+    wait_for(lambda: not any(map(alive, others)))
+    assert f"{how.name}: saves, then ends" in errors and "Traceback" not in errors
+    assert torch.load(saved, weights_only=True)["global_step"] > 0
+
+
+def test_death_ends_all_processes_and_keeps_what_was_saved(tmp_path):
+    job, (other,), saved = begin(tmp_path)
+    os.kill(other, signal.SIGSTOP)  # so that it takes no notice of a broken connection
+    job.kill()
+    job.communicate(timeout=300)
     wait_for(lambda: not alive(other))
-    step = torch.load(saved, weights_only=True)["global_step"]
-    if how == signal.SIGINT:
-        assert "SIGINT: saves, then ends" in errors and "Traceback" not in errors and step > 0
+    torch.load(saved, weights_only=True)

@@ -8,6 +8,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.connection import wait
 from typing import Any
 
+from rwtl.process_context import process_context
+
 
 def run_side_by_side(function: Callable, tasks: dict[str, tuple], jobs: int) -> Iterable[tuple[str, Any]]:
     """Call `function` with the arguments of every task, `jobs` at a time; yield (task's name, result or exception).
@@ -15,9 +17,7 @@ def run_side_by_side(function: Callable, tasks: dict[str, tuple], jobs: int) -> 
     Results come in the order in which they are finished. A task that fails does not stop the others; an interruption
     stops them all.
     """
-    # Spawned, not forked: a fork of a process that has used torch's threads can hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(jobs, mp_context=process_context(), initializer=_end_with_parent)
     try:
         names = {pool.submit(function, *arguments): name for name, arguments in tasks.items()}
         for future in as_completed(names):

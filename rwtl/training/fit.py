@@ -1,7 +1,6 @@
 """One training run, for both source and target task."""
 
 import logging
-import multiprocessing
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from rwtl.data.batches import StepBatches
 from rwtl.data.stream import BatchesOnDevice, SampleStream
 from rwtl.errors import InputError
+from rwtl.process_context import end_when_the_parent_asks, helper_context
 from rwtl.training.acceleration import accelerate
 from rwtl.training.interruption import Interruption
 from rwtl.training.measurements import Measurements
@@ -176,10 +176,8 @@ def _loaders(task: _Task, device: torch.device, first_step: int, rank: Rank) -> 
     recipe, config = task.recipe, task.config
     workers = {"num_workers": config.data_workers}
     if config.data_workers:
-        # Forked from a process of few threads: a fork of one that has used those of torch, W&B or Zarr can hang.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([SampleStream.__module__])
-        workers |= {"persistent_workers": True, "multiprocessing_context": context}
+        workers |= {"persistent_workers": True, "multiprocessing_context": helper_context()}
+        workers |= {"worker_init_fn": end_when_the_parent_asks}
     workers["pin_memory"] = device.type == "cuda"
     if config.scenes_on_device:
         share = (first_step, rank.number, rank.count)
@@ -213,5 +211,5 @@ def _quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # StepBatches is
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # nobody here wants it to start tasks
-    warnings.filterwarnings("ignore", message=".*sync_dist=True. when logging on epoch level.*")  # all have the same
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.* when logging on epoch level.*")  # all have the same
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*", module="pytorch_lightning.*")

@@ -11,7 +11,7 @@ import pickle
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -22,11 +22,17 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import distributed
 
 from rwtl.errors import InputError
+from rwtl.process_context import helper_context
 
 HOST = "127.0.0.1"  # all processes are on one node
 END = 10.0  # s that a process has to end when the first has
 LAST_WORDS = 2.0  # s in which the end of a process is seen that the first has noticed as a broken connection
+READY = "ready"  # said by a process that is about to train
 _PR_SET_PDEATHSIG = 1
+
+
+class ProcessFailed(RuntimeError):
+    """Another of the processes that train together failed, or was killed."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def together(count: int, train: Callable[..., None], *arguments: Any) -> Iterato
 
     Raises:
         InputError: Another process raised it.
-        RuntimeError: Another process failed otherwise, or was killed.
+        ProcessFailed: Another process failed otherwise, or was killed.
     """
     if count == 1:
         yield Rank()
@@ -99,7 +105,7 @@ def together(count: int, train: Callable[..., None], *arguments: Any) -> Iterato
     port = _free_port()
     # Pickled here: multiprocessing would let all processes share the memory of the weights, which each of them trains.
     copied = pickle.dumps((train, arguments))
-    context = multiprocessing.get_context("spawn")
+    context = helper_context()
     others: list[tuple[BaseProcess, Connection]] = []
     try:
         for number in range(1, count):
@@ -108,11 +114,13 @@ def together(count: int, train: Callable[..., None], *arguments: Any) -> Iterato
             process.start()
             end.close()
             others.append((process, words))
+        for number, (process, words) in enumerate(others, start=1):
+            _raise_if_ended(number, process, words.recv())  # which ends with EOFError where the process does
         yield Rank(0, count, port)
         for process, _ in others:
             process.join(END)
     except Exception as error:  # of this process, or what it saw of the end of another
-        if isinstance(error, InputError):
+        if isinstance(error, (InputError, ProcessFailed)):
             raise
         _raise_last_words(others, error)
         raise
@@ -127,28 +135,29 @@ def together(count: int, train: Callable[..., None], *arguments: Any) -> Iterato
 def _raise_last_words(others: list[tuple[BaseProcess, Connection]], error: Exception) -> None:
     multiprocessing.connection.wait([process.sentinel for process, _ in others], LAST_WORDS)
     for number, (process, words) in enumerate(others, start=1):
-        said = None
-        try:
-            said = words.recv() if words.poll() else None
-        except EOFError:
-            pass
-        if isinstance(said, InputError):
-            raise said from error
-        if said is not None:
-            raise RuntimeError(f"process {number} of the training failed: {said}") from error
-        if process.exitcode:
-            how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
-            raise RuntimeError(
-                f"process {number} of the training ({process.pid}) ended with {how}: killed, or out of memory"
-            ) from error
+        said = READY
+        with suppress(EOFError):
+            said = words.recv() if words.poll() else READY
+        _raise_if_ended(number, process, said, error)
+
+
+def _raise_if_ended(number: int, process: BaseProcess, said: Any, cause: Exception | None = None) -> None:
+    if isinstance(said, InputError):
+        raise said from cause
+    if said != READY:
+        raise ProcessFailed(f"process {number} of the training failed: {said}") from cause
+    if process.exitcode:
+        how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
+        raise ProcessFailed(
+            f"process {number} of the training ({process.pid}) ended with {how}: killed, or out of memory"
+        ) from cause
 
 
 def _other(rank: Rank, copied: bytes, words: Connection) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # it outlives the first process in no case
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)  # they reach all processes of a job; the first decides for all
     try:
         train, arguments = pickle.loads(copied)
+        words.send(READY)
         train(rank, *arguments)
     except InputError as error:
         words.send(InputError(str(error)))
