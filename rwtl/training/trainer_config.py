@@ -20,7 +20,8 @@ class TrainerConfig:
         accelerator: `cpu`, `gpu` or `auto`, as Lightning's.
         precision: `32-true`, `bf16-mixed` or `16-mixed`, as Lightning's; of training and evaluation.
         threads: CPU threads of one run.
-        data_workers: processes that prepare samples; 0 prepares them in the training process.
+        data_workers: processes that prepare samples of a data set, each with a copy of it (of clips, up to 512 MB);
+            0 prepares them in the training process.
         correlation: `all_pairs` holds the correlation volume; `on_demand` does not: less memory, more time.
         compile: whether torch.compile compiles the model's parts, which takes a minute or more at first.
         channels_last: whether convolutions run in the channels-last memory format: of use in bf16, and on a GPU.
