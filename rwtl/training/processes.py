@@ -133,8 +133,10 @@ def together(count: int, train: Callable[..., None], *arguments: Any) -> Iterato
 
 
 def _raise_last_words(others: list[tuple[BaseProcess, Connection]], error: Exception) -> None:
-    multiprocessing.connection.wait([process.sentinel for process, _ in others], LAST_WORDS)
+    ending = multiprocessing.connection.wait([process.sentinel for process, _ in others], LAST_WORDS)
     for number, (process, words) in enumerate(others, start=1):
+        if process.sentinel in ending:
+            process.join(LAST_WORDS)  # a dying process lets go of its files a moment before its end is known
         said = READY
         with suppress(EOFError):
             said = words.recv() if words.poll() else READY
