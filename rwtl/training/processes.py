@@ -8,6 +8,7 @@ import ctypes
 import multiprocessing
 import os
 import pickle
+import random
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -181,6 +182,9 @@ def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
 
 
 def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        return free.getsockname()[1]
+    """Return one below those that Linux gives to connections, any of which might take it before it is used."""
+    for port in random.SystemRandom().sample(range(20000, 30000), 1000):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind((HOST, port))
+            return port
+    raise InputError("no port from 20000 to 30000 is free, where the processes of trainer=ddp could meet")

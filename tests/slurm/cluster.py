@@ -8,6 +8,7 @@ however the program that started it ended. One node, where containers allow it, 
 """
 
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
@@ -19,11 +20,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 NODES = ("n1", "n2", "n3", "n4")
 HIDDEN = "hidden"  # a folder of the cluster that the partition `lonely` finds empty, and cannot write to
 SIZE = "CPUs=4 RealMemory=16000"  # of a node, whatever the machine has
 READY = "ready"
+PORTS = (18000, 20000)  # below those that Linux gives to connections
 START = 240.0  # s that a daemon may take
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -94,7 +97,8 @@ class Cluster:
     def start(self) -> None:
         """Start all daemons, and return when the nodes are idle."""
         names = ["controller_port", "accounting_port", *NODES]
-        ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        claimed, self._claim = _claim_ports(len(names))
+        ports = dict(zip(names, claimed, strict=True))
         nodes = "\n".join(
             f"NodeName={name} NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1 Port={ports[name]} {SIZE}"
             for name in NODES
@@ -206,14 +210,26 @@ def _descendants() -> list[int]:
     return found[1:]
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+def _claim_ports(count: int) -> tuple[range, IO]:
+    """Return ports that no other cluster has while the file is open, nor, as a rule, any connection."""
+    for first in range(*PORTS, count):
+        ports = range(first, first + count)
+        file = (Path(tempfile.gettempdir()) / f"rwtl-slurm-ports-{first}.lock").open("w")
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if all(map(_is_free, ports)):
+                return ports, file
+        file.close()
+    raise RuntimeError(f"no {count} ports in a row are free from {PORTS[0]} to {PORTS[1]}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tried:
+        try:
+            tried.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def main() -> None:
