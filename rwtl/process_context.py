@@ -14,9 +14,9 @@ OF_A_JOB = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 def process_context() -> BaseContext:
     """Return multiprocessing's context `spawn`, of use in the jobs of every launcher.
 
-    Nothing is forked: a fork of a process that has used the threads of torch, W&B or Zarr can hang. (A fork server
-    could: PyTorch's workers and it keep each other alive when their parent is killed.) Within a worker of joblib the
-    default start method is joblib's own, which new processes are told of, and do not know.
+    Nothing is forked: a fork of a process that has used the threads of torch, W&B or Zarr can hang. Nor by
+    a fork server: it and PyTorch's workers would keep each other alive when their parent is killed. Within a worker of
+    joblib the default start method is joblib's own, which new processes are told of, and do not know.
     """
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
         multiprocessing.set_start_method("spawn", force=True)

@@ -176,8 +176,8 @@ def _loaders(task: _Task, device: torch.device, first_step: int, rank: Rank) -> 
     recipe, config = task.recipe, task.config
     workers = {"num_workers": config.data_workers}
     if config.data_workers:
-        workers |= {"persistent_workers": True, "multiprocessing_context": helper_context()}
-        workers |= {"worker_init_fn": end_when_the_parent_asks}
+        workers |= {"multiprocessing_context": helper_context(), "worker_init_fn": end_when_the_parent_asks}
+        workers["persistent_workers"] = True
     workers["pin_memory"] = device.type == "cuda"
     if config.scenes_on_device:
         share = (first_step, rank.number, rank.count)
