@@ -1,52 +1,92 @@
-"""The comparison of rows over seeds: sources first, then trainings and evaluations side by side, then the report."""
+"""The comparison of runs over seeds: of those of one configuration, made where they are missing, or of any that are
+there; then the report."""
+
+from dataclasses import asdict
 
 from omegaconf import DictConfig, OmegaConf
 
+from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.study import recordings, stages
+from rwtl.study.analysis import Comparison, analyse, cells_by_axes
 from rwtl.study.artifact import Artifact, build
-from rwtl.study.gather import compare, gather_curves, gather_errors, gather_skill
+from rwtl.study.compared_runs import ComparedRun, find_runs, load_run, with_evaluations
+from rwtl.study.comparison_tables import print_comparison, write_tables
+from rwtl.study.measures import AnalysisConfig, Cell
 from rwtl.study.plans import EstimationPlan, TrainingPlan
 from rwtl.study.report import write_report
-from rwtl.study.rows import RunConfigs, comparison_config, difference, run_configs
+from rwtl.study.rows import FRACTION, Condition, RunConfigs, comparison_config, conditions_of, run_configs
 from rwtl.study.runs import Run, make_side_by_side, raise_failures, with_threads
 from rwtl.study.sources import make_sources
-from rwtl.study.tables import print_comparison
 
 
 def comparison(cfg: DictConfig) -> Artifact:
-    """Run what is missing and compare; the artifact holds `report.html`, `comparison.csv`, `runs.csv`, `curves.csv`
-    and, where a row's source predicts frames, `skill.csv`.
+    """Compare, and write what is found; the artifact holds `report.html`, `comparison.csv`, `.md` and `.tex`,
+    `runs.csv` (the tidy table) and `curves.csv`.
 
-    A pre-training or a run that fails does not stop the others; it is named in the InputError at the end.
+    Without `runs` those of the section `comparison` are compared, and made first where they are missing; a
+    pre-training or a run that fails does not stop the others, and is named in the InputError at the end.
     """
-    config = comparison_config(cfg)
-    configs = run_configs(cfg, config)
-    check(configs)
-    threads = recordings.setting(cfg, "trainer")["threads"]
-    sources, failures, lost = make_sources(configs, config.jobs, threads)
-    runs, failed = _run_all({run: of for run, of in configs.items() if run not in lost}, config.jobs, threads)
-    raise_failures(failures | failed)
+    config = typed(AnalysisConfig, recordings.setting(cfg, "analysis"), "analysis")
+    if cfg.runs is None:
+        for key in ("rows", "columns", "baseline"):
+            if cfg[key] is not None:
+                raise InputError(
+                    f"{key} is {cfg[key]}, which tells apart runs that are read; give runs=..., or set comparison.{key}"
+                )
+        compared, parents = _made(cfg, config)
+    else:
+        compared, parents = _read(cfg, config)
+    values = {"analysis": asdict(config), "baseline": compared.baseline.name}
+    values["cells"] = {id: f"{cell.name} · {cell.fraction:g}" for id, cell in compared.cells.items()}
 
-    differences = {row: difference(cfg, configs[row, config.seeds[0]], row) for row in config.rows}
-    values = {"rows": config.rows, "baseline": config.baseline, "seeds": config.seeds, "differences": differences}
+    def make(folder) -> None:
+        compared.table.to_csv(folder / "runs.csv", index=False)
+        compared.curves().to_csv(folder / "curves.csv", index=False)
+        write_tables(compared, folder)
+        write_report(folder / "report.html", cfg, compared)
+
+    made = build(recordings.outputs_folder(cfg), "comparison", "comparison", values, make, parents, config=cfg)
+    print_comparison(compared)
+    return made
+
+
+def _read(cfg: DictConfig, config: AnalysisConfig) -> tuple[Comparison, dict[str, Artifact]]:
+    sources = recordings.setting(cfg, "runs")
+    runs, notes = find_runs([sources] if isinstance(sources, str) else sources)
+    rows = recordings.setting(cfg, "rows") or ["transfer"]
+    cells, _ = cells_by_axes(runs, [rows] if isinstance(rows, str) else rows, cfg.columns)
+    in_order = sorted(runs, key=lambda run: (cells[run.id].order, run.seed))
+    compared = analyse(in_order, cells, cfg.baseline, config, notes)
+    parents = {f"{run.id}": _artifact(run) for run in in_order if run.folder is not None}
+    return compared, parents
+
+
+def _artifact(run: ComparedRun) -> Artifact:
+    return Artifact(run.folder, "training", run.folder.name, reused=True)
+
+
+def _made(cfg: DictConfig, config: AnalysisConfig) -> tuple[Comparison, dict[str, Artifact]]:
+    comparison = comparison_config(cfg)
+    configs = run_configs(cfg, comparison)
+    check(configs)
+    conditions = conditions_of(cfg, comparison)
+    threads = recordings.setting(cfg, "trainer")["threads"]
+    sources, failures, lost = make_sources(configs, comparison.jobs, threads)
+    runs, failed = _run_all({run: of for run, of in configs.items() if run not in lost}, comparison.jobs, threads)
+    raise_failures(failures | failed)
+    whole = float(recordings.setting(cfg, FRACTION))
+    loaded = {run.training.path: with_evaluations(load_run(run.training.path), [run.evaluation.path]) for run in runs}
+    cells = {loaded[run.training.path].id: _cell(conditions[run.row], whole) for run in runs}
     parents = {f"pretraining {source.name}": source.pretraining for source in sources}
     parents |= {f"training {run.row} seed {run.seed}": run.training for run in runs}
     parents |= {f"evaluation {run.row} seed {run.seed}": run.evaluation for run in runs}
-    curves, errors, skill = gather_curves(runs), gather_errors(runs), gather_skill(sources)
-    table = compare(curves, errors, config.baseline, differences)
+    compared = analyse(list(loaded.values()), cells, comparison.baseline, config)
+    return compared, parents
 
-    def make(folder) -> None:
-        table.to_csv(folder / "comparison.csv", index=False)
-        errors.to_csv(folder / "runs.csv", index=False)
-        curves.to_csv(folder / "curves.csv", index=False)
-        if skill is not None:
-            skill.to_csv(folder / "skill.csv", index=False)
-        write_report(folder / "report.html", cfg, sources, runs, curves, errors, table)
 
-    made = build(recordings.outputs_folder(cfg), "comparison", "comparison", values, make, parents, config=cfg)
-    print_comparison(table)
-    return made
+def _cell(condition: Condition, whole: float) -> Cell:
+    return Cell(condition.row, condition.column_name, whole if condition.fraction is None else condition.fraction)
 
 
 def runs_of(cfg: DictConfig) -> None:

@@ -1,156 +1,146 @@
-"""One self-contained HTML page of a comparison: it opens without a network."""
+"""One self-contained HTML page of a comparison: it opens without a network, and its curves answer to the pointer."""
 
-import io
-import json
+import base64
+import gzip
 import shlex
 import sys
-from itertools import islice
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
+import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
+from plotly.offline import get_plotlyjs
 
-from rwtl.models.checkpoints import load_raft
-from rwtl.models.padding import padding_of
-from rwtl.study import plots, recordings, stages
-from rwtl.study.artifact import provenance
-from rwtl.study.plans import EstimationPlan
-from rwtl.study.pretraining import PREDICTIONS_FIGURE
-from rwtl.study.runs import Run, Source
-from rwtl.study.tables import HEADINGS, mean_and_deviation, steps_reached
-from rwtl.training.metrics import ACCURACY
-from rwtl.waves import open_recording
-from rwtl.waves.page import data_uri
-
-SHOWN_SCENES = 3
+from rwtl.errors import InputError
+from rwtl.study import report_figures as figures
+from rwtl.study import report_pictures as pictures
+from rwtl.study.analysis import Comparison
+from rwtl.study.artifact_status import read_status
+from rwtl.study.commands import command_of, digest_by, overrides_of
+from rwtl.study.comparison_tables import Shown, legend, shown_tables
+from rwtl.study.measures import no_motion
+from rwtl.study.provenance import provenance
+from rwtl.study.verdict import verdicts
 
 
-def write_report(
-    file: Path,
-    cfg: DictConfig,
-    sources: list[Source],
-    runs: list[Run],
-    curves: pd.DataFrame,
-    errors: pd.DataFrame,
-    table: pd.DataFrame,
-) -> None:
-    """Write the page. The tables are those of `rwtl.study.gather`."""
-    seeds = list(dict.fromkeys(run.seed for run in runs))
-    first_runs = [run for run in runs if run.seed == seeds[0]]
-    threshold = float(table.threshold_px.iloc[0])
-    images = {
-        "curves": _embed(plots.learning_curves(curves, threshold)),
-        "errors": _embed(plots.final_errors(errors)),
-        "flows": _embed(plots.flow_fields(*_flows(cfg, first_runs))),
-    }
+def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
+    """Write the page of a comparison; what cannot be shown is said on it."""
+    missing: list[str] = []
+    sources = pictures.sources(compared)
+    users: dict[Path, list[str]] = {}
+    for source in sources:
+        for folder in source.recordings:
+            users.setdefault(folder, []).extend(source.cells)
+    drawn = _figures(compared)
     environment = Environment(loader=PackageLoader("rwtl.study", "."), autoescape=True, undefined=StrictUndefined)
-    baseline = recordings.setting(cfg, "comparison")["baseline"]
     page = environment.get_template("report.html.j2").render(
-        rows=list(dict.fromkeys(table.row)),
-        seeds=seeds,
-        baseline=baseline,
-        differ=any(table.differs_in),
-        verdict=verdict(table, baseline),
-        headings=[*HEADINGS.values(), f"steps to {threshold:.2f} px"],
-        tables=[
-            {"dataset": name, "lines": _lines(of_name), "no_motion": f"{of_name.no_motion.iloc[0]:.2f}"}
-            for name, of_name in table.groupby("dataset", sort=False)
-        ],
-        images=images,
-        recordings=[_recording(path, names) for path, names in users_of_recordings(sources).items()],
-        sources=[_source(source) for source in sources],
-        transfers={run.row: json.loads((run.training.path / stages.TRANSFER).read_text()) for run in first_runs},
+        about=_about(compared),
+        verdicts=verdicts(compared),
+        notes=compared.notes,
+        tables=[_table(shown) for shown in shown_tables(compared)],
+        legend=legend(compared),
+        no_motion={name: f"{value:.2f}" for name, value in no_motion(compared.runs).items()},
+        plots={name: figure.to_json() for name, figure in drawn.items()},
+        plotly=_plotly() if drawn else "",
+        scenes=_or_say(lambda: pictures.scenes(compared), [], "flow fields", missing),
+        recordings=[pictures.recording_of(folder, names) for folder, names in users.items()],
+        sources=[pictures.source_of(source) for source in sources],
+        motion=_or_say(lambda: pictures.motion(compared), None, "motion statistics", missing),
+        transfers=pictures.transfers(compared),
         command=shlex.join(["python", *sys.argv]),
+        commands=_commands(compared),
+        artifacts=_artifacts(compared),
         provenance=provenance(),
-        artifacts={f"recording for {', '.join(names)}": path for path, names in users_of_recordings(sources).items()}
-        | {f"pre-training of {source.name}": source.pretraining.path for source in sources}
-        | {f"training {run.row} seed {run.seed}": run.training.path for run in runs},
+        commits=sorted({str(status.get("git_commit")) for status in _statuses(compared)}),
         configuration=OmegaConf.to_yaml(cfg),
-        **{name: recordings.setting(cfg, name) for name in ("training", "flow_data")},
+        missing=missing,
     )
     file.write_text(page)
 
 
-def verdict(table: pd.DataFrame, baseline: str) -> str:
-    """Say in one sentence which rows have a lower mean EPE than the baseline, and whether by more than the spread."""
-    sentences = []
-    for dataset, lines in table.groupby("dataset", sort=False):
-        base = lines[lines.row == baseline].iloc[0]
-        lower = lines[lines.epe_mean < base.epe_mean]
-        clear = lower[base.epe_mean - lower.epe_mean > np.hypot(lower.epe_sd, base.epe_sd)]
-        names = ", ".join(f"{row}{' (by more than the spread)' if row in set(clear.row) else ''}" for row in lower.row)
-        sentences.append(f"On {dataset}, {names or 'no condition'} had a lower mean EPE than {baseline}.")
-    return " ".join(sentences)
+def _or_say(make: Callable[[], Any], otherwise: Any, what: str, missing: list[str]) -> Any:
+    try:
+        return make()
+    except InputError as error:
+        missing.append(f"There are no {what}: {error}.")
+        return otherwise
 
 
-def _lines(table: pd.DataFrame) -> list[dict]:
-    lines = []
-    for _, line in table.iterrows():
-        cells = [mean_and_deviation(line[f"{metric}_mean"], line[f"{metric}_sd"]) for metric in ACCURACY]
-        lines.append({"name": line.row, "differs_in": line.differs_in, "cells": [*cells, steps_reached(line)]})
-    return lines
+def _figures(compared: Comparison) -> dict[str, go.Figure]:
+    """The interactive figures by the name of their place on the page."""
+    datasets = figures.final_values(compared)
+    first = datasets[0] if datasets else None
+    drawn = {"curves": figures.learning_curves(compared), "steps": figures.steps_over_thresholds(compared)}
+    if first is not None:
+        drawn |= {"heat_map": figures.heat_map(compared, first)}
+        drawn |= {f"differences {name}": figures.differences(compared, name) for name in datasets}
+        drawn |= {f"data {name}": figures.data_efficiency(compared, name) for name in datasets}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def users_of_recordings(sources: list[Source]) -> dict[Path, list[str]]:
-    """Return the folder of every recording, once, with the names of the sources that are made from it."""
-    users: dict[Path, list[str]] = {}
-    for source in sources:
-        for made in source.recordings:
-            users.setdefault(made.path, []).append(source.name)
-    return users
+@cache
+def _plotly() -> str:
+    """Plotly's program, packed: a page of 2 MB in place of 5; browsers unpack it themselves."""
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
 
 
-def _recording(path: Path, names: list[str]) -> dict[str, Any]:
-    opened = open_recording(path / recordings.RECORDING)
-    rows, columns = opened.shape
+def _about(compared: Comparison) -> dict[str, Any]:
+    """What ran, in numbers."""
+    config = next(iter(compared.runs.values())).config
+    seeds = sorted({run.seed for run in compared.runs.values()})
     return {
-        "users": ", ".join(names),
-        "size": f"{rows}×{columns} cells, {opened.valid_frames} frames, one every {opened.frame_interval:g} s",
-        "mosaic": data_uri((path / recordings.MOSAIC).read_bytes(), "image/png"),
-        "movie": data_uri((path / recordings.MOVIE).read_bytes(), "image/gif"),
+        "conditions": len(compared.all_cells),
+        "runs": len(compared.runs),
+        "seeds": ", ".join(map(str, seeds)),
+        "baseline": compared.baseline.name,
+        "training": config["training"],
+        "model": config["model"],
+        "data": ", ".join(config["flow_data"]["training"]),
+        "evaluated": ", ".join(figures.final_values(compared)) or "nothing but validation",
+        "time": _clock(sum(run.seconds for run in compared.runs.values() if run.seconds == run.seconds)),
     }
 
 
-def _source(source: Source) -> dict[str, Any]:
-    """What the page shows of a pre-training: skill and predicted frames, or else the validation curve."""
-    skill = stages.skill_of(source.pretraining)
-    shown = {"name": source.name, "verdict": stages.against_baselines(source.pretraining)}
-    if skill is None:
-        curve = plots.validation_curve(stages.curve(source.pretraining))
-        return shown | {"headings": [], "lines": [], "figure": _embed(curve), "text": "validation during pre-training"}
-    lines = [[line.predictor, *(_number(value) for value in line.drop("predictor"))] for _, line in skill.iterrows()]
-    figure = data_uri((source.pretraining.path / PREDICTIONS_FIGURE).read_bytes(), "image/png")
-    text = "predicted last frames of validation clips, spread evenly over the validation part"
-    return shown | {"headings": list(skill.columns), "lines": lines, "figure": figure, "text": text}
+def _clock(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes" if seconds else ""
 
 
-def _number(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.4g}"
+def _table(shown: Shown) -> dict[str, Any]:
+    lines = []
+    for number, cells in enumerate(shown.lines.itertuples(index=False)):
+        names = ["best"] if number == shown.best else []
+        names += ["significant"] if shown.significant[number] else []
+        names += ["baseline"] if number in shown.baseline else []
+        lines.append({"cells": list(cells), "classes": " ".join(names)})
+    return {"title": shown.title, "headings": list(shown.lines.columns), "lines": lines}
 
 
-def _flows(cfg: DictConfig, runs: list[Run]) -> tuple[list, dict]:
-    """Return pairs of the evaluation, from each of its data sets in turn, and every run's flow on them."""
-    plan = EstimationPlan.of(cfg, "evaluation")
-    turns = ((name, data, k) for k in range(SHOWN_SCENES) for name, data in plan.datasets.items() if k < len(data))
-    shown = sorted(islice(turns, SHOWN_SCENES), key=lambda turn: list(plan.datasets).index(turn[0]))
-    samples = [(f"{name}: {data.names[k]}", data[k], padding_of(data)) for name, data, k in shown]
-    predictions = {}
-    for run in runs:
-        model = load_raft(run.training.path / stages.MODEL)
-        flows = [
-            model.estimate(s.image1[None], s.image2[None], plan.config.iterations, None, p)[0] for _, s, p in samples
-        ]
-        predictions[run.row] = [flow[0].numpy() for flow in flows]
-    known = [s.flow.masked_fill(s.valid < 0.5, float("nan")) for _, s, _ in samples]
-    shown_scenes = [(name, s.image1.numpy(), f.numpy()) for (name, s, _), f in zip(samples, known, strict=True)]
-    return shown_scenes, predictions
+def _commands(compared: Comparison) -> list[dict[str, str]]:
+    """The command that makes each condition again, and whether it asks for the very same training."""
+    found = []
+    for cell in compared.all_cells:
+        runs = compared.runs_of(cell)
+        overrides = overrides_of(runs[0])
+        try:
+            same = f"training-{digest_by(overrides, runs[0].seed)}" == runs[0].id
+            other = "It asks for other artifacts: code, presets or data were changed since."
+            said = "It asks for the same artifacts." if same else other
+        except InputError as error:
+            said = f"It was not checked: {error}."
+        found.append({"condition": figures.title_of(cell), "command": command_of(runs), "checked": said})
+    return found
 
 
-def _embed(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return data_uri(buffer.getvalue(), "image/png")
+def _artifacts(compared: Comparison) -> list[tuple[str, str]]:
+    found = []
+    for cell in compared.all_cells:
+        folders = [str(run.folder) if run.folder is not None else f"W&B {run.id}" for run in compared.runs_of(cell)]
+        found.append((figures.title_of(cell), ", ".join(folders)))
+    return found
+
+
+def _statuses(compared: Comparison) -> list[dict[str, Any]]:
+    return [read_status(run.folder) or {} for run in compared.runs.values() if run.folder is not None]

@@ -1,6 +1,6 @@
 """The rows of a comparison: what each lays over the configuration, and what a comparison may mix."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +13,8 @@ from rwtl.training.transfer import PRETRAINING
 
 SOURCE = ("pretraining", "initial", "clips", "recording")  # what a source is made of, beside the model
 AXES = ("transfer", *SOURCE, "model")
-RunConfigs = dict[tuple[str, int], DictConfig]  # by row and seed
+FRACTION = "flow_data.fraction"
+RunConfigs = dict[tuple[str, int], DictConfig]  # by name of the condition and seed
 
 
 @dataclass
@@ -30,8 +31,13 @@ class ComparisonConfig:
             that names another `kind` than the configured one replaces it as a whole.
         axes: the sections in which the rows may differ.
         rows: the names of those that are compared, in the order of the table.
-        baseline: the row whose final EPE the others are measured by.
+        baseline: the row that the others are measured by, that of the same column and fraction where it depends on
+            them; or one of its columns for all, such as `freeze_none dt 3`.
         seeds: every row is run with each of them.
+        column, column_values: a key of one of these sections, such as clips.dt, and values: every row is run with each,
+            but for those that set the key themselves, do not have it, or load no pre-training.
+        fractions: of the training data, with which `fraction_rows` are run too: how much data does each need?
+        fraction_rows: some of the rows, or of their columns, such as `freeze_none dt 3`.
         jobs: pre-trainings, then runs, side by side; they share `trainer.threads`. Small models train faster side by
             side than with many threads each.
     """
@@ -42,12 +48,18 @@ class ComparisonConfig:
     baseline: str
     seeds: list[int]
     jobs: int
+    column: str | None = None
+    column_values: list[Any] = field(default_factory=list)
+    fractions: list[float] = field(default_factory=list)
+    fraction_rows: list[str] = field(default_factory=list)
 
     def __post_init__(self):
-        for row in [*self.rows, self.baseline]:
+        own = [row for row in self.rows if row == self.baseline or _is_column_of(self.baseline, row)]
+        baseline = own[0] if own else self.baseline
+        for row in [*self.rows, baseline]:
             if row not in self.conditions:
                 raise InputError(f"comparison names the row {row}; the conditions are {', '.join(self.conditions)}")
-        if self.baseline not in self.rows:
+        if baseline not in self.rows:
             raise InputError(f"comparison.baseline is {self.baseline}, none of the rows {', '.join(self.rows)}")
         for key, values in (("rows", self.rows), ("seeds", self.seeds)):
             if len(set(values)) < max(1, len(values)):
@@ -62,6 +74,7 @@ class ComparisonConfig:
                 )
         for name, overlay in self.conditions.items():
             self._check(name, overlay)
+        self._check_columns()
 
     def _check(self, name: str, overlay: Any) -> None:
         if not isinstance(overlay, dict) or not all(isinstance(keys, dict) for keys in overlay.values()):
@@ -73,6 +86,63 @@ class ComparisonConfig:
                     f"alone; leave it out{f', or add {section} to comparison.axes' if section in AXES else ''}"
                 )
 
+    def _check_columns(self) -> None:
+        values = list(self.column_values)
+        if (self.column is None) != (not values):
+            raise InputError(f"comparison.column is {self.column} and column_values {values}; give both, or neither")
+        if self.column is not None and self.column.partition(".")[0] not in SOURCE:
+            raise InputError(f"comparison.column is {self.column}; choose a key of {', '.join(SOURCE)}")
+        if len(set(map(str, values))) < len(values):
+            raise InputError(f"comparison.column_values is {values}; it must name each value once")
+        if bool(self.fractions) != bool(self.fraction_rows):
+            raise InputError(
+                f"comparison.fractions is {list(self.fractions)} and fraction_rows {list(self.fraction_rows)}; give "
+                "both, or neither"
+            )
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One cell of a comparison, run with every seed.
+
+    Args:
+        row: its name among the conditions.
+        column: the value of the columns' key; None for a row that does not depend on it.
+        fraction: of the training data; None for that of the configuration.
+        key: the columns' key, if there are columns.
+    """
+
+    row: str
+    column: Any = None
+    fraction: float | None = None
+    key: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How people and logs call it: `freeze_none · dt 3 · 5 % of data`."""
+        column = [] if self.column is None else [self.column_name]
+        fraction = [] if self.fraction is None else [percentage(self.fraction)]
+        return " · ".join([self.row, *column, *fraction])
+
+    @property
+    def column_name(self) -> str | None:
+        """How people call its column: `dt 3`."""
+        return None if self.column is None else f"{self.key.rpartition('.')[2]} {short(self.column)}"
+
+
+def plain(name: str) -> str:
+    """Return a condition's name as one types it: without the dots between its parts."""
+    return " ".join(name.replace("·", " ").split())
+
+
+def _is_column_of(name: str, row: str) -> bool:
+    return plain(name).startswith(f"{row} ")
+
+
+def percentage(fraction: float) -> str:
+    """Return how a part of the training data is called."""
+    return f"{100 * fraction:g} % of data"
+
 
 def comparison_config(cfg: DictConfig) -> ComparisonConfig:
     """Return the checked section `comparison`, whose conditions may refer to the rest of the configuration."""
@@ -80,17 +150,51 @@ def comparison_config(cfg: DictConfig) -> ComparisonConfig:
     return typed(ComparisonConfig, setting(_with(cfg, seed=0), "comparison"), "comparison")
 
 
-def run_configs(cfg: DictConfig, config: ComparisonConfig) -> RunConfigs:
-    """Return the configuration of every run; those of a row differ in `seed` alone.
+def conditions_of(cfg: DictConfig, config: ComparisonConfig) -> dict[str, Condition]:
+    """Return what is to be run, by name: row by row, its columns, and those again with smaller parts of the data."""
+    found = []
+    key, values = config.column, config.column_values
+    for row in config.rows:
+        columns = (
+            values if key and _depends_on(_laid_over(_with(cfg, seed=0), row), config.conditions[row], key) else []
+        )
+        found += [Condition(row, value, None, key) for value in columns] or [Condition(row)]
+    whole = {condition.name: condition for condition in found}
+    for name in config.fraction_rows:
+        of_name = [each for each in whole.values() if plain(name) in (each.row, plain(each.name))]
+        if not of_name:
+            raise InputError(f"comparison.fraction_rows names {name}; the conditions are {', '.join(whole)}")
+        found += [Condition(each.row, each.column, part, each.key) for part in config.fractions for each in of_name]
+    return {condition.name: condition for condition in found}
 
-    Raises InputError where a row has no transfer, where two rows come to the same configuration, and where transfers of
-    one name differ: tables and logs would not tell them apart.
+
+def _depends_on(laid_over: DictConfig, overlay: dict[str, Any], key: str) -> bool:
+    section, _, name = key.partition(".")
+    if (
+        not needs_pretraining(laid_over)
+        or OmegaConf.select(OmegaConf.create(overlay.get(section, {})), name) is not None
+    ):
+        return False
+    node, _, last = key.rpartition(".")
+    return last in (OmegaConf.select(laid_over, node) or {})
+
+
+def run_configs(cfg: DictConfig, config: ComparisonConfig) -> RunConfigs:
+    """Return the configuration of every run; those of a condition differ in `seed` alone.
+
+    Raises InputError where a row has no transfer, where two come to the same configuration, and where transfers of one
+    name differ: tables and logs would not tell them apart.
     """
-    runs = {(row, seed): _laid_over(_with(cfg, seed=seed), row) for row in config.rows for seed in config.seeds}
-    first = {row: runs[row, config.seeds[0]] for row in config.rows}
-    for row, run in first.items():
-        if setting(run, "transfer") is None:
+    for row in config.rows:
+        if "transfer" not in config.conditions[row] and OmegaConf.select(cfg, "transfer") is None:
             raise InputError(f"comparison.conditions.{row} has no transfer; give it one of the group, such as scratch")
+    conditions = conditions_of(cfg, config)
+    runs = {
+        (name, seed): _of_condition(_with(cfg, seed=seed), each)
+        for name, each in conditions.items()
+        for seed in config.seeds
+    }
+    first = {name: runs[name, config.seeds[0]] for name in conditions}
     for (one, run1), (other, run2) in combinations(first.items(), 2):
         if determining(run1) == determining(run2):
             raise InputError(
@@ -106,6 +210,15 @@ def run_configs(cfg: DictConfig, config: ComparisonConfig) -> RunConfigs:
     return runs
 
 
+def _of_condition(cfg: DictConfig, condition: Condition) -> DictConfig:
+    run = _laid_over(cfg, condition.row)
+    if condition.column is not None:
+        OmegaConf.update(run, condition.key, condition.column)
+    if condition.fraction is not None:
+        OmegaConf.update(run, FRACTION, condition.fraction)
+    return run
+
+
 def needs_pretraining(run: DictConfig) -> bool:
     """Return whether a run loads the configured pre-training, not another checkpoint or none."""
     return setting(run, "transfer")["source"] == PRETRAINING
@@ -114,7 +227,9 @@ def needs_pretraining(run: DictConfig) -> bool:
 def determining(run: DictConfig) -> dict[str, Any]:
     """Return the sections in which rows may differ, as far as they determine this run; names play no part."""
     sections = AXES if needs_pretraining(run) else ("transfer", "model")
-    values = {section: setting(run, section) for section in sections}
+    values = {section: setting(run, section) for section in sections} | {
+        "flow_data": {"fraction": setting(run, FRACTION)}
+    }
     return values | {"transfer": {key: value for key, value in values["transfer"].items() if key != "name"}}
 
 
@@ -134,8 +249,8 @@ def difference(cfg: DictConfig, run: DictConfig, row: str) -> str:
         if new.get("kind") != old.get("kind"):
             parts.append(f"{section} {new['kind']}")
         else:
-            before = _flat(old)
-            parts += [f"{section}.{key} {_short(value)}" for key, value in _flat(new) if (key, value) not in before]
+            before = flat(old)
+            parts += [f"{section}.{key} {short(value)}" for key, value in flat(new) if (key, value) not in before]
     return " · ".join(parts)
 
 
@@ -155,18 +270,18 @@ def _laid_over(cfg: DictConfig, row: str) -> DictConfig:
     return run
 
 
-def _flat(section: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def flat(section: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     parts = []
     for key, value in section.items():
-        parts += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+        parts += flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
     return parts
 
 
-def _short(value: Any) -> str:
-    """As one would write it on the command line; a list of sections is told by its length."""
+def short(value: Any) -> str:
+    """Return a value as one would write it on the command line; a list of sections is told by its length."""
     if isinstance(value, list):
         sections = any(isinstance(part, dict) for part in value)
-        return f"of {len(value)}" if sections else f"[{', '.join(map(_short, value))}]"
+        return f"of {len(value)}" if sections else f"[{', '.join(map(short, value))}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

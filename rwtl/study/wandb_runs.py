@@ -115,7 +115,7 @@ def _run(pieces: list[tuple[Path, list[dict[str, Any]]]], id: str) -> WandbRun:
         last.get("tags", []),
         last.get("config", {}).get("update", {}),
         {key: value for key, value in summary.items() if not key.startswith("_")},
-        _history([item for _, item in rows]),
+        history_of([item for _, item in rows]),
         _media(rows),
         sorted(inputs),
         sorted(outputs),
@@ -135,7 +135,7 @@ def _merged(pieces: list[tuple[Path, list[dict[str, Any]]]]) -> list[tuple[Path,
     return rows
 
 
-def _history(items: list[dict[str, Any]]) -> pd.DataFrame:
+def history_of(items: list[dict[str, Any]]) -> pd.DataFrame:
     """One row for each step: numbers that were logged one after another at the same step are side by side."""
     by_step: dict[int, dict[str, float]] = {}
     for item in items:

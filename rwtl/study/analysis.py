@@ -1,0 +1,169 @@
+"""A comparison of finished runs: which run stands where, what was measured, and what it says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from rwtl.errors import InputError
+from rwtl.study.compared_runs import ComparedRun
+from rwtl.study.measures import AnalysisConfig, Cell, Threshold, measures, thresholds_of
+from rwtl.study.presets import name_of_transfer
+from rwtl.study.recipes import Recipe, axis_values, recipe_of, require_one_recipe
+from rwtl.study.rows import FRACTION
+from rwtl.study.summary import Baseline, baseline_of, data_to_reach, notes_on_seeds, summarise
+from rwtl.training.metrics import METRICS
+
+NOTHING = "default"  # the row of runs that have nothing to be told by
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs, where they stand, and what they say.
+
+    Args:
+        runs, cells: by run's id.
+        baseline: what the cells are compared with.
+        config: how.
+        thresholds: of the steps.
+        table: the tidy table of measures.
+        summary: the statistics.
+        notes: what was left out, and what to beware of.
+    """
+
+    runs: Mapping[str, ComparedRun]
+    cells: Mapping[str, Cell]
+    baseline: Baseline
+    config: AnalysisConfig
+    thresholds: Sequence[Threshold]
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    notes: Sequence[str] = field(default_factory=list)
+
+    def runs_of(self, cell: Cell) -> list[ComparedRun]:
+        """Return a cell's runs, by seed."""
+        return sorted((run for id, run in self.runs.items() if self.cells[id] == cell), key=lambda run: run.seed)
+
+    def curves(self) -> pd.DataFrame:
+        """Return the validation curves: `row`, `column`, `fraction`, `seed`, `step` and the metrics."""
+        tables = []
+        for id, run in self.runs.items():
+            cell = self.cells[id]
+            about = {"row": cell.row, "column": cell.column, "fraction": cell.fraction, "seed": run.seed}
+            known = [metric for metric in METRICS if metric in run.curve]
+            tables.append(run.curve[["step", *known]].assign(**about))
+        return pd.concat(tables, ignore_index=True)[["row", "column", "fraction", "seed", "step", *known]]
+
+    @property
+    def all_cells(self) -> list[Cell]:
+        """Every cell once, in order."""
+        return list(dict.fromkeys(self.cells[id] for id in self.runs))
+
+    @property
+    def most(self) -> float:
+        """The largest fraction of the training data."""
+        return max(cell.fraction for cell in self.all_cells)
+
+
+def cells_by_axes(
+    runs: Sequence[ComparedRun], rows: Sequence[str], columns: str | None
+) -> tuple[dict[str, Cell], dict[str, Recipe]]:
+    """Return where each run stands by the values of keys of its configuration, and the recipes.
+
+    Args:
+        runs: to be told apart.
+        rows: keys or sections, by whose values rows are named.
+        columns: such a key for the columns, or None.
+
+    Raises InputError where runs differ in anything else, or two runs of one seed stand in one cell.
+    """
+    recipes = {run.id: recipe_of(run) for run in runs}
+    axes = [*rows, *([columns] if columns else [])]
+    if columns in rows:
+        raise InputError(f"columns is {columns}, which rows names too; a key can be one of them alone")
+    # What a transfer does not load plays no part: what is laid down by the axis `transfer` is not asked for again.
+    names = {run.id: name_of_transfer(run.config["transfer"]) for run in runs}
+    values = {axis: axis_values(recipes, axis, names) for axis in axes}
+    require_one_recipe(recipes, axes)
+    cells = {}
+    for run in runs:
+        shown = [values[axis][run.id] for axis in rows]
+        parts = [_told(axis, value) for axis, value in zip(rows, shown, strict=True) if value is not None]
+        column = None if columns is None or values[columns][run.id] is None else _told(columns, values[columns][run.id])
+        cells[run.id] = Cell(" · ".join(parts) or NOTHING, column, float(recipes[run.id][FRACTION]))
+    require_sound_cells(runs, cells, recipes)
+    return cells, recipes
+
+
+def _told(axis: str, value: str) -> str:
+    """A value of a key is told with the key's last part; of a section it speaks for itself."""
+    return f"{axis.rpartition('.')[2]} {value}" if "." in axis else value
+
+
+def require_sound_cells(runs: Sequence[ComparedRun], cells: Mapping[str, Cell], recipes: Mapping[str, Recipe]) -> None:
+    """Raise InputError where runs of one cell differ in more than their seed, or have one seed twice."""
+    first: dict[Cell, str] = {}
+    seen: dict[tuple[Cell, int], str] = {}
+    for run in runs:
+        cell = cells[run.id]
+        one = recipes[first.setdefault(cell, run.id)]
+        own = recipes[run.id]
+        differing = [key for key in dict.fromkeys([*one, *own]) if one.get(key) != own.get(key)]
+        if differing:
+            both = [f"{key} ({one.get(key, 'not there')} | {own.get(key, 'not there')})" for key in differing[:8]]
+            raise InputError(
+                f"{first[cell]} and {run.id} both stand for {cell.name}, but differ in {', '.join(both)}; name such a "
+                "key in rows or columns, or give fewer runs"
+            )
+        if (cell, run.seed) in seen:
+            raise InputError(f"{seen[cell, run.seed]} and {run.id} are both {cell.name} with seed {run.seed}")
+        seen[cell, run.seed] = run.id
+
+
+def analyse(
+    runs: Sequence[ComparedRun],
+    cells: Mapping[str, Cell],
+    baseline: str | None,
+    config: AnalysisConfig,
+    notes: Sequence[str] = (),
+) -> Comparison:
+    """Return the comparison of runs that stand in cells.
+
+    Args:
+        runs: in the order of the tables.
+        cells: by run's id.
+        baseline: a row or a cell; None for `scratch`.
+        config: how to compare.
+        notes: what is known to be missing already.
+    """
+    by_id = {run.id: run for run in runs}
+    known = list(dict.fromkeys(cells[id] for id in by_id))
+    base = baseline_of(baseline, known)
+    of_baseline = [id for id in by_id if base.is_baseline(cells[id])]
+    limits = thresholds_of(by_id, cells, of_baseline, config)
+    table, more = measures(by_id, cells, limits, config)
+    shares = _shares_of_baseline(table, base, config)
+    table = pd.concat([table, data_to_reach(table, shares, config)], ignore_index=True)
+    notes = [*notes, *more, *notes_on_seeds(table, base)]
+    notes += [
+        f"a threshold of {limit.name} is met by untrained networks: steps to it say nothing"
+        for limit in limits
+        if limit.met_untrained
+    ]
+    return Comparison(by_id, dict(cells), base, config, limits, table, summarise(table, base, config), notes)
+
+
+def _shares_of_baseline(
+    table: pd.DataFrame, baseline: Baseline, config: AnalysisConfig
+) -> list[tuple[str, str, float]]:
+    """The values that the data needed is asked for: those of the baseline with all its data, on every data set."""
+    found = []
+    evaluated = table[table.measure == config.metric]
+    for dataset, lines in evaluated.groupby("dataset", sort=False):
+        own = lines[(lines.row == baseline.row) & (baseline.column is None or lines.column == baseline.column)]
+        if own.fraction.nunique() < 2:
+            continue
+        most = own[own.fraction == own.fraction.max()].value.mean()
+        for share in config.baseline_shares:
+            found.append((dataset, f"{share * most:.3g} ({100 * share:g} % of the baseline)", share * most))
+    return found
