@@ -9,7 +9,7 @@ from rwtl.errors import InputError
 from rwtl.study.compared_runs import ComparedRun
 from rwtl.study.measures import AnalysisConfig, Cell, Threshold, measures, thresholds_of
 from rwtl.study.presets import name_of_transfer
-from rwtl.study.recipes import Recipe, axis_values, recipe_of, require_one_recipe
+from rwtl.study.recipes import Recipe, axis_values, recipes_of, require_one_recipe
 from rwtl.study.rows import FRACTION
 from rwtl.study.summary import Baseline, baseline_of, data_to_reach, notes_on_seeds, summarise
 from rwtl.training.metrics import METRICS
@@ -77,27 +77,27 @@ def cells_by_axes(
 
     Raises InputError where runs differ in anything else, or two runs of one seed stand in one cell.
     """
-    recipes = {run.id: recipe_of(run) for run in runs}
+    recipes = recipes_of(runs)
     axes = [*rows, *([columns] if columns else [])]
     if columns in rows:
         raise InputError(f"columns is {columns}, which rows names too; a key can be one of them alone")
-    # What a transfer does not load plays no part: what is laid down by the axis `transfer` is not asked for again.
     names = {run.id: name_of_transfer(run.config["transfer"]) for run in runs}
     values = {axis: axis_values(recipes, axis, names) for axis in axes}
     require_one_recipe(recipes, axes)
     cells = {}
     for run in runs:
         shown = [values[axis][run.id] for axis in rows]
-        parts = [_told(axis, value) for axis, value in zip(rows, shown, strict=True) if value is not None]
-        column = None if columns is None or values[columns][run.id] is None else _told(columns, values[columns][run.id])
+        parts = [
+            f"{axis} {value}" if "." in axis else value
+            for axis, value in zip(rows, shown, strict=True)
+            if value is not None
+        ]
+        column = None if columns is None else values[columns][run.id]
+        if column is not None and "." in columns:
+            column = f"{columns.rpartition('.')[2]} {column}"
         cells[run.id] = Cell(" · ".join(parts) or NOTHING, column, float(recipes[run.id][FRACTION]))
     require_sound_cells(runs, cells, recipes)
     return cells, recipes
-
-
-def _told(axis: str, value: str) -> str:
-    """A value of a key is told with the key's last part; of a section it speaks for itself."""
-    return f"{axis.rpartition('.')[2]} {value}" if "." in axis else value
 
 
 def require_sound_cells(runs: Sequence[ComparedRun], cells: Mapping[str, Cell], recipes: Mapping[str, Recipe]) -> None:

@@ -14,7 +14,7 @@ from rwtl.config import resolved_yaml
 from rwtl.errors import InputError
 from rwtl.study.compared_runs import ComparedRun
 from rwtl.study.planning import planned
-from rwtl.study.presets import CONF, composing, name_of_transfer
+from rwtl.study.presets import CONF, composing, name_of_transfer, presets_of
 from rwtl.study.rows import SOURCE, flat
 from rwtl.training.transfer import PRETRAINING
 
@@ -98,17 +98,11 @@ def _nearest(section: str, wanted: dict[str, Any]) -> str | None:
     if section in ("datasets", "trainer", "paths") or not (CONF / group).is_dir():
         return None
     own = {key: value for key, value in wanted.items() if key.startswith(f"{section}.")}
-    best, least = None, None
-    for file in sorted((CONF / group).glob("*.yaml")):
-        try:
-            composed = _composed((f"{GROUPS.get(section, section)}={file.stem}",))
-        except HydraException:
-            continue
-        offered = {key: value for key, value in composed.items() if key.startswith(f"{section}.")}
-        differing = sum(offered.get(key, ...) != own.get(key, ...) for key in {*own, *offered})
-        if least is None or differing < least:
-            best, least = file.stem, differing
-    return best
+    differing = {}
+    for name, preset in presets_of(group).items():
+        offered = dict(flat(preset, f"{section}."))
+        differing[name] = sum(offered.get(key, ...) != own.get(key, ...) for key in {*own, *offered})
+    return min(differing, key=lambda name: differing[name])
 
 
 def _not_default(chosen: Sequence[str]) -> list[str]:

@@ -1,8 +1,11 @@
 """The comparison of runs over seeds: of those of one configuration, made where they are missing, or of any that are
 there; then the report."""
 
+import hashlib
 from dataclasses import asdict
+from pathlib import Path
 
+import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import typed
@@ -10,7 +13,7 @@ from rwtl.errors import InputError
 from rwtl.study import recordings, stages
 from rwtl.study.analysis import Comparison, analyse, cells_by_axes
 from rwtl.study.artifact import Artifact, build
-from rwtl.study.compared_runs import ComparedRun, find_runs, load_run, with_evaluations
+from rwtl.study.compared_runs import find_runs, load_run, with_evaluations
 from rwtl.study.comparison_tables import print_comparison, write_tables
 from rwtl.study.measures import AnalysisConfig, Cell
 from rwtl.study.plans import EstimationPlan, TrainingPlan
@@ -38,9 +41,11 @@ def comparison(cfg: DictConfig) -> Artifact:
     else:
         compared, parents = _read(cfg, config)
     values = {"analysis": asdict(config), "baseline": compared.baseline.name}
+    # Of a run that only W&B tells of, its curve stands for it.
+    values["wandb"] = {id: _digest(run.curve) for id, run in compared.runs.items() if run.folder is None}
     values["cells"] = {id: f"{cell.name} · {cell.fraction:g}" for id, cell in compared.cells.items()}
 
-    def make(folder) -> None:
+    def make(folder: Path) -> None:
         compared.table.to_csv(folder / "runs.csv", index=False)
         compared.curves().to_csv(folder / "curves.csv", index=False)
         write_tables(compared, folder)
@@ -51,19 +56,27 @@ def comparison(cfg: DictConfig) -> Artifact:
     return made
 
 
+def _digest(curve: pd.DataFrame) -> str:
+    return hashlib.sha256(curve.to_csv(index=False).encode()).hexdigest()
+
+
 def _read(cfg: DictConfig, config: AnalysisConfig) -> tuple[Comparison, dict[str, Artifact]]:
     sources = recordings.setting(cfg, "runs")
     runs, notes = find_runs([sources] if isinstance(sources, str) else sources)
     rows = recordings.setting(cfg, "rows") or ["transfer"]
     cells, _ = cells_by_axes(runs, [rows] if isinstance(rows, str) else rows, cfg.columns)
-    in_order = sorted(runs, key=lambda run: (cells[run.id].order, run.seed))
+    first = cfg.baseline or "scratch"
+    in_order = sorted(runs, key=lambda run: (cells[run.id].row != first, cells[run.id].order, run.seed))
     compared = analyse(in_order, cells, cfg.baseline, config, notes)
-    parents = {f"{run.id}": _artifact(run) for run in in_order if run.folder is not None}
+    parents = {}
+    for run in in_order:
+        folders = [] if run.folder is None else [run.folder, *run.evaluations]
+        parents |= {f"{folder.parent.name} {run.id} {folder.name}": _artifact(folder) for folder in folders}
     return compared, parents
 
 
-def _artifact(run: ComparedRun) -> Artifact:
-    return Artifact(run.folder, "training", run.folder.name, reused=True)
+def _artifact(folder: Path) -> Artifact:
+    return Artifact(folder, folder.parent.name, folder.name, reused=True)
 
 
 def _made(cfg: DictConfig, config: AnalysisConfig) -> tuple[Comparison, dict[str, Artifact]]:

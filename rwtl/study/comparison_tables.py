@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -133,7 +134,7 @@ def _shown(title: str, lines: pd.DataFrame, means: np.ndarray, own: pd.DataFrame
     return Shown(title, lines, best, significant, baseline)
 
 
-def cell_of(line: pd.Series) -> Cell:
+def cell_of(line: Any) -> Cell:
     """Return the cell that a line of the summary is of."""
     return Cell(line.row, None if pd.isna(line.column) else line.column, line.fraction)
 
@@ -151,7 +152,7 @@ def p_value(p: float, significant: bool) -> str:
     return "" if pd.isna(p) else f"{p:.3f}{' *' if significant else ''}"
 
 
-def reached(line: pd.Series, form: str, factor: float = 1, unit: str = "") -> str:
+def reached(line: Any, form: str, factor: float = 1, unit: str = "") -> str:
     """Return the median over seeds and how many came there: `300 (6 of 6)`, `not by half (2 of 6)`."""
     counted = f"({line.reached:.0f} of {line.seeds:.0f})"
     if np.isinf(line.median):
@@ -159,7 +160,7 @@ def reached(line: pd.Series, form: str, factor: float = 1, unit: str = "") -> st
     return f"{factor * line.median:{form}}{unit} {counted}"
 
 
-def _starred(text: str, line: pd.Series) -> str:
+def _starred(text: str, line: Any) -> str:
     return f"{text} *" if line.significant is True or line.significant == 1 else text
 
 

@@ -144,51 +144,47 @@ def measures(
     that were not `reached` hold the last step; and as cost `training s`, `pre-training s` (all that comes before the
     training: what several runs share counts for each), `both s`.
     """
-    lines: list[dict[str, Any]] = []
+    lines: list[tuple[Any, ...]] = []
     notes: list[str] = []
     names = dataset_names(runs)
     length = max(int(run.curve.step.iloc[-1]) for run in runs.values())
     for id, run in runs.items():
-        cell = cells[id]
-        about = {"row": cell.row, "column": cell.column, "fraction": cell.fraction, "seed": run.seed, "run": id}
+        cell, last = cells[id], int(run.curve.step.iloc[-1])
         if config.metric not in run.curve:
             raise InputError(f"{id} has no validation of {config.metric}; it has {', '.join(run.curve.columns)}")
-
-        def add(dataset: str, measure: str, value: float, reached: bool = True, about=about) -> None:
-            lines.append(about | {"dataset": dataset, "measure": measure, "value": value, "reached": reached})
-
-        for dataset, value in _evaluated(run, names, config.metric).items():
-            add(dataset, config.metric, value)
-        curve = run.curve
-        if int(curve.step.iloc[-1]) < length:
-            notes.append(
-                f"{id} ({cell.name}, seed {run.seed}): its curve ends at step {int(curve.step.iloc[-1])}, others at "
-                f"{length}; it counts for the steps that it came to alone"
-            )
+        found = [(dataset, config.metric, value) for dataset, value in _evaluated(run, names, config.metric).items()]
+        if last == length:
+            found += [(VALIDATION, measure, value) for measure, value in _of_curve(run.curve, config).items()]
         else:
-            values = curve[config.metric].to_numpy(dtype=float)
-            finite = values[np.isfinite(values)]
-            best = (finite.min() if config.lower_is_better else finite.max()) if len(finite) else float("nan")
-            add(VALIDATION, "final", float(values[-1]))
-            add(VALIDATION, "best", float(best))
-            if len(curve) > 1:
-                span = curve.step.iloc[-1] - curve.step.iloc[0]
-                add(VALIDATION, "area", float(np.trapezoid(values, curve.step) / span))
-        for limit in limits:
-            add(VALIDATION, f"steps to {limit.name}", *steps_to_reach(curve, limit.value, config))
+            notes.append(
+                f"{id} ({cell.name}, seed {run.seed}): its curve ends at step {last}, others at {length}; it counts "
+                "for the steps that it came to alone"
+            )
         if np.isfinite(run.seconds):
-            before = sum(run.upstream.values())
-            add(COST, "training s", run.seconds)
-            add(COST, "pre-training s", before)
-            add(COST, "both s", run.seconds + before)
-    missing = {id for id, run in runs.items() if not run.errors}
+            before = float(sum(run.upstream.values()))
+            costs = {"training s": run.seconds, "pre-training s": before, "both s": run.seconds + before}
+            found += [(COST, measure, value) for measure, value in costs.items()]
+        steps = {f"steps to {limit.name}": steps_to_reach(run.curve, limit.value, config) for limit in limits}
+        about = (cell.row, cell.column, cell.fraction, run.seed, id)
+        lines += [(*about, dataset, measure, value, True) for dataset, measure, value in found]
+        lines += [(*about, VALIDATION, measure, step, reached) for measure, (step, reached) in steps.items()]
+    missing = sorted(id for id, run in runs.items() if not run.errors)
     if missing:
-        some = ", ".join(sorted(missing)[:3]) + (", …" if len(missing) > 3 else "")
+        some = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
         notes.append(
             f"{len(missing)} of {len(runs)} runs have no evaluation ({some}): evaluate.py measures them on other data"
         )
-    table = pd.DataFrame(lines, columns=COLUMNS)
-    return table, notes
+    return pd.DataFrame(lines, columns=COLUMNS), notes
+
+
+def _of_curve(curve: pd.DataFrame, config: AnalysisConfig) -> dict[str, float]:
+    values = curve[config.metric].to_numpy(dtype=float)
+    finite = values[np.isfinite(values)]
+    best = (finite.min() if config.lower_is_better else finite.max()) if len(finite) else np.nan
+    found = {"final": float(values[-1]), "best": float(best)}
+    if len(curve) > 1:
+        found["area"] = float(np.trapezoid(values, curve.step) / (curve.step.iloc[-1] - curve.step.iloc[0]))
+    return found
 
 
 def dataset_names(runs: Mapping[str, ComparedRun]) -> dict[str, str]:

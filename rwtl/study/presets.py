@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -15,12 +15,19 @@ CONF = Path(__file__).parents[2] / "conf"
 @cache
 def presets_of(group: str) -> dict[str, dict[str, Any]]:
     """Return the choices of a group of `conf/`, by name; none where the package was installed without them."""
-    found = {}
-    for file in sorted((CONF / group).glob("*.yaml")):
-        text = OmegaConf.load(file)
-        if "defaults" not in text:
-            found[file.stem] = OmegaConf.to_container(text)
-    return found
+    return {file.stem: OmegaConf.to_container(_preset(file)) for file in sorted((CONF / group).glob("*.yaml"))}
+
+
+def _preset(file: Path) -> DictConfig:
+    """A choice with those that it begins with: `- rings` is one of its own group, `- cell: g12_v72` a section in it."""
+    own = OmegaConf.load(file)
+    found = OmegaConf.create()
+    for entry in own.pop("defaults", []):
+        if OmegaConf.is_dict(entry):
+            found.update({key: _preset(file.parent / key / f"{choice}.yaml") for key, choice in entry.items()})
+        elif entry != "_self_":
+            found = OmegaConf.merge(found, _preset(file.parent / f"{entry}.yaml"))
+    return OmegaConf.merge(found, own)
 
 
 def name_of_transfer(transfer: dict[str, Any]) -> str:

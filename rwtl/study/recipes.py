@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from rwtl.errors import InputError
@@ -11,6 +12,7 @@ from rwtl.training.transfer import PRETRAINING
 
 Recipe = dict[str, Any]  # values by key of the configuration, such as clips.dt
 DATA = "data."
+SEED = "pretraining.seed"
 SHOWN = 8  # differences that a message lists
 
 
@@ -18,13 +20,14 @@ def recipe_of(run: ComparedRun) -> Recipe:
     """Return what determines a run's result, but for its seed, by key.
 
     What comes before a pre-training is left out where the transfer does not load it. Folders do not determine a result:
-    data sets count by what is in them. A pre-training's seed that follows the run's is `seed` here.
+    data sets count by what is in them.
     """
     config = run.config
     pretrained = config["transfer"].get("source") == PRETRAINING
     sections = ("model", "transfer", "training", "flow_data", *(SOURCE if pretrained else ()))
     found = {key: value for section in sections for key, value in flat(config.get(section) or {}, f"{section}.")}
-    del found["transfer.name"]
+    for named in ("transfer.name", "initial.name"):
+        found.pop(named, None)
     found["trainer.precision"] = config["trainer"]["precision"]
     if run.data is None:
         found["start_from"] = config.get("start_from")
@@ -32,9 +35,20 @@ def recipe_of(run: ComparedRun) -> Recipe:
     else:
         found["start_from"], found["format"] = run.data["start_from"], run.data["format"]
         found |= {f"{DATA}{part}": str(data) for part, data in run.data["flow_data"].items()}
-    if pretrained and config["pretraining"]["seed"] == config["seed"]:
-        found["pretraining.seed"] = "seed"
     return found
+
+
+def recipes_of(runs: Sequence[ComparedRun]) -> dict[str, Recipe]:
+    """Return the recipes of runs that are compared, by id.
+
+    Where every run's pre-training has the run's own seed, that is no difference between them.
+    """
+    recipes = {run.id: recipe_of(run) for run in runs}
+    seeds = {run.id: recipes[run.id][SEED] for run in runs if SEED in recipes[run.id]}
+    if all(seeds.get(run.id, run.seed) == run.seed for run in runs):
+        for id in seeds:
+            recipes[id][SEED] = "seed"
+    return recipes
 
 
 def _datasets(config: dict[str, Any]) -> Recipe:
@@ -93,7 +107,8 @@ def axis_values(recipes: dict[str, Recipe], axis: str, names: dict[str, str]) ->
     if not keys:
         known = sorted({key for recipe in recipes.values() for key in recipe if not key.startswith(DATA)})
         near = [key for key in known if key.rpartition(".")[2] == axis.rpartition(".")[2]]
-        hint = f"did you mean {', '.join(near)}?" if near else f"keys are {', '.join(known[:30])} …"
+        near = near or get_close_matches(axis, known)
+        hint = f"did you mean {', '.join(near)}?" if near else f"keys are {', '.join(known)}"
         raise InputError(f"{axis} is no key that determines any of the runs; {hint}")
     if keys == [axis]:
         return {run: short(recipe[axis]) if axis in recipe else None for run, recipe in recipes.items()}

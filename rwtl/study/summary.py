@@ -129,7 +129,7 @@ def is_censored(measure: str) -> bool:
     return measure.startswith((STEPS, DATA))
 
 
-def _alone(lines: pd.DataFrame, measure: str, config: AnalysisConfig) -> dict[str, float]:
+def _alone(lines: pd.DataFrame, measure: str, config: AnalysisConfig) -> dict[str, float | int]:
     values, reached = lines.value.to_numpy(dtype=float), lines.reached.to_numpy(dtype=bool)
     low, high = bootstrap_interval(values, config.confidence, config.resamples, config.seed)
     found = {"seeds": len(values), "reached": int(reached.sum()), "mean": values.mean(), "low": low, "high": high}
@@ -144,9 +144,9 @@ def _paired(lines: pd.DataFrame, baseline: pd.DataFrame) -> dict[int, float]:
     return {seed: own[seed] - base[seed] for seed in own if seed in base}
 
 
-def _beside(pairs: dict[int, float], base: float, comparisons: int, config: AnalysisConfig) -> dict[str, float]:
+def _beside(pairs: dict[int, float], base: float, comparisons: int, config: AnalysisConfig) -> dict[str, float | int]:
     values = np.array(list(pairs.values()), dtype=float)
-    found: dict[str, float] = {"pairs": len(values)}
+    found: dict[str, float | int] = {"pairs": len(values)}
     if not len(values):
         return found
     low, high = bootstrap_interval(values, config.confidence, config.resamples, config.seed)
