@@ -152,7 +152,7 @@ def p_value(p: float, significant: bool) -> str:
     return "" if pd.isna(p) else f"{p:.3f}{' *' if significant else ''}"
 
 
-def reached(line: Any, form: str, factor: float = 1, unit: str = "") -> str:
+def reached(line: Any, form: str, factor: float | int = 1, unit: str = "") -> str:
     """Return the median over seeds and how many came there: `300 (6 of 6)`, `not by half (2 of 6)`."""
     counted = f"({line.reached:.0f} of {line.seeds:.0f})"
     if np.isinf(line.median):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rwtl.errors import InputError
@@ -143,7 +144,8 @@ def history_of(items: list[dict[str, Any]]) -> pd.DataFrame:
         numbers = {key: value for key, value in item.items() if not key.startswith(("_", *media)) and key != "step"}
         by_step.setdefault(int(item["step"]), {}).update(numbers)
     table = pd.DataFrame([{"step": step, **by_step[step]} for step in sorted(by_step) if by_step[step]])
-    return table.apply(pd.to_numeric) if len(table) else pd.DataFrame(columns=["step"])  # W&B writes nan as a text
+    table = table.replace({"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf})  # W&B writes them as texts
+    return table.apply(pd.to_numeric) if len(table) else pd.DataFrame(columns=["step"])
 
 
 def _media(rows: list[tuple[Path, dict[str, Any]]]) -> pd.DataFrame:

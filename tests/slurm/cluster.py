@@ -2,7 +2,7 @@
 
     python tests/slurm/cluster.py        # prints the variable that makes sbatch and the others speak to it
 
-It is made of Debian's packages (see debian.py), needs root, and keeps all its files in one folder below the temporary
+It is made of Debian's packages (see machine.py), needs root, and keeps all its files in one folder below the temporary
 one, which it removes at its end. Every process of it, jobs included, is a descendant of this program and ends with it,
 however the program that started it ended. One node, where containers allow it, sees a folder empty that others share.
 """

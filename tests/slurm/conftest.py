@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cluster import READY
-from debian import prepare
+from machine import prepare
 
 START = 300.0  # s that a cluster may take to come up
 
