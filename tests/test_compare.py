@@ -188,10 +188,13 @@ def page_at(browser, made):
 OVERLAPS = """
 () => {
   const found = [];
-  const boxes = elements => [...elements].map(e => [e, e.getBoundingClientRect()]).filter(([e, b]) => b.width && b.height);
+  const boxes = elements =>
+    [...elements].map(e => [e, e.getBoundingClientRect()]).filter(([e, b]) => b.width && b.height);
   const compare = (list, what) => list.forEach(([e, a], i) => list.slice(i + 1).forEach(([f, b]) => {
-    const w = Math.min(a.right, b.right) - Math.max(a.left, b.left), h = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-    if (w > 1 && h > 1) found.push(`${what}: ${e.textContent.trim().slice(0, 40)} | ${f.textContent.trim().slice(0, 40)}`);
+    const w = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const h = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    const [one, other] = [e, f].map(shown => shown.textContent.trim().slice(0, 40));
+    if (w > 1 && h > 1) found.push(`${what}: ${one} | ${other}`);
   }));
   compare(boxes(document.body.querySelectorAll(":scope > *")), "blocks");
   document.querySelectorAll(".cards, .pair, .plots").forEach(e => compare(boxes(e.children), e.className));
@@ -229,21 +232,31 @@ def test_the_test_of_overlaps_can_fail(page_at):
     assert page.evaluate("document.documentElement.scrollWidth") > 400
 
 
+VISIBLE = """
+document.getElementById("plot-curves").data.filter(t => t.visible !== "legendonly" && t.name).map(t => t.name)
+"""
+# Where the last point of the first curve is on the screen.
+POINT = """
+() => {
+  const plot = document.getElementById("plot-curves"), {xaxis, yaxis} = plot._fullLayout;
+  plot.scrollIntoView();
+  const curve = plot.calcdata.find(points => points[0].trace.name), last = curve[curve.length - 1];
+  const box = plot.getBoundingClientRect();
+  return [box.left + xaxis._offset + xaxis.c2p(last.x), box.top + yaxis._offset + yaxis.c2p(last.y)];
+}
+"""
+
+
 def test_the_curves_answer(page_at):
     page = page_at(1280)
-    visible = (
-        "document.getElementById('plot-curves').data.filter(t => t.visible !== 'legendonly' && t.name).map(t => t.name)"
-    )
-    before = page.evaluate(visible)
+    page.mouse.move(*page.evaluate(POINT))
+    page.wait_for_selector("#plot-curves .hovertext")
+    assert "step" in page.locator("#plot-curves .hovertext").first.text_content()
+    before = page.evaluate(VISIBLE)
     assert before == list(CELLS)
     page.locator("#plot-curves .legendtoggle").first.click()
-    page.wait_for_function(f"{visible}.length == {len(before) - 1}")
-    assert page.evaluate(visible) == before[1:]
-    plot = page.locator("#plot-steps .nsewdrag").first
-    plot.scroll_into_view_if_needed()
-    box = plot.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 2)
-    page.wait_for_selector("#plot-steps .hovertext")
+    page.wait_for_function(f"({VISIBLE.strip().rstrip(';')}).length == {len(before) - 1}")
+    assert page.evaluate(VISIBLE) == before[1:]
 
 
 def test_it_prints_with_its_curves(page_at, tmp_path):
