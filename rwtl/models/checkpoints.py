@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from rwtl.errors import InputError
-from rwtl.models.encoder import VARIANTS
 from rwtl.models.next_frame import NextFrameModel, build_next_frame
 from rwtl.models.raft import RAFT, build_raft
-from rwtl.models.weight_names import foreign_names, naming_of
+from rwtl.models.weight_names import TWICE, foreign_names, naming_of
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {"raft": build_raft, "next_frame": build_next_frame}
 OWN_KEYS = {"kind", "arguments", "weights"}
@@ -222,7 +221,7 @@ def _layout(variant: str, feature_norm: str) -> dict[str, Tensor]:
 def _match(found: dict[str, Tensor], naming: str, prefix: str, source: str) -> tuple[str, str, dict[str, Tensor]]:
     """Return variant, feature_norm and the weights by our names; raise InputError where no RAFT fits every tensor."""
     candidates = []
-    for variant in VARIANTS:
+    for variant in TWICE:  # others have no published files
         for norm in ("instance", "batch"):
             layout = _layout(variant, norm)
             names = {prefix + name: own for name, own in foreign_names(naming, variant, layout).items()}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rwtl.errors import InputError
 
 Norm = Literal["instance", "batch", "none"]
-VARIANTS = ("basic", "small")
+VARIANTS = ["basic", "small"]  # and what is added, with its sizes in rwtl.models.parts.PARTS
 
 
 @dataclass
