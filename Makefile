@@ -1,12 +1,12 @@
-# make help | make run | make test
+# make help | make run | make test | make docs
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c "" 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 # With nvcc on the path, the tests compile the CUDA program too.
-EXTRAS := $(shell command -v nvcc >/dev/null && echo dev,cuda || echo dev)
+EXTRAS := $(shell command -v nvcc >/dev/null && echo dev,docs,cuda || echo dev,docs)
 
-.PHONY: help install run test format peer clean
+.PHONY: help install run test docs format peer clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -29,6 +29,9 @@ test: install  ## lint and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -q -rs -W ignore -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+docs: install  ## the documentation as a site: docs/_build/index.html
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
 
 format: install  ## format and mend what ruff can
 	$(BIN)/ruff check --fix .

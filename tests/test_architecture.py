@@ -42,7 +42,13 @@ def test_every_dependency_has_its_line():
 def test_every_preset_composes():
     from hydra import compose, initialize_config_dir
 
-    apps = {"evaluation": "evaluate", "comparison": "compare", "submission": "submit", "hydra_settings": None}
+    apps = {
+        "evaluation": "evaluate",
+        "comparison": "compare",
+        "analysis": "compare",
+        "submission": "submit",
+        "hydra_settings": None,
+    }
     apps |= {"hparams_search": "pretrain"}
     compared = [file.stem for file in (ROOT / "conf" / "experiment").glob("*.yaml") if "comparison" in file.read_text()]
     presets = dict.fromkeys(compared, "compare")

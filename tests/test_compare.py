@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import wandb_server
 from debian import provide
 from tiny import ROOT, TINY_EVALUATION, run
+from wandb_server import WandbServer
 
 from rwtl.errors import InputError
 from rwtl.study.analysis import analyse, cells_by_axes
 from rwtl.study.artifact import FORMAT
 from rwtl.study.compared_runs import find_runs
 from rwtl.study.measures import AnalysisConfig
+from rwtl.study.wandb_runs import read_runs
 
 ROWS = [
     "comparison.rows=[scratch,freeze_none]",
@@ -90,6 +93,29 @@ def test_wandbs_runs_are_read_and_counted_once(made, outputs):
     both = read(outputs / "wandb", outputs / "training" / "*")
     assert both.runs.keys() == artifacts.runs.keys()
     assert all(run.folder is not None for run in both.runs.values()), "what the artifact says counts"
+
+
+def test_runs_on_wandbs_server_are_those_of_the_folder(made, outputs, monkeypatch):
+    kept = [run for run in read_runs(outputs / "wandb") if run.job_type == "training"]
+    rows = {run.id: run.history.dropna(subset=["epe"])[["step", "epe", "1px", "3px", "5px", "fl_all"]] for run in kept}
+    told = [(run.id, run.job_type, run.config, rows[run.id].to_dict("records")) for run in kept]
+    server = WandbServer()
+    monkeypatch.setattr(
+        wandb_server, "ANSWERS", wandb_server.ANSWERS | wandb_server.listed([*told, ("x", "evaluation", {}, [])])
+    )
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    try:
+        found = read("wandb:lab/rwtl")
+        assert found.runs.keys() == {run.id for run in kept}
+        for id, run in found.runs.items():
+            pd.testing.assert_frame_equal(run.curve, rows[id].reset_index(drop=True), check_dtype=False)
+        both = read("wandb:lab/rwtl", outputs / "training" / "*")
+        assert len(both.runs) == len(kept) and all(run.folder is not None for run in both.runs.values())
+    finally:
+        server.stop()
+    with pytest.raises(InputError, match=r"wandb:lab/rwtl cannot be read .*wandb login"):
+        read("wandb:lab/rwtl")
 
 
 def copied(outputs, tmp_path, **status):

@@ -1,5 +1,6 @@
 """What the rows of a comparison lay over the configuration, in the presets and on the command line."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from hydra import compose, initialize_config_dir
 
 from rwtl.errors import InputError
 from rwtl.study.comparison import check
-from rwtl.study.rows import comparison_config, difference, needs_pretraining, run_configs
+from rwtl.study.planning import planned
+from rwtl.study.rows import comparison_config, conditions_of, difference, needs_pretraining, run_configs
 from rwtl.study.sources import groups_of
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -36,15 +38,23 @@ def runs_of(*overrides):
     return cfg, run_configs(cfg, comparison_config(cfg))
 
 
+# Real data that the studies ask for is not at hand.
+WITHOUT_REAL_DATA = {
+    "study": ["evaluation.datasets=[procedural_test]", "comparison.seeds=[1,2]"],
+    "study_full": ["evaluation.datasets=[procedural_test]", "comparison.seeds=[1,2]", "flow_data=procedural"],
+}
+
+
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_every_question_is_one_word_and_its_rows_are_sound(question):
-    cfg, runs = runs_of(f"experiment={question}")
+    cfg, runs = runs_of(f"experiment={question}", *WITHOUT_REAL_DATA.get(question, []))
     config = comparison_config(cfg)
     check(runs)
     assert config.baseline == "scratch" and len(config.seeds) >= 2
     assert set(config.rows) == set(config.conditions)
     for run in runs.values():
-        assert all(run[section] == cfg[section] for section in ("training", "flow_data", "datasets", "evaluation"))
+        assert all(run[section] == cfg[section] for section in ("training", "datasets", "evaluation"))
+        assert run.flow_data == cfg.flow_data or run.flow_data.fraction in config.fractions
 
 
 def test_the_questions_of_the_study_are_there():
@@ -84,6 +94,84 @@ def test_rows_share_a_pretraining_where_it_is_the_same():
     assert list(groups_of(runs)) == ["freeze_none", "dt_4"]
     _, runs = runs_of("comparison.rows=[scratch,freeze_none]", "pretraining.seed=${seed}")
     assert list(groups_of(runs)) == ["freeze_none (seed 1)", "freeze_none (seed 2)"]
+
+
+COLUMNS = [
+    "comparison.column=clips.dt",
+    "comparison.column_values=[0.5,2]",
+    "comparison.axes=[transfer,clips,pretraining]",
+]
+
+
+def with_control(keys):
+    """A row that is the untrained encoder, with such keys of the clips."""
+    row = f"{{transfer: ${{comparison.conditions.freeze_none.transfer}}, pretraining: {{steps: 0}}, clips: {{{keys}}}}}"
+    return [f"+comparison.conditions.untrained={row}", "comparison.rows=[scratch,freeze_none,untrained]"]
+
+
+def test_columns_are_run_for_rows_that_depend_on_them():
+    cfg, runs = runs_of(*COLUMNS, *with_control("zoom: 1"))
+    assert list(conditions_of(cfg, comparison_config(cfg))) == [
+        "scratch",
+        "freeze_none · dt 0.5",
+        "freeze_none · dt 2",
+        "untrained · dt 0.5",
+        "untrained · dt 2",
+    ]
+    assert runs["untrained · dt 2", 1].clips.dt == 2 and runs["scratch", 1].clips.dt == 1
+    cfg, runs = runs_of(*COLUMNS, *with_control("dt: 1.0"))
+    assert [name for name in conditions_of(cfg, comparison_config(cfg)) if name.startswith("untrained")] == [
+        "untrained"
+    ]
+    assert runs["untrained", 1].clips.dt == 1
+
+
+def test_a_row_of_another_kind_has_no_such_column():
+    cfg = composed("experiment=study", *WITHOUT_REAL_DATA["study"])
+    names = list(conditions_of(cfg, comparison_config(cfg)))
+    assert "scenes" in names and "time_shuffled" in names and "freeze_encoder · dt 0.2" in names
+
+
+def test_fractions_are_run_for_the_rows_that_are_named():
+    fractions = ["comparison.fractions=[0.1,0.5]", "comparison.fraction_rows=[scratch,freeze_none dt 2]"]
+    _, runs = runs_of(*COLUMNS, "comparison.rows=[scratch,freeze_none]", *fractions)
+    names = dict.fromkeys(name for name, _ in runs)
+    assert [name for name in names if "data" in name] == [
+        "scratch · 10 % of data",
+        "scratch · 50 % of data",
+        "freeze_none · dt 2 · 10 % of data",
+        "freeze_none · dt 2 · 50 % of data",
+    ]
+    run = runs["freeze_none · dt 2 · 10 % of data", 2]
+    assert (run.flow_data.fraction, run.clips.dt, run.seed) == (0.1, 2, 2)
+    assert len(groups_of(runs)) == 2, "the pre-training is that of all the data"
+    with pytest.raises(InputError, match=r"fraction_rows names freeze_all; the conditions are scratch, "):
+        runs_of(*COLUMNS, fractions[0], "comparison.fraction_rows=[freeze_all]")
+
+
+def test_the_baseline_may_be_one_of_the_columns():
+    cfg, _ = runs_of(*COLUMNS, "comparison.baseline=freeze_none dt 2")
+    assert comparison_config(cfg).baseline == "freeze_none dt 2"
+    with pytest.raises(InputError, match="comparison names the row freeze_nune"):
+        runs_of("comparison.baseline=freeze_nune dt 2")
+
+
+def test_the_full_study_is_planned_as_a_whole(tmp_path):
+    """On a machine without its data: the pairs are stand-ins, and nothing is made."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(1, 42):
+        for name in ("img1.ppm", "img2.ppm", "flow.flo"):
+            (data / f"{number:05}_{name}").write_bytes(b"stand-in")
+    (tmp_path / "FlyingChairs_train_val.txt").write_text("1\n" * 40 + "2\n")
+    where = [f"paths.flying_chairs={tmp_path}", f"paths.outputs={tmp_path / 'outputs'}"]
+    smaller = ["evaluation.datasets=[flying_chairs_validation]", "comparison.seeds=[11,12]"]
+    cfg = composed("experiment=study_full", *smaller, *where)
+    counted = Counter(step.kind for step in planned("compare", cfg))
+    seeds, conditions, fractions = 2, 1 + 4 * 2 + 3, 2 * 3
+    assert counted["training"] == counted["evaluation"] == seeds * (conditions + fractions)
+    assert counted["pretraining"] == seeds * (2 + 3) and counted["recording"] == 1
+    assert cfg.training.steps == 100_000 and (cfg.recording.rows, cfg.recording.duration) == (432, 570)
 
 
 ALONE = ["comparison.rows=[scratch,dt_4]"]

@@ -38,9 +38,8 @@ def test_an_encoder_is_an_entry(outputs):
     said = example("encoder.py", *TINY_EVALUATION, f"paths.outputs={outputs}")
     assert "making" in said and "count    4.0" in said
     saved = [torch.load(file, weights_only=True) for file in (outputs / "pretraining").glob("*/model.pt")]
-    widths = {
-        model["arguments"]["variant"]: model["weights"]["feature_encoder.conv1.weight"].shape[0] for model in models
-    }
+    first = "feature_encoder.conv1.weight"
+    widths = {each["arguments"]["variant"]: each["weights"][first].shape[0] for each in saved}
     assert widths == {"small": 32, "wide": 48}, "the wide one was pre-trained"
 
 

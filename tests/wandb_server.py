@@ -22,6 +22,40 @@ ANSWERS = {
 }
 
 
+# Of a run as the server lists it; name, config and so on are a test's.
+LISTED = {
+    "id": "1",
+    "tags": [],
+    "sweepName": None,
+    "state": "finished",
+    "commit": None,
+    "readOnly": False,
+    "createdAt": "2026-01-01T00:00:00Z",
+    "heartbeatAt": "2026-01-01T00:00:00Z",
+    "description": None,
+    "notes": None,
+    "systemMetrics": "{}",
+    "summaryMetrics": "{}",
+    "historyLineCount": 1,
+    "historyKeys": {},
+    "user": {"name": "lab", "username": "lab"},
+    "projectId": "1",
+    "internalId": "1",
+}
+
+
+def listed(runs):
+    """Answer that a project has these runs, given as (id, job type, config, history)."""
+    nodes = []
+    for id, job_type, config, _ in runs:
+        held = json.dumps({key: {"value": value} for key, value in config.items()})
+        nodes.append(LISTED | {"name": id, "displayName": id, "jobType": job_type, "group": "sweep", "config": held})
+    page = {"edges": [{"node": node, "cursor": "c"} for node in nodes], "pageInfo": {"hasNextPage": False}}
+    project = {"internalId": "1", "runCount": len(nodes), "readOnly": False, "runs": page}
+    histories = {id: {"project": {"run": {"sampledHistory": [history]}}} for id, _, _, history in runs}
+    return {"Runs": lambda _: {"project": project}, "RunSampledHistory": lambda asked: histories[asked["name"]]}
+
+
 class WandbServer:
     """Runs until it is stopped, and keeps what it was told.
 
@@ -71,7 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
             return {}
         operation = re.search(r"(?:query|mutation)\s+(\w+)", said["query"])[1]
         self.owner.asked.append((operation, said.get("variables") or {}))
-        return {"data": ANSWERS.get(operation, {})}
+        answer = ANSWERS.get(operation, {})
+        return {"data": answer(said.get("variables") or {}) if callable(answer) else answer}
 
     def log_message(self, *_):
         pass

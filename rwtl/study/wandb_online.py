@@ -1,14 +1,14 @@
 """Runs of Weights & Biases read back from its server."""
 
-from pathlib import Path
-
 import wandb
 from wandb.errors import CommError, UsageError
 
 from rwtl.errors import InputError
 from rwtl.study.wandb_runs import WandbRun, history_of
+from rwtl.training.metrics import ACCURACY
 
 PREFIX = "wandb:"
+MOST = 10_000  # validations of a run
 
 
 def is_online(source: str) -> bool:
@@ -33,21 +33,9 @@ def online_runs(source: str) -> list[WandbRun]:
 
 
 def _run(run: wandb.apis.public.Run) -> WandbRun:
-    history = history_of([row for row in run.scan_history() if row.get("step") is not None])
-    nothing = history_of([])
-    group = getattr(run, "group", None)
-    return WandbRun(
-        run.id,
-        run.name,
-        group,
-        run.job_type,
-        list(run.tags),
-        dict(run.config),
-        {},
-        history,
-        nothing,
-        [],
-        [],
-        list[Path](),
-        None,
-    )
+    # As many rows hold all these keys as there are validations, so that sampling leaves none out. Errors by speed may
+    # be no number, where nothing moves so fast.
+    rows = run.history(samples=MOST, keys=["step", *ACCURACY, "fl_all"], pandas=False)
+    history, nothing = history_of(rows), history_of([])
+    about = (run.id, run.name, run.group, run.job_type, list(run.tags), dict(run.config), {})
+    return WandbRun(*about, history, nothing, [], [], [], None)

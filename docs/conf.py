@@ -1,0 +1,25 @@
+"""The documentation site: sphinx-build docs docs/_build, or make docs."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+project = "rwtl"
+author = "the authors of rwtl"
+extensions = ["myst_parser"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "rwtl: Retinal-Wave Transfer Learning"
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
+# What lies outside of the site is on the project's page, whose address the site does not know.
+myst_url_schemes = ("http", "https", "mailto")
+
+
+def setup(app):
+    from reference import reference
+
+    (HERE / "configuration.md").write_text(reference())

@@ -1,0 +1,62 @@
+"""The documentation: a site without warnings, and a reference that leaves no key out."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+sys.path.append(str(DOCS))
+
+from reference import CONF, GROUPS, descriptions, reference  # noqa: E402
+
+# What a group's files hold beside the arguments of its classes.
+AROUND = {"defaults", "kind", "name", "_target_"}
+LAUNCHERS = {"submitit_folder", "additional_parameters", "poll", "stages", "n_jobs"}  # explained in their files
+
+
+def groups_of_conf():
+    folders = {file.parent.relative_to(CONF).as_posix() for file in CONF.rglob("*.yaml")} - {"."}
+    return sorted(folders)
+
+
+def test_the_site_builds_without_warnings(tmp_path):
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", str(DOCS), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for page in DOCS.glob("*.md"):
+        assert (tmp_path / f"{page.stem}.html").is_file()
+    assert "How clips are cut" in (tmp_path / "configuration.html").read_text()
+
+
+def test_every_group_and_choice_is_in_the_reference():
+    assert sorted(GROUPS) == groups_of_conf()
+    page = reference()
+    for file in CONF.rglob("*.yaml"):
+        group = file.parent.relative_to(CONF).as_posix()
+        assert f"### `{file.stem}.py`" in page if group == "." else f"### `{group}={file.stem}`" in page
+
+
+@pytest.mark.parametrize("group", [group for group, (_, classes) in GROUPS.items() if classes and group != "datasets"])
+def test_every_key_is_explained(group):
+    known = {key for cls in GROUPS[group][1] for key in descriptions(cls)}
+    for file in (CONF / group).glob("*.yaml"):
+        section = OmegaConf.to_container(OmegaConf.load(file)) or {}
+        section = section.get(file.stem, section) if group == "logger" else section
+        assert set(section) - known - AROUND - LAUNCHERS == set(), file
+
+
+def test_every_data_set_of_the_catalogue_has_explained_keys():
+    from rwtl.data.flow_datasets import FLOW_DATASETS
+
+    for name, entry in OmegaConf.to_container(OmegaConf.load(CONF / "datasets" / "catalogue.yaml")).items():
+        assert set(entry) - {"name"} <= set(descriptions(FLOW_DATASETS[entry["name"]])), name
+
+
+def test_make_help_lists_the_targets():
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True)
+    listed = {line.split()[0] for line in done.stdout.splitlines()}
+    assert listed == {"help", "install", "run", "test", "docs", "format", "peer", "clean"}
