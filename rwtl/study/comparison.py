@@ -28,16 +28,18 @@ def comparison(cfg: DictConfig) -> Artifact:
     `runs.csv` (the tidy table) and `curves.csv`.
 
     Without `runs` those of the section `comparison` are compared, and made first where they are missing; a
-    pre-training or a run that fails does not stop the others, and is named in the InputError at the end.
+    pre-training or a run that fails does not stop the others, which are compared, and is named in the InputError at the
+    end.
     """
     config = typed(AnalysisConfig, recordings.setting(cfg, "analysis"), "analysis")
+    failures: dict[str, Exception] = {}
     if cfg.runs is None:
         for key in ("rows", "columns", "baseline"):
             if cfg[key] is not None:
                 raise InputError(
                     f"{key} is {cfg[key]}, which tells apart runs that are read; give runs=..., or set comparison.{key}"
                 )
-        compared, parents = _made(cfg, config)
+        compared, parents, failures = _made(cfg, config)
     else:
         compared, parents = _read(cfg, config)
     values = {"analysis": asdict(config), "baseline": compared.baseline.name}
@@ -53,7 +55,15 @@ def comparison(cfg: DictConfig) -> Artifact:
 
     made = build(recordings.outputs_folder(cfg), "comparison", "comparison", values, make, parents, config=cfg)
     print_comparison(compared)
+    if failures:
+        print(f"what there is:\n{where(made)}", flush=True)
+    raise_failures(failures)
     return made
+
+
+def where(made: Artifact) -> str:
+    """Return where a comparison's table and report are."""
+    return f"table:  {made.path / 'comparison.csv'}\nreport: {made.path / 'report.html'}"
 
 
 def _digest(curve: pd.DataFrame) -> str:
@@ -79,7 +89,8 @@ def _artifact(folder: Path) -> Artifact:
     return Artifact(folder, folder.parent.name, folder.name, reused=True)
 
 
-def _made(cfg: DictConfig, config: AnalysisConfig) -> tuple[Comparison, dict[str, Artifact]]:
+def _made(cfg: DictConfig, config: AnalysisConfig) -> tuple[Comparison, dict[str, Artifact], dict[str, Exception]]:
+    """Make what is missing; return the comparison of what succeeded, its parents, and what failed."""
     comparison = comparison_config(cfg)
     configs = run_configs(cfg, comparison)
     check(configs)
@@ -87,15 +98,20 @@ def _made(cfg: DictConfig, config: AnalysisConfig) -> tuple[Comparison, dict[str
     threads = recordings.setting(cfg, "trainer")["threads"]
     sources, failures, lost = make_sources(configs, comparison.jobs, threads)
     runs, failed = _run_all({run: of for run, of in configs.items() if run not in lost}, comparison.jobs, threads)
-    raise_failures(failures | failed)
+    failures |= failed
+    notes = [f"{name} failed: {error}" for name, error in failures.items()]
     whole = float(recordings.setting(cfg, FRACTION))
     loaded = {run.training.path: with_evaluations(load_run(run.training.path), [run.evaluation.path]) for run in runs}
     cells = {loaded[run.training.path].id: _cell(conditions[run.row], whole) for run in runs}
     parents = {f"pretraining {source.name}": source.pretraining for source in sources}
     parents |= {f"training {run.row} seed {run.seed}": run.training for run in runs}
     parents |= {f"evaluation {run.row} seed {run.seed}": run.evaluation for run in runs}
-    compared = analyse(list(loaded.values()), cells, comparison.baseline, config)
-    return compared, parents
+    try:
+        compared = analyse(list(loaded.values()), cells, comparison.baseline, config, notes)
+    except InputError:
+        raise_failures(failures)  # of which it is the consequence: the baseline's runs, or all, are missing
+        raise
+    return compared, parents, failures
 
 
 def _cell(condition: Condition, whole: float) -> Cell:
