@@ -273,14 +273,14 @@ def test_the_test_of_overlaps_can_fail(page_at):
 VISIBLE = """
 document.getElementById("plot-curves").data.filter(t => t.visible !== "legendonly" && t.name).map(t => t.name)
 """
-# Where the last point of the first curve is on the screen.
+# Where the middle point of the first curve is on the screen.
 POINT = """
 () => {
   const plot = document.getElementById("plot-curves"), {xaxis, yaxis} = plot._fullLayout;
   plot.scrollIntoView();
-  const curve = plot.calcdata.find(points => points[0].trace.name), last = curve[curve.length - 1];
+  const curve = plot.calcdata.find(points => points[0].trace.showlegend !== false), point = curve[curve.length >> 1];
   const box = plot.getBoundingClientRect();
-  return [box.left + xaxis._offset + xaxis.c2p(last.x), box.top + yaxis._offset + yaxis.c2p(last.y)];
+  return [box.left + xaxis._offset + xaxis.c2p(point.x), box.top + yaxis._offset + yaxis.c2p(point.y)];
 }
 """
 

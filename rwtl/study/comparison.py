@@ -119,7 +119,9 @@ def _cell(condition: Condition, whole: float) -> Cell:
 
 
 def runs_of(cfg: DictConfig) -> None:
-    """Train and evaluate every run of a comparison, one after the other."""
+    """Train and evaluate every run of a comparison, one after the other; none where runs are read."""
+    if cfg.runs is not None:
+        return
     for run in run_configs(cfg, comparison_config(cfg)).values():
         stages.evaluation(run)
 
