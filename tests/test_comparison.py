@@ -351,6 +351,15 @@ def test_there_may_be_no_scratch():
         compared(runs)
 
 
+def test_a_control_that_is_the_baseline_itself_is_noticed():
+    runs = [run_of(seed, transfer, [9, 5 + seed]) for seed in (1, 2) for transfer in (None, WAVES)]
+    assert any(
+        note.startswith("scratch and freeze_none have the same curves to the bit") for note in compared(runs).notes
+    )
+    other = [*runs[:3], run_of(2, WAVES, [9, 6.5])]
+    assert not any("to the bit" in note for note in compared(other).notes)
+
+
 def test_data_sets_that_were_evaluated_differently_keep_apart():
     one, other = run_of(1, None, [9, 5], {"test": 5.0}), run_of(1, WAVES, [9, 5], {"test": 4.0})
     other.errors[0][0]["iterations"] = 12

@@ -144,13 +144,29 @@ def analyse(
     table, more = measures(by_id, cells, limits, config)
     shares = _shares_of_baseline(table, base, config)
     table = pd.concat([table, data_to_reach(table, shares, config)], ignore_index=True)
-    notes = [*notes, *more, *notes_on_seeds(table, base)]
+    notes = [*notes, *more, *_notes_on_twins(by_id, cells), *notes_on_seeds(table, base)]
     notes += [
         f"a threshold of {limit.name} is met by untrained networks: steps to it say nothing"
         for limit in limits
         if limit.met_untrained
     ]
     return Comparison(by_id, dict(cells), base, config, limits, table, summarise(table, base, config), notes)
+
+
+def _notes_on_twins(runs: Mapping[str, ComparedRun], cells: Mapping[str, Cell]) -> list[str]:
+    """Say which cells have the same curves to the bit: a control that turns out to be what it controls says nothing."""
+    curves: dict[Cell, dict[int, str]] = {}
+    for id, run in runs.items():
+        curves.setdefault(cells[id], {})[run.seed] = run.curve.to_csv(index=False)
+    alike: dict[tuple, list[str]] = {}
+    for cell, by_seed in curves.items():
+        alike.setdefault(tuple(sorted(by_seed.items())), []).append(cell.name)
+    return [
+        f"{' and '.join(names)} have the same curves to the bit with every seed: they are the same trainings, and "
+        "their difference says nothing"
+        for names in alike.values()
+        if len(names) > 1
+    ]
 
 
 def _shares_of_baseline(

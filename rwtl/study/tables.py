@@ -14,6 +14,7 @@ FURTHER = {"fl_all": "Fl-all %", "s0_10": "s0-10", "s10_40": "s10-40", "s40": "s
 NO_MOTION = "no motion px"
 OF_PAIRS = "pairs' EPE px"
 LISTED_PAIRS = 12
+WIDTH = 140  # of a table in a log file, where there is no terminal to ask
 
 
 def print_evaluation(errors: pd.DataFrame) -> None:
@@ -36,5 +37,5 @@ def _number(value: float) -> str:
 
 
 def console() -> Console:
-    """A console wide enough for a table in a log file, where there is no terminal to ask."""
-    return Console(width=None if sys.stdout.isatty() else 120)
+    """Return a console as wide as the terminal, or as a log file may be."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
