@@ -360,6 +360,13 @@ def test_a_control_that_is_the_baseline_itself_is_noticed():
     assert not any("to the bit" in note for note in compared(other).notes)
 
 
+def test_errors_above_those_of_no_motion_are_said_to_be():
+    runs = [run_of(seed, transfer, [9, 5], {"test": 5.0, "far": 9.5}) for seed in (1, 2) for transfer in (None, WAVES)]
+    said = [note for note in compared(runs).notes if "no motion" in note]
+    (note,) = said
+    assert note.startswith("on far every condition is worse than predicting no motion (9.00 px)")
+
+
 def test_data_sets_that_were_evaluated_differently_keep_apart():
     one, other = run_of(1, None, [9, 5], {"test": 5.0}), run_of(1, WAVES, [9, 5], {"test": 4.0})
     other.errors[0][0]["iterations"] = 12

@@ -7,7 +7,7 @@ import pandas as pd
 
 from rwtl.errors import InputError
 from rwtl.study.compared_runs import ComparedRun
-from rwtl.study.measures import AnalysisConfig, Cell, Threshold, measures, thresholds_of
+from rwtl.study.measures import AnalysisConfig, Cell, Threshold, measures, no_motion, thresholds_of
 from rwtl.study.presets import name_of_transfer
 from rwtl.study.recipes import Recipe, axis_values, recipes_of, require_one_recipe
 from rwtl.study.rows import FRACTION
@@ -150,7 +150,10 @@ def analyse(
         for limit in limits
         if limit.met_untrained
     ]
-    return Comparison(by_id, dict(cells), base, config, limits, table, summarise(table, base, config), notes)
+    summary = summarise(table, base, config)
+    return Comparison(
+        by_id, dict(cells), base, config, limits, table, summary, [*notes, *_notes_on_no_motion(by_id, summary)]
+    )
 
 
 def _notes_on_twins(runs: Mapping[str, ComparedRun], cells: Mapping[str, Cell]) -> list[str]:
@@ -167,6 +170,19 @@ def _notes_on_twins(runs: Mapping[str, ComparedRun], cells: Mapping[str, Cell]) 
         for names in alike.values()
         if len(names) > 1
     ]
+
+
+def _notes_on_no_motion(runs: Mapping[str, ComparedRun], summary: pd.DataFrame) -> list[str]:
+    """Say on which data sets nothing of the task has been learnt: differences there are between ways to be wrong."""
+    notes = []
+    for dataset, still in no_motion(runs).items():
+        means = summary[(summary.dataset == dataset) & (summary.measure == "epe")]["mean"]
+        if len(means) and means.min() >= still:
+            notes.append(
+                f"on {dataset} every condition is worse than predicting no motion ({still:.2f} px): differences there "
+                "are between ways to be wrong"
+            )
+    return notes
 
 
 def _shares_of_baseline(

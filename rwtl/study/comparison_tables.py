@@ -26,7 +26,8 @@ class Shown:
         title: what it is of.
         lines: texts; the first column names the condition.
         best: the number of the line that is best, if one can be said to be.
-        significant: of each line, whether it differs significantly from the baseline.
+        significant: of each line, whether it differs significantly from the baseline; where a line holds several
+            measures, a star says it of each.
         baseline: the numbers of the baseline's lines.
     """
 
@@ -99,7 +100,7 @@ def _training(own: pd.DataFrame, compared: Comparison) -> Shown:
     final = by_measure.get("final")
     means = np.full(len(first), np.nan) if final is None else final.reindex(first.index)["mean"].to_numpy()
     means = means if compared.config.lower_is_better else -means
-    return _shown("Training, on validation", pd.DataFrame(table), means, first, compared)
+    return _shown("Training, on validation", pd.DataFrame(table), means, first.assign(significant=False), compared)
 
 
 def _data(own: pd.DataFrame, compared: Comparison) -> Shown:
@@ -114,7 +115,9 @@ def _data(own: pd.DataFrame, compared: Comparison) -> Shown:
         below = ["≤ " if by_cell[cell].median <= least else "" for cell in cells]
         table[heading] = [_starred(b + text, by_cell[cell]) for b, text, cell in zip(below, texts, cells, strict=True)]
     first = own.groupby(["row", "column"], sort=False, dropna=False).head(1)
-    return _shown("Data needed", pd.DataFrame(table), np.full(len(cells), np.nan), first, compared)
+    return _shown(
+        "Data needed", pd.DataFrame(table), np.full(len(cells), np.nan), first.assign(significant=False), compared
+    )
 
 
 def _cost(own: pd.DataFrame, compared: Comparison) -> Shown:

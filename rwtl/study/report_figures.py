@@ -54,7 +54,7 @@ def learning_curves(compared: Comparison) -> go.Figure:
         colour, dash = style[cell]
         group = {"legendgroup": cell.name, "hoverinfo": "skip", "showlegend": False}
         band = {"x": np.concatenate([steps, steps[::-1]]), "y": np.concatenate([bounds[:, 1], bounds[::-1, 0]])}
-        looks = {"fill": "toself", "fillcolor": colour, "opacity": 0.12, "line": {"width": 0}, "mode": "lines"}
+        looks = {"fill": "toself", "fillcolor": colour, "opacity": 0.08, "line": {"width": 0}, "mode": "lines"}
         figure.add_scatter(**band, **looks, **group)
         figure.add_scatter(
             x=steps,

@@ -154,7 +154,7 @@ def recording_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     return {
         "users": ", ".join(names),
         "size": f"{rows}×{columns} cells, {opened.valid_frames} frames, one every {opened.frame_interval:g} s",
-        "mosaic": data_uri((folder / recordings.MOSAIC).read_bytes(), "image/png"),
+        "mosaic": _lighter((folder / recordings.MOSAIC).read_bytes()),
         "movie": data_uri((folder / recordings.MOVIE).read_bytes(), "image/gif"),
     }
 
@@ -168,7 +168,7 @@ def source_of(source: SourceOf) -> dict[str, Any]:
         figure = embed(plots.validation_curve(stages.curve(artifact)))
         return shown | {"headings": [], "lines": [], "figure": figure, "text": "validation during pre-training"}
     lines = [[line.predictor, *(_number(value) for value in line.drop("predictor"))] for _, line in skill.iterrows()]
-    figure = data_uri((source.folder / PREDICTIONS_FIGURE).read_bytes(), "image/png")
+    figure = _lighter((source.folder / PREDICTIONS_FIGURE).read_bytes())
     text = "predicted last frames of validation clips, spread evenly over the validation part"
     return shown | {"headings": list(skill.columns), "lines": lines, "figure": figure, "text": text}
 
@@ -223,4 +223,11 @@ def embed(figure: Figure) -> str:
     """Return a figure as an address that a page can hold."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
+    return _lighter(buffer.getvalue())
+
+
+def _lighter(content: bytes) -> str:
+    """A picture in 256 colours, a third of its bytes: none of the figures has many more."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(content)).convert("RGB").quantize(256).save(buffer, format="png", optimize=True)
     return data_uri(buffer.getvalue(), "image/png")
