@@ -106,20 +106,19 @@ def test_means_intervals_and_paired_differences():
 def test_what_is_found_is_said_and_marked():
     comparison = compared(study())
     assert any(
-        sentence.startswith("On test, of 2 conditions: a better epe than scratch: freeze_none (-2")
-        for sentence in verdicts(comparison)
+        sentence.startswith("On test: a better epe than scratch: freeze_none (-2") for sentence in verdicts(comparison)
     )
     (errors, *_) = shown_tables(comparison)
     assert errors.best == 1 and errors.significant == [False, True, False] and errors.baseline == [0]
     assert errors.lines.p[1] == "0.031 *"
     nothing = compared(study(difference=0.0, noise=0.3))
-    assert "On test, of 2 conditions: none differs from scratch by what counts." in verdicts(nothing)
+    assert verdicts(nothing)[-1].startswith("Nothing differs from scratch by what counts on test; ")
 
 
 def test_a_significant_difference_that_is_small_does_not_count():
     comparison = compared(study(difference=-0.1, noise=0.001))
     assert line_of(comparison, "epe", "freeze_none", "test").significant
-    assert "On test, of 2 conditions: none differs from scratch by what counts." in verdicts(comparison)
+    assert verdicts(comparison)[-1].startswith("Nothing differs from scratch by what counts on test; ")
     assert "freeze_none" in verdicts(compared(study(difference=-0.1, noise=0.001), effect=0.01))[0]
 
 
