@@ -4,8 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from omegaconf import OmegaConf
+
+from rwtl.study.comparison_tables import interval
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -54,6 +57,23 @@ def test_every_data_set_of_the_catalogue_has_explained_keys():
 
     for name, entry in OmegaConf.to_container(OmegaConf.load(CONF / "datasets" / "catalogue.yaml")).items():
         assert set(entry) - {"name"} <= set(descriptions(FLOW_DATASETS[entry["name"]])), name
+
+
+def test_the_studys_figures_are_those_of_its_table():
+    page = (DOCS / "study.md").read_text()
+    table = pd.read_csv(DOCS / "study.csv")
+    primary = table[(table.dataset == "procedural_test") & (table.measure == "epe") & (table.fraction == 1)]
+    assert len(primary) == 12 and (primary.seeds == 6).all()
+    for line in primary.itertuples():
+        name = line.row if pd.isna(line.column) else f"{line.row} · {line.column}"
+        cells = next(text for text in page.splitlines() if text.replace("*", "").startswith(f"| {name} |"))
+        shown = [interval(line.mean, line.low, line.high)]
+        if line.pairs:
+            shown += [
+                interval(line.difference, line.difference_low, line.difference_high, "+"),
+                f"{line.p_corrected:.3f}",
+            ]
+        assert all(text in cells for text in shown), name
 
 
 def test_make_help_lists_the_targets():
