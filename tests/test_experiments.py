@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
-from tiny import ROOT, TINY_EVALUATION, TINY_SOURCE, TINY_TRAINING, command, run
+from tiny import ROOT, TINY_EVALUATION, TINY_SOURCE, TINY_TRAINING, WAVES, command, run
 
 from rwtl.data.flow_files import write_flo
 
