@@ -230,7 +230,9 @@ def test_few_and_missing_seeds_are_said_and_the_rest_is_given():
     assert line_of(comparison, "epe", "freeze_encoder", "test").pairs == 6
     assert "freeze_none lacks seeds [4, 5, 6] of scratch: 3 seeds are compared" in comparison.notes
     assert any(note.startswith("1 of 3 conditions have few seeds (3)") for note in comparison.notes)
-    assert "3 (few)" in shown_tables(comparison)[0].lines.seeds.tolist()
+    errors = shown_tables(comparison)[0].lines
+    assert "3 (few)" in errors.seeds.tolist()
+    assert " ± " in errors["EPE px"][1] and "[" in errors["EPE px"][0], "of three seeds there is no interval"
     alone = compared(study(seeds=1))
     assert pd.isna(line_of(alone, "epe", "freeze_none", "test").sd)
     assert verdicts(alone) == [

@@ -42,8 +42,8 @@ def legend(compared: Comparison) -> str:
     """Return how to read the tables."""
     config = compared.config
     return (
-        f"mean [{100 * config.confidence:g} % bootstrap-t interval] over seeds; difference: from "
-        f"{compared.baseline.name} of the same seed; g: that in standard deviations; p: by sign permutation, corrected "
+        f"mean [{100 * config.confidence:g} % bootstrap-t interval] over seeds, ± sd of fewer than four; difference: "
+        f"from {compared.baseline.name} of the same seed; g: that in standard deviations; p: by sign permutation, corrected "
         f"for all conditions of a table; *: below {config.alpha:g}; needed: seeds that would show a difference of "
         f"{100 * config.effect:g} %. Steps and data: the median over seeds, in brackets how many came there"
     )
@@ -68,7 +68,9 @@ def shown_tables(compared: Comparison) -> list[Shown]:
 def _errors(title: str, own: pd.DataFrame, compared: Comparison) -> Shown:
     lines = pd.DataFrame({"condition": [cell_of(line).name for line in own.itertuples()]})
     lines["seeds"] = [_seeds(line.seeds) for line in own.itertuples()]
-    lines[UNITS[compared.config.metric]] = [interval(line.mean, line.low, line.high) for line in own.itertuples()]
+    lines[UNITS[compared.config.metric]] = [
+        interval(line.mean, line.low, line.high, "", line.sd) for line in own.itertuples()
+    ]
     if own.pairs.any():
         lines["difference"] = [
             interval(line.difference, line.difference_low, line.difference_high, sign="+") for line in own.itertuples()
@@ -142,11 +144,12 @@ def cell_of(line: Any) -> Cell:
     return Cell(line.row, None if pd.isna(line.column) else line.column, line.fraction)
 
 
-def interval(mean: float, low: float, high: float, sign: str = "") -> str:
-    """Return `1.23 [1.10, 1.36]`, or `1.23` where there is no interval."""
+def interval(mean: float, low: float, high: float, sign: str = "", deviation: float = float("nan")) -> str:
+    """Return `1.23 [1.10, 1.36]`; where there is no interval `1.23 ± 0.11`, or `1.23`."""
     if pd.isna(mean):
         return ""
-    bounds = "" if pd.isna(low) else f" [{low:{sign}.2f}, {high:{sign}.2f}]"
+    spread = "" if pd.isna(deviation) else f" ± {deviation:.2f}"
+    bounds = spread if pd.isna(low) else f" [{low:{sign}.2f}, {high:{sign}.2f}]"
     return f"{mean:{sign}.2f}{bounds}"
 
 
