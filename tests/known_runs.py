@@ -66,7 +66,7 @@ def study(difference=-1.0, seeds=6, noise=0.05, **changes):
 
 
 def compared(runs, rows=("transfer",), columns=None, baseline=None, **config):
-    cells, _ = cells_by_axes(runs, list(rows), columns)
+    cells = cells_by_axes(runs, list(rows), columns)
     return analyse(runs, cells, baseline, AnalysisConfig(**config))
 
 

@@ -47,7 +47,7 @@ def made(outputs):
 
 def read(*sources, rows=("transfer",), columns="clips.dt"):
     runs, notes = find_runs([str(source) for source in sources])
-    cells, _ = cells_by_axes(runs, list(rows), columns)
+    cells = cells_by_axes(runs, list(rows), columns)
     return analyse(runs, cells, None, AnalysisConfig(), notes)
 
 

@@ -65,10 +65,8 @@ class Comparison:
         return max(cell.fraction for cell in self.all_cells)
 
 
-def cells_by_axes(
-    runs: Sequence[ComparedRun], rows: Sequence[str], columns: str | None
-) -> tuple[dict[str, Cell], dict[str, Recipe]]:
-    """Return where each run stands by the values of keys of its configuration, and the recipes.
+def cells_by_axes(runs: Sequence[ComparedRun], rows: Sequence[str], columns: str | None) -> dict[str, Cell]:
+    """Return where each run stands, by the values of keys of its configuration.
 
     Args:
         runs: to be told apart.
@@ -97,7 +95,7 @@ def cells_by_axes(
             column = f"{columns.rpartition('.')[2]} {column}"
         cells[run.id] = Cell(" · ".join(parts) or NOTHING, column, float(recipes[run.id][FRACTION]))
     require_sound_cells(runs, cells, recipes)
-    return cells, recipes
+    return cells
 
 
 def require_sound_cells(runs: Sequence[ComparedRun], cells: Mapping[str, Cell], recipes: Mapping[str, Recipe]) -> None:

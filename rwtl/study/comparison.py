@@ -74,7 +74,7 @@ def _read(cfg: DictConfig, config: AnalysisConfig) -> tuple[Comparison, dict[str
     sources = recordings.setting(cfg, "runs")
     runs, notes = find_runs([sources] if isinstance(sources, str) else sources)
     rows = recordings.setting(cfg, "rows") or ["transfer"]
-    cells, _ = cells_by_axes(runs, [rows] if isinstance(rows, str) else rows, cfg.columns)
+    cells = cells_by_axes(runs, [rows] if isinstance(rows, str) else rows, cfg.columns)
     first = cfg.baseline or "scratch"
     in_order = sorted(runs, key=lambda run: (cells[run.id].row != first, cells[run.id].order, run.seed))
     compared = analyse(in_order, cells, cfg.baseline, config, notes)
