@@ -32,12 +32,12 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rwtl.data.clips import MEMORY, WaveClips, training_part
-from rwtl.data.clips_config import ClipsConfig
-from rwtl.data.stream import Part, SampleStream
+from rwtl.clips.config import ClipsConfig
+from rwtl.clips.dataset import MEMORY, WaveClips, training_part
 from rwtl.models.next_frame import build_next_frame
+from rwtl.sampling import Part, SampleStream
 from rwtl.waves import RecordingConfig, SacParameters
-from rwtl.waves.recording import RecordingWriter
+from rwtl.waves.store import RecordingWriter
 
 SIDES = [96, 432]
 INTERVAL = 0.1  # s

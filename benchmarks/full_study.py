@@ -22,10 +22,10 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from rwtl.compare.conditions import comparison_config, conditions_of, run_configs
+from rwtl.compare.make import groups_of
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
-from rwtl.study.rows import comparison_config, conditions_of, run_configs
-from rwtl.study.sources import groups_of
 from rwtl.training.metrics import sequence_loss
 
 CHAIRS = (384, 512)  # px; RAFT pads nothing of it

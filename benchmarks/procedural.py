@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
-from rwtl.data.procedural_flow import ProceduralFlow
-from rwtl.data.procedural_texture import TEXTURES
+from rwtl.flow.scenes.dataset import ProceduralFlow
+from rwtl.flow.scenes.texture import TEXTURES
 from rwtl.models.raft import build_raft
 from rwtl.training.metrics import sequence_loss
 

@@ -21,8 +21,8 @@ class Rwtl:
 
     def __init__(self, weights, variant, options):
         from rwtl.models.checkpoints import load_raft
-        from rwtl.training.acceleration import accelerate
         from rwtl.training.metrics import sequence_loss
+        from rwtl.training.recipe import accelerate
 
         self.model = load_raft(Path(weights), correlation=options.get("correlation", "all_pairs"))
         self.sequence_loss = sequence_loss

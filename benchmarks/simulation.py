@@ -33,13 +33,13 @@ from rich.console import Console
 from rich.table import Table
 
 from rwtl.waves import RecordingConfig, SacParameters
-from rwtl.waves.cpp_engine import CppEngine
-from rwtl.waves.noise import standard_normal_function
-from rwtl.waves.runtime_engine import RuntimeEngine
-from rwtl.waves.sac import parameter_quantities
+from rwtl.waves.engines.cpp import CppEngine
+from rwtl.waves.engines.runtime import RuntimeEngine
+from rwtl.waves.engines.standalone import standalone_device
+from rwtl.waves.model.equations import parameter_quantities
+from rwtl.waves.model.functions import standard_normal_function
+from rwtl.waves.model.state import NANOMOLAR, VARIABLES
 from rwtl.waves.simulation import first_snapshot
-from rwtl.waves.standalone import standalone_device
-from rwtl.waves.state import NANOMOLAR, VARIABLES
 
 STUDY = {"lattice": (432, 432), "duration": 570.0}  # the study's recording: 540 s after a transient of 30 s
 STOCK, DOUBLE, SINGLE = "stock Brian2, float64", "CppEngine, float64", "CppEngine, float32"

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from rwtl.waves import RecordingConfig, SacParameters, open_recording, simulate
 from rwtl.waves.config import FRAMES_PER_SHARD
-from rwtl.waves.cpp_engine import CppEngine
+from rwtl.waves.engines.cpp import CppEngine
 from rwtl.waves.simulation import first_snapshot
 
 

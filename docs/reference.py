@@ -6,33 +6,30 @@ from typing import Any, get_type_hints
 
 import docstring_parser
 
-from rwtl.data.augmentation_config import AugmentationConfig, SparseAugmentationConfig
-from rwtl.data.clips_config import ClipsConfig
-from rwtl.data.flow_data import FlowDataConfig, PartConfig
-from rwtl.data.flow_datasets import FLOW_DATASETS
-from rwtl.data.scene_clips import SceneClipsConfig
-from rwtl.data.wave_motion import MotionConfig
+from rwtl.clips.config import ClipsConfig
+from rwtl.clips.motion import MotionConfig
+from rwtl.clips.scenes import SceneClipsConfig
+from rwtl.compare.conditions import ComparisonConfig
+from rwtl.compare.measures import AnalysisConfig
+from rwtl.flow.augmentation import AugmentationConfig, SparseAugmentationConfig
+from rwtl.flow.catalogue import FLOW_DATASETS, FlowDataConfig, PartConfig
 from rwtl.models.encoder import ModelConfig
-from rwtl.study.evaluation import EstimationConfig
-from rwtl.study.measures import AnalysisConfig
-from rwtl.study.rows import ComparisonConfig
-from rwtl.study.slurm_config import SlurmConfig
-from rwtl.training.next_frame import PretrainingRecipe
-from rwtl.training.optical_flow import FlowRecipe
-from rwtl.training.self_supervised import SelfSupervisedRecipe
-from rwtl.training.tensorboard_tracker import TensorBoardConfig
-from rwtl.training.trainer_config import TrainerConfig
-from rwtl.training.transfer_config import TransferConfig
-from rwtl.training.wandb_tracker import WandbConfig
-from rwtl.training.wave_flow import WaveFlowRecipe
+from rwtl.sweeps.slurm_config import SlurmConfig
+from rwtl.tracking.tensorboard import TensorBoardConfig
+from rwtl.tracking.wandb import WandbConfig
+from rwtl.training.evaluation import EstimationConfig
+from rwtl.training.recipe import TrainerConfig
+from rwtl.training.tasks.next_frame import PretrainingRecipe
+from rwtl.training.tasks.optical_flow import FlowRecipe, WaveFlowRecipe
+from rwtl.training.tasks.self_supervised import SelfSupervisedRecipe
+from rwtl.training.transfer.config import TransferConfig
 from rwtl.waves.config import RecordingConfig
-from rwtl.waves.cpp_engine import CppEngine
-from rwtl.waves.cuda_engine import CudaEngine
-from rwtl.waves.geometry import CouplingConfig
-from rwtl.waves.known_fronts import FrontsConfig
-from rwtl.waves.moving_shapes import MovingShapesConfig
-from rwtl.waves.runtime_engine import RuntimeEngine
-from rwtl.waves.start import StartConfig
+from rwtl.waves.engines.cpp import CppEngine
+from rwtl.waves.engines.cuda import CudaEngine
+from rwtl.waves.engines.runtime import RuntimeEngine
+from rwtl.waves.model.state import StartConfig
+from rwtl.waves.model.tissue import CouplingConfig
+from rwtl.waves.synthetic import FrontsConfig, MovingShapesConfig
 
 CONF = Path(__file__).parents[1] / "conf"
 # Groups in the order of the pipeline, each with what it is and the classes whose arguments its keys are.

@@ -3,8 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.study.app import readable_errors
-from rwtl.study.comparison import comparison, where
+from rwtl.compare.comparison import comparison, where
+from rwtl.sweeps.app import readable_errors
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="compare")

@@ -3,8 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.study.app import readable_errors
-from rwtl.study.dashboard import dashboard
+from rwtl.sweeps.app import readable_errors
+from rwtl.tracking.dashboard import dashboard
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="dashboard")

@@ -8,12 +8,12 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from rwtl.data.displacements import Displacements, gathered, histogram_figure, histograms, summary
-from rwtl.data.flow_datasets import flow_dataset
-from rwtl.data.flying_chairs import FlyingChairs
 from rwtl.errors import InputError
+from rwtl.flow.catalogue import flow_dataset
+from rwtl.flow.displacements import Displacements, gathered, histogram_figure, histograms, summary
+from rwtl.flow.layouts import FlyingChairs
 from rwtl.progress import Progress
-from rwtl.study.app import readable_errors
+from rwtl.sweeps.app import readable_errors
 
 
 def of_scenes(arguments: dict, count: int) -> Displacements:

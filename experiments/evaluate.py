@@ -3,17 +3,17 @@
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.study import stages
-from rwtl.study.app import readable_errors
-from rwtl.study.tables import print_evaluation
+from rwtl.compare.tables import print_evaluation
+from rwtl.pipeline.stages import ERRORS, errors_by_pair, evaluation
+from rwtl.sweeps.app import readable_errors
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
 @readable_errors
 def main(cfg: DictConfig) -> None:
-    made = stages.evaluation(cfg)
-    print_evaluation(stages.errors_by_pair(made))
-    print(f"table: {made.path / stages.ERRORS}")
+    made = evaluation(cfg)
+    print_evaluation(errors_by_pair(made))
+    print(f"table: {made.path / ERRORS}")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ import hydra
 import pandas as pd
 from omegaconf import DictConfig
 
-from rwtl.config import typed
-from rwtl.data.displacements import histogram_figure, histograms, summary
-from rwtl.data.flow_data import open_with_flow
-from rwtl.data.wave_motion import MotionConfig, best_settings, drawn_sets, flow_motion, motion_table, wave_motion
-from rwtl.study.app import readable_errors
-from rwtl.study.catalogue import catalogue
-from rwtl.study.recordings import RECORDING, outputs_folder, recording_configs, recordings_of, setting
-from rwtl.waves.statistics import WaveStatistics, wave_statistics
+from rwtl.clips.motion import MotionConfig, best_settings, drawn_sets, flow_motion, motion_table, wave_motion
+from rwtl.config import outputs_folder, setting, typed
+from rwtl.flow.catalogue import catalogue, open_with_flow
+from rwtl.flow.displacements import histogram_figure, histograms, summary
+from rwtl.pipeline.recording import RECORDING, recording_configs, recordings_of
+from rwtl.sweeps.app import readable_errors
+from rwtl.waves.measure.statistics import WaveStatistics, wave_statistics
 from rwtl.waves.store import open_recording
 
 ABOUT = """\

@@ -3,8 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.study import stages
-from rwtl.study.app import readable_errors
+from rwtl.pipeline.pretraining import CURVE, MODEL, against_baselines, pretraining, skill_of
+from rwtl.sweeps.app import readable_errors
 from rwtl.training.skill import ratio_to_best
 
 
@@ -12,12 +12,12 @@ from rwtl.training.skill import ratio_to_best
 @readable_errors
 def main(cfg: DictConfig) -> float | None:
     """Return what a search of hyper-parameters minimises, for next-frame prediction."""
-    made = stages.pretraining(cfg)
-    table = stages.skill_of(made)
+    made = pretraining(cfg)
+    table = skill_of(made)
     if table is not None:
         print(table.to_string(index=False, float_format="{:.4g}".format))
-    print(stages.against_baselines(made))
-    print(f"model: {made.path / stages.MODEL}\ncurve: {made.path / stages.CURVE}")
+    print(against_baselines(made))
+    print(f"model: {made.path / MODEL}\ncurve: {made.path / CURVE}")
     return None if table is None else ratio_to_best(table)
 
 

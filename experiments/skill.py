@@ -3,8 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.study.app import readable_errors
-from rwtl.study.skill_grid import skill_grid
+from rwtl.compare.skill_grid import skill_grid
+from rwtl.sweeps.app import readable_errors
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="skill")

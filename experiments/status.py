@@ -11,16 +11,14 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.study.app import readable_errors
+from rwtl.sweeps.app import readable_errors
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="status")
 @readable_errors
 def main(cfg: DictConfig) -> None:
-    from rwtl.study.recordings import outputs_folder
-    from rwtl.study.removal import remove
-    from rwtl.study.status import entries_of, states_of
-    from rwtl.study.status_tables import print_entries, print_sweeps
+    from rwtl.config import outputs_folder
+    from rwtl.sweeps.status import entries_of, print_entries, print_sweeps, remove, states_of
 
     outputs = outputs_folder(cfg)
     if cfg.remove is not None:
@@ -30,10 +28,10 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    from rwtl.study.planning import APPS
+    from rwtl.pipeline.planning import APPS
 
     if len(sys.argv) > 1 and sys.argv[1] in APPS:
-        from rwtl.study.intended import show_intended
+        from rwtl.sweeps.preview import show_intended
 
         sys.exit(show_intended(sys.argv[1], sys.argv[2:]))
     main()

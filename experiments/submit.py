@@ -3,15 +3,15 @@
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.study import stages
-from rwtl.study.app import readable_errors
+from rwtl.pipeline.stages import SUBMISSION, submission
+from rwtl.sweeps.app import readable_errors
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="submit")
 @readable_errors
 def main(cfg: DictConfig) -> None:
-    made = stages.submission(cfg)
-    print(f"submission: {made.path / stages.SUBMISSION}")
+    made = submission(cfg)
+    print(f"submission: {made.path / SUBMISSION}")
 
 
 if __name__ == "__main__":

@@ -3,17 +3,18 @@
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.study import stages
-from rwtl.study.app import readable_errors
+from rwtl.pipeline.pretraining import CURVE, MODEL, curve
+from rwtl.pipeline.stages import training
+from rwtl.sweeps.app import readable_errors
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 @readable_errors
 def main(cfg: DictConfig) -> None:
-    made = stages.training(cfg)
-    last = stages.curve(made).iloc[-1]
+    made = training(cfg)
+    last = curve(made).iloc[-1]
     print(f"validation EPE after {last.step:.0f} steps: {last.epe:.3f} px")
-    print(f"model: {made.path / stages.MODEL}\ncurve: {made.path / stages.CURVE}")
+    print(f"model: {made.path / MODEL}\ncurve: {made.path / CURVE}")
 
 
 if __name__ == "__main__":

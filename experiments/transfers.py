@@ -8,7 +8,8 @@ from rich.table import Table
 
 from rwtl.config import typed
 from rwtl.errors import InputError
-from rwtl.training.transfer import TransferConfig, touched
+from rwtl.training.transfer.callback import touched
+from rwtl.training.transfer.config import TransferConfig
 
 PRESETS = Path(__file__).parents[1] / "conf" / "transfer"
 MODELS = {"basic": "instance", "small": "instance", "basic, batch": "batch", "small, batch": "batch"}

@@ -1,4 +1,4 @@
-"""Hydra's plug-ins for sweeps; what they do is in rwtl/study, which is imported only when there is a sweep."""
+"""Hydra's plug-ins for sweeps; what they do is in rwtl/sweeps, which is imported only when there is a sweep."""
 
 from typing import Any
 
@@ -10,24 +10,24 @@ from omegaconf import DictConfig
 
 
 class RecordedSweeper(BasicSweeper):
-    """Runs all combinations whatever becomes of some, and judges them by what the jobs recorded (rwtl.study.sweep)."""
+    """Runs all combinations whatever becomes of some, and judges them by what the jobs recorded (rwtl.sweeps.sweep)."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from rwtl.study.sweep import digest_name, name_sweep, readable
+        from rwtl.sweeps.sweep import digest_name, name_sweep, readable
 
         with readable():
             name_sweep(config, digest_name(config, self.params))
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        from rwtl.study.sweep import readable, run_sweep
+        from rwtl.sweeps.sweep import readable, run_sweep
 
         with readable():
             return run_sweep(self, arguments)
 
 
 class SearchSweeper(Sweeper):
-    """Searches with Optuna, in the terms of hydra-optuna-sweeper, and goes on with what is stored (rwtl.study.search).
+    """Searches with Optuna, in the terms of hydra-optuna-sweeper, and goes on with what is stored (rwtl.sweeps.search).
 
     Args: see conf/hydra/sweeper/search.yaml.
     """
@@ -53,7 +53,7 @@ class SearchSweeper(Sweeper):
         self.params = params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from rwtl.study.sweep import name_sweep, readable
+        from rwtl.sweeps.sweep import name_sweep, readable
 
         with readable():
             name_sweep(config, f"{config.hydra.job.name}-{self.study_name}")
@@ -62,8 +62,8 @@ class SearchSweeper(Sweeper):
         self.launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> None:
-        from rwtl.study.search import run_search
-        from rwtl.study.sweep import readable
+        from rwtl.sweeps.search import run_search
+        from rwtl.sweeps.sweep import readable
 
         with readable():
             run_search(self, arguments)

@@ -1,12 +1,17 @@
 """Configuration sections as typed objects: keys equal constructor arguments, and nothing else is accepted."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rwtl.errors import InputError
+
+CONF = Path(__file__).parents[1] / "conf"
+
 
 T = TypeVar("T")
 
@@ -52,3 +57,44 @@ def _value(node: DictConfig | ListConfig, key: Any) -> Any:
         return _resolved(node[key])
     except OmegaConfBaseException:
         return OmegaConf.to_container(node, resolve=False)[key]
+
+
+def setting(cfg: DictConfig, key: str) -> Any:
+    """Return a value or a section of the configuration, as plain values; what is not set is named."""
+    try:
+        value = OmegaConf.select(cfg, key, throw_on_missing=True)
+        plain = not OmegaConf.is_config(value)
+        return value if plain else OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        referred = re.search(r"while resolving interpolation: Missing mandatory value: ([\w.]+)", str(error))
+        missing = referred[1] if referred else error.full_key or key
+        raise InputError(f"{missing} is not set; give it on the command line as {missing}=...") from error
+
+
+def path_of(cfg: DictConfig, key: str) -> Path:
+    """Return a path of the configuration; what is not set or no text is named."""
+    value = setting(cfg, key)
+    if not isinstance(value, str):
+        raise InputError(f"{key} is {value!r}; it must be a path")
+    return Path(value)
+
+
+def outputs_folder(cfg: DictConfig) -> Path:
+    return Path(setting(cfg, "paths.outputs"))
+
+
+def flat(section: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    parts = []
+    for key, value in section.items():
+        parts += flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return parts
+
+
+def short(value: Any) -> str:
+    """Return a value as one would write it on the command line; a list of sections is told by its length."""
+    if isinstance(value, list):
+        sections = any(isinstance(part, dict) for part in value)
+        return f"of {len(value)}" if sections else f"[{', '.join(map(short, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -13,7 +13,7 @@ install_import_hook("rwtl", "beartype.beartype")
 def recording_of(tmp_path):
     """Write given frames (frame, row, column), nM, as a recording and return its path."""
     from rwtl.waves import RecordingConfig, SacParameters
-    from rwtl.waves.recording import RecordingWriter
+    from rwtl.waves.store import RecordingWriter
 
     def write(frames, frame_interval):
         config = RecordingConfig(

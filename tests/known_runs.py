@@ -5,9 +5,9 @@ import copy
 import numpy as np
 import pandas as pd
 
-from rwtl.study.analysis import analyse, cells_by_axes
-from rwtl.study.compared_runs import ComparedRun
-from rwtl.study.measures import AnalysisConfig
+from rwtl.compare.analysis import analyse, cells_by_axes
+from rwtl.compare.measures import AnalysisConfig
+from rwtl.compare.runs import ComparedRun
 from rwtl.training.metrics import METRICS
 
 CONFIG = {

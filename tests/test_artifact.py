@@ -7,11 +7,10 @@ import time
 import pytest
 from omegaconf import OmegaConf
 
-from rwtl import claim as claims
 from rwtl.errors import InputError
-from rwtl.study import waiting
-from rwtl.study.artifact import BUILT, Reached, build, digest_of, is_planning, planning, until
-from rwtl.study.artifact_status import state_of
+from rwtl.pipeline import artifact as waiting
+from rwtl.pipeline import claim as claims
+from rwtl.pipeline.artifact import BUILT, Reached, build, digest_of, is_planning, planning, state_of, until
 
 SPAWNED = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads can hang
 WAIT = 120.0  # s, at most, for what takes a few

@@ -3,10 +3,9 @@ import pytest
 import torch
 
 from rwtl.config import typed
-from rwtl.data.augmentation import Augmentation, SparseAugmentation
-from rwtl.data.augmentation_config import AugmentationConfig, SparseAugmentationConfig
-from rwtl.data.flow_sample import FlowSample
 from rwtl.errors import InputError
+from rwtl.flow.augmentation import Augmentation, AugmentationConfig, SparseAugmentation, SparseAugmentationConfig
+from rwtl.flow.sample import FlowSample
 
 
 def _rotation_sample(height: int = 9, width: int = 13) -> FlowSample:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from rwtl import claim as claims
-from rwtl.claim import claim, holder_of, this_process
 from rwtl.errors import InputError
+from rwtl.pipeline import claim as claims
+from rwtl.pipeline.claim import claim, holder_of, this_process
 
 
 def take(folder, done=lambda: False, waiting=lambda holder, silence: pytest.fail(f"waits for {holder}")):
@@ -55,7 +55,7 @@ def test_after_a_conclusion_that_fails_the_claim_can_be_given_back(tmp_path):
 COUNTER = """
 import sys, time
 from pathlib import Path
-from rwtl.claim import claim
+from rwtl.pipeline.claim import claim
 folder, number = Path(sys.argv[1]), Path(sys.argv[1]) / "number"
 for _ in range(20):
     held = claim(folder / "claims", lambda: False, lambda *_: None)
@@ -71,7 +71,7 @@ def test_one_process_at_a_time_holds_it(tmp_path):
     command = [
         sys.executable,
         "-c",
-        COUNTER.replace("import sys", "import rwtl.claim as c; c.POLL = 0.005; import sys"),
+        COUNTER.replace("import sys", "import rwtl.pipeline.claim as c; c.POLL = 0.005; import sys"),
     ]
     jobs = [subprocess.Popen([*command, str(tmp_path)]) for _ in range(4)]
     assert [job.wait(timeout=300) for job in jobs] == [0] * 4
@@ -79,7 +79,7 @@ def test_one_process_at_a_time_holds_it(tmp_path):
 
 
 def test_a_killed_process_of_this_machine_is_dead_at_once_and_a_stopped_one_is_not(tmp_path):
-    code = "import sys; from pathlib import Path; from rwtl.claim import claim; "
+    code = "import sys; from pathlib import Path; from rwtl.pipeline.claim import claim; "
     code += "claim(Path(sys.argv[1]), lambda: False, print); print('held', flush=True); sys.stdin.read()"
     job = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from rwtl.clips.config import ClipsConfig
+from rwtl.clips.dataset import WaveClips, training_part, validation_clips
+from rwtl.clips.transforms import CropAndZoom, rotate_and_flip
 from rwtl.config import typed
-from rwtl.data.clip_augmentation import CropAndZoom, rotate_and_flip
-from rwtl.data.clips import WaveClips, training_part, validation_clips
-from rwtl.data.clips_config import ClipsConfig
-from rwtl.data.stream import Part, SampleStream, counter_rng
 from rwtl.errors import InputError
+from rwtl.random import counter_rng
+from rwtl.sampling import Part, SampleStream
 
 CONFIG = {
     "dt": 0.5,

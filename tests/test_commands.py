@@ -8,10 +8,10 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
+from rwtl.compare.commands import command_of, digest_by, overrides_of
+from rwtl.compare.runs import ComparedRun
 from rwtl.config import resolved_yaml
-from rwtl.study.commands import command_of, digest_by, overrides_of
-from rwtl.study.compared_runs import ComparedRun
-from rwtl.study.planning import planned
+from rwtl.pipeline.planning import planned
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -12,12 +12,12 @@ from debian import provide
 from tiny import ROOT, TINY_EVALUATION, run
 from wandb_server import WandbServer
 
+from rwtl.compare.analysis import analyse, cells_by_axes
+from rwtl.compare.measures import AnalysisConfig
+from rwtl.compare.runs import find_runs
 from rwtl.errors import InputError
-from rwtl.study.analysis import analyse, cells_by_axes
-from rwtl.study.artifact import FORMAT
-from rwtl.study.compared_runs import find_runs
-from rwtl.study.measures import AnalysisConfig
-from rwtl.study.wandb_runs import read_runs
+from rwtl.pipeline.artifact import FORMAT
+from rwtl.tracking.read_back import read_runs
 
 ROWS = [
     "comparison.rows=[scratch,freeze_none]",

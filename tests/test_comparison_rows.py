@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from rwtl.compare.comparison import check
+from rwtl.compare.conditions import comparison_config, conditions_of, difference, needs_pretraining, run_configs
+from rwtl.compare.make import groups_of
 from rwtl.errors import InputError
-from rwtl.study.comparison import check
-from rwtl.study.planning import planned
-from rwtl.study.rows import comparison_config, conditions_of, difference, needs_pretraining, run_configs
-from rwtl.study.sources import groups_of
+from rwtl.pipeline.planning import planned
 
 CONF = Path(__file__).parents[1] / "conf"
 QUESTIONS = sorted(

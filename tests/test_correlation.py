@@ -5,9 +5,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rwtl.models import on_demand_correlation
-from rwtl.models.correlation import AllPairsCorrelation, pixel_grid
-from rwtl.models.on_demand_correlation import OnDemandCorrelation
+from rwtl.models import correlation as on_demand_correlation
+from rwtl.models.correlation import AllPairsCorrelation, OnDemandCorrelation, pixel_grid
 from rwtl.models.raft import build_raft
 from rwtl.training.metrics import sequence_loss
 

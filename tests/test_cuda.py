@@ -15,12 +15,12 @@ import pytest
 
 from rwtl.errors import InputError
 from rwtl.waves import RecordingConfig, SacParameters, simulate
-from rwtl.waves.cuda_engine import CudaEngine, _compute_capability, _curand
 from rwtl.waves.engines import engine_of
-from rwtl.waves.noise import standard_normal, standard_normal_function
+from rwtl.waves.engines.cuda import CudaEngine, _compute_capability, _curand
+from rwtl.waves.engines.standalone import run_program
+from rwtl.waves.model.functions import standard_normal, standard_normal_function
+from rwtl.waves.model.state import VARIABLES
 from rwtl.waves.simulation import first_snapshot
-from rwtl.waves.standalone import run_program
-from rwtl.waves.state import VARIABLES
 
 CONFIG = RecordingConfig(
     rows=8,

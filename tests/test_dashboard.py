@@ -10,10 +10,10 @@ from hydra import compose, initialize_config_dir
 from wandb_server import WandbServer
 
 from rwtl.errors import InputError
-from rwtl.study.dashboard import dashboard
-from rwtl.study.wandb_runs import read_runs
-from rwtl.training.tracker import Tracked, log_picture
-from rwtl.training.wandb_tracker import WandbConfig, WandbTracker
+from rwtl.tracking.dashboard import dashboard
+from rwtl.tracking.read_back import read_runs
+from rwtl.tracking.tracker import Tracked, log_picture
+from rwtl.tracking.wandb import WandbConfig, WandbTracker
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from scipy.stats import wasserstein_distance
 
-from rwtl.data.displacements import (
+from rwtl.errors import InputError
+from rwtl.flow.displacements import (
     DIRECTIONS,
     LENGTHS,
     Displacements,
@@ -22,9 +23,8 @@ from rwtl.data.displacements import (
     histograms,
     summary,
 )
-from rwtl.data.flow_files import write_flo
-from rwtl.data.procedural_flow import ProceduralFlow
-from rwtl.errors import InputError
+from rwtl.flow.files import write_flo
+from rwtl.flow.scenes.dataset import ProceduralFlow
 
 ROOT = Path(__file__).parents[1]
 

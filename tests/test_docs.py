@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from rwtl.study.comparison_tables import interval
+from rwtl.compare.tables import interval
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -53,7 +53,7 @@ def test_every_key_is_explained(group):
 
 
 def test_every_data_set_of_the_catalogue_has_explained_keys():
-    from rwtl.data.flow_datasets import FLOW_DATASETS
+    from rwtl.flow.catalogue import FLOW_DATASETS
 
     for name, entry in OmegaConf.to_container(OmegaConf.load(CONF / "datasets" / "catalogue.yaml")).items():
         assert set(entry) - {"name"} <= set(descriptions(FLOW_DATASETS[entry["name"]])), name

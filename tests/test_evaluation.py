@@ -5,17 +5,15 @@ import pytest
 import torch
 from PIL import Image
 
-from rwtl.data.flow_benchmarks import KITTI
-from rwtl.data.flow_data import open_dataset, open_with_flow
-from rwtl.data.flow_files import read_flo, write_flo
-from rwtl.data.flow_sequences import Sintel
-from rwtl.data.kitti_files import read_kitti_flow, write_kitti_flow
-from rwtl.data.procedural_flow import ProceduralFlow
 from rwtl.errors import InputError
+from rwtl.flow.catalogue import open_dataset, open_with_flow
+from rwtl.flow.files import read_flo, read_kitti_flow, write_flo, write_kitti_flow
+from rwtl.flow.layouts import KITTI, Sintel
+from rwtl.flow.scenes.dataset import ProceduralFlow
+from rwtl.models.padding import carry_forward
 from rwtl.models.raft import build_raft
-from rwtl.models.warm_start import carry_forward
-from rwtl.study.evaluation import EstimationConfig, evaluate, pooled
-from rwtl.study.submission import write_submission, writer_of
+from rwtl.pipeline.stages import write_submission, writer_of
+from rwtl.training.evaluation import EstimationConfig, evaluate, pooled
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from tiny import ROOT, TINY_EVALUATION, TINY_SOURCE, TINY_TRAINING, run
 
-from rwtl.data.flow_files import write_flo
+from rwtl.flow.files import write_flo
 
 EXAMPLES = ROOT / "docs" / "examples"
 

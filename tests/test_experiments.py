@@ -15,7 +15,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from tiny import ROOT, TINY_EVALUATION, TINY_SOURCE, TINY_TRAINING, WAVES, command, run
 
-from rwtl.data.flow_files import write_flo
+from rwtl.flow.files import write_flo
 
 STOCK = Path(tempfile.gettempdir()) / f"rwtl-stock-{os.getpid()}.pth"
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from rwtl.waves.cpp_engine import _LOOP_FLAGS, _SINGLE_PRECISION_FLAGS
-from rwtl.waves.exponential import exponential_functions
-from rwtl.waves.noise import standard_normal, standard_normal_function
+from rwtl.waves.engines.cpp import _LOOP_FLAGS, _SINGLE_PRECISION_FLAGS
+from rwtl.waves.model.functions import exponential_functions, standard_normal, standard_normal_function
 
 _LOOPS = """
 extern "C" void loop_exponential(int n, const float* x, float* y)

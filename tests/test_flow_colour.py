@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from rwtl.data.flow_colour import colour_wheel, flow_to_colour
 from rwtl.errors import InputError
+from rwtl.flow.colour_wheel import colour_wheel, flow_to_colour
 
 
 def _one(u: float, v: float, max_magnitude: float | None = 1.0) -> list[int]:

@@ -5,13 +5,12 @@ import pytest
 from PIL import Image
 
 from rwtl.config import typed
-from rwtl.data.augmentation import Augmentation, SparseAugmentation
-from rwtl.data.flow_data import FlowData, FlowDataConfig
-from rwtl.data.flow_files import write_flo
-from rwtl.data.kitti_files import write_kitti_flow
-from rwtl.data.stream import SampleStream
 from rwtl.errors import InputError
-from rwtl.study.artifact import digest_of
+from rwtl.flow.augmentation import Augmentation, SparseAugmentation
+from rwtl.flow.catalogue import FlowData, FlowDataConfig
+from rwtl.flow.files import write_flo, write_kitti_flow
+from rwtl.pipeline.artifact import digest_of
+from rwtl.sampling import SampleStream
 
 CROP = {"height": 16, "width": 24, "min_scale": 0.0, "max_scale": 0.2}
 

@@ -4,12 +4,12 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from rwtl.data.flow_datasets import FLOW_DATASETS, FlyingChairs, flow_dataset
-from rwtl.data.flow_files import write_flo
-from rwtl.data.flow_sample import FlowSample, flow_sample
-from rwtl.data.flow_sequences import Sintel
-from rwtl.data.procedural_flow import ProceduralFlow
 from rwtl.errors import InputError
+from rwtl.flow.catalogue import FLOW_DATASETS, flow_dataset
+from rwtl.flow.files import write_flo
+from rwtl.flow.layouts import FlyingChairs, Sintel
+from rwtl.flow.sample import FlowSample, flow_sample
+from rwtl.flow.scenes.dataset import ProceduralFlow
 
 OFFICIAL = ("00001_img1.ppm", "00001_img2.ppm", "00001_flow.flo")
 NUMBERED = ("0000007-img0.ppm", "0000007-img1.ppm", "0000007-gt.flo")

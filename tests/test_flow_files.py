@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rwtl.data.flow_files import read_flo, read_image, write_flo
 from rwtl.errors import InputError
+from rwtl.flow.files import read_flo, read_image, write_flo
 
 
 def _flow(height: int = 3, width: int = 5) -> np.ndarray:

@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rwtl.data.flow_files import read_flo, write_flo
-from rwtl.data.flow_formats import read_flow
-from rwtl.data.kitti_files import read_kitti_flow, write_kitti_flow
-from rwtl.data.pfm_files import read_pfm, write_pfm
-from rwtl.data.png16 import read_png16, write_png16
-from rwtl.data.submissions import write_kitti, write_sintel
 from rwtl.errors import InputError
+from rwtl.flow.files import (
+    read_flo,
+    read_flow,
+    read_kitti_flow,
+    read_pfm,
+    read_png16,
+    write_flo,
+    write_kitti_flow,
+    write_pfm,
+    write_png16,
+)
+from rwtl.flow.submission import write_kitti, write_sintel
 
 
 def _flow(height=3, width=5):

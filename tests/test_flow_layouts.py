@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rwtl.data.flow_benchmarks import KITTI, Middlebury
-from rwtl.data.flow_files import write_flo
-from rwtl.data.flow_folder import FlowFolder
-from rwtl.data.flow_sequences import HD1K, FlyingThings3D, Sintel
-from rwtl.data.kitti_files import write_kitti_flow
-from rwtl.data.pfm_files import write_pfm
 from rwtl.errors import InputError
+from rwtl.flow.files import write_flo, write_kitti_flow, write_pfm
+from rwtl.flow.layouts import HD1K, KITTI, FlyingThings3D, Middlebury, Sintel
+from rwtl.flow.pairs import FlowFolder
 
 HEIGHT, WIDTH = 4, 6
 

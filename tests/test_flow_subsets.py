@@ -10,15 +10,15 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from rwtl.config import typed
-from rwtl.data.flow_data import FlowData, FlowDataConfig
-from rwtl.data.flow_files import write_flo
-from rwtl.data.stream import BatchesOnDevice, SampleStream
+from rwtl.flow.catalogue import FlowData, FlowDataConfig
+from rwtl.flow.files import write_flo
 from rwtl.models.raft import build_raft
-from rwtl.study.artifact import digest_of
-from rwtl.study.plans import TrainingPlan
+from rwtl.pipeline.artifact import digest_of
+from rwtl.pipeline.plans import TrainingPlan
+from rwtl.sampling import BatchesOnDevice, SampleStream
 from rwtl.training.fit import fit
-from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
-from rwtl.training.trainer_config import TrainerConfig
+from rwtl.training.recipe import TrainerConfig
+from rwtl.training.tasks.optical_flow import FlowRecipe, OpticalFlowModule
 
 CONF = Path(__file__).parents[1] / "conf"
 CROP = {"height": 16, "width": 24, "min_scale": 0.0, "max_scale": 0.2}

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from rwtl.errors import InputError
-from rwtl.models.checkpoints import load_raft, recognise, save_official
+from rwtl.models.checkpoints import foreign_names, load_raft, recognise, save_official
 from rwtl.models.raft import build_raft
-from rwtl.models.weight_names import foreign_names
 
 # our name: official name, torchvision's name
 BASIC = {

@@ -5,11 +5,10 @@ import pytest
 import torch
 from torch.nn.functional import grid_sample, interpolate
 
-from rwtl.data.augmentation import Augmentation, SparseAugmentation
-from rwtl.data.augmentation_config import AugmentationConfig, SparseAugmentationConfig
-from rwtl.data.flow_sample import FlowSample
-from rwtl.data.geometric import Window, crop_start, crop_window, cut, mirror, resize_dense, resize_sparse, scaled_size
 from rwtl.errors import InputError
+from rwtl.flow.augmentation import Augmentation, AugmentationConfig, SparseAugmentation, SparseAugmentationConfig
+from rwtl.flow.geometric import Window, crop_start, crop_window, cut, mirror, resize_dense, resize_sparse, scaled_size
+from rwtl.flow.sample import FlowSample
 
 HEIGHT, WIDTH = 90, 120
 LINEAR = torch.tensor([[0.04, -0.03], [0.05, -0.02]])  # flow = LINEAR @ (x, y) + SHIFT

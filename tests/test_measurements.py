@@ -8,9 +8,9 @@ from pytorch_lightning.loggers import Logger
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
-from rwtl.training import measurements
-from rwtl.training.clip_pictures import GAP, SMALLEST, clip_picture
-from rwtl.training.measurements import Measurements
+from rwtl.tracking.pictures import GAP, SMALLEST, clip_picture
+from rwtl.training import log as measurements
+from rwtl.training.log import Measurements
 
 STEPS, EVERY, BATCH = 12, 3, 4
 

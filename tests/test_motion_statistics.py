@@ -10,11 +10,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from rwtl.config import typed
-from rwtl.data.displacements import DIRECTIONS, distance, gathered, histogram_figure
-from rwtl.data.flow_sample import FlowSample
-from rwtl.data.procedural_flow import ProceduralFlow
-from rwtl.data.wave_motion import (
+from rwtl.clips.motion import (
     MotionConfig,
     best_settings,
     directions_apart,
@@ -23,11 +19,14 @@ from rwtl.data.wave_motion import (
     motion_table,
     wave_motion,
 )
+from rwtl.config import typed
 from rwtl.errors import InputError
+from rwtl.flow.displacements import DIRECTIONS, distance, gathered, histogram_figure
+from rwtl.flow.sample import FlowSample
+from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.waves import open_recording
-from rwtl.waves.known_fronts import FrontsConfig, front_times
-from rwtl.waves.statistics import wave_statistics
-from rwtl.waves.synthetic import write_synthetic
+from rwtl.waves.measure.statistics import wave_statistics
+from rwtl.waves.synthetic import FrontsConfig, front_times, write_synthetic
 
 ROOT = Path(__file__).parents[1]
 PLANES = FrontsConfig(32, 32, 50.0, 40.0, 0.1, 3, planes=1.0, speed=[2.0, 2.0])

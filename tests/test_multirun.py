@@ -15,12 +15,10 @@ import pytest
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
-from rwtl.claim import this_process
 from rwtl.errors import InputError
-from rwtl.study.job_states import job_states
-from rwtl.study.jobs import JobRecord, read_records, write_record
-from rwtl.study.launching import launch
-from rwtl.study.sweep_claim import claimed
+from rwtl.pipeline.claim import this_process
+from rwtl.sweeps.jobs import JobRecord, job_states, read_records, write_record
+from rwtl.sweeps.sweep import claimed, launch
 
 ROOT = Path(__file__).parents[1]
 SHAPES = ["recording=moving_shapes", "recording.rows=24", "recording.columns=24", "recording.duration=8"]
@@ -189,7 +187,7 @@ def test_a_search_outlives_failed_trials_and_its_end(tmp_path):
 def trials(tmp_path, seed=1, **changes):
     from optuna.distributions import CategoricalDistribution, LogUniformDistribution
 
-    from rwtl.study.trials import Trials
+    from rwtl.sweeps.search import Trials
 
     space = {"rate": LogUniformDistribution(1e-4, 1), "batch": CategoricalDistribution((4, 8))}
     sampler = OmegaConf.create({"_target_": "optuna.samplers.TPESampler", "seed": seed, "n_startup_trials": 2})
@@ -310,7 +308,7 @@ def test_a_job_that_another_machine_still_runs_is_told_from_one_that_died(tmp_pa
 CLAIM = """
 import os, sys
 from pathlib import Path
-from rwtl.claim import claim
+from rwtl.pipeline.claim import claim
 claim(Path(sys.argv[1]), lambda: False, print)
 os._exit(1)
 """

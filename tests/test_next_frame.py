@@ -8,12 +8,10 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Subset
 
 from rwtl.errors import InputError
-from rwtl.models.next_frame import build_next_frame
-from rwtl.models.next_frame_decoders import warp
+from rwtl.models.next_frame import build_next_frame, warp
 from rwtl.models.raft import build_raft
-from rwtl.training.baselines import copy_last, extrapolate
-from rwtl.training.next_frame import METRICS, NextFrameModule, PretrainingRecipe, activity_weights
-from rwtl.training.skill import skill_table
+from rwtl.training.skill import copy_last, extrapolate, skill_table
+from rwtl.training.tasks.next_frame import METRICS, NextFrameModule, PretrainingRecipe, activity_weights
 
 RECIPE = dict(
     steps=4,
@@ -56,7 +54,7 @@ def test_warp_samples_where_the_flow_points_and_repeats_the_border():
 
 DIVERGED = """
 import torch
-from rwtl.models.next_frame_decoders import warp
+from rwtl.models.next_frame import warp
 frame = torch.rand(2, 1, 16, 16, requires_grad=True)
 flow = torch.full((2, 2, 16, 16), float("{}"), requires_grad=True)
 warp(frame, flow).sum().backward()

@@ -10,17 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from rwtl.data.flow_colour import flow_to_colour
-from rwtl.data.procedural_flow import ProceduralFlow
-from rwtl.data.stream import Part, SampleStream
 from rwtl.errors import InputError
+from rwtl.flow.colour_wheel import flow_to_colour
+from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.models.encoder import batch_norms
 from rwtl.models.raft import build_raft
+from rwtl.sampling import Part, SampleStream
+from rwtl.tracking.pictures import FlowPictures, flow_picture
 from rwtl.training.fit import fit
-from rwtl.training.flow_pictures import FlowPictures, flow_picture
 from rwtl.training.metrics import METRICS
-from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
-from rwtl.training.trainer_config import TrainerConfig
+from rwtl.training.recipe import TrainerConfig
+from rwtl.training.tasks.optical_flow import FlowRecipe, OpticalFlowModule
 
 SCENES = {"height": 32, "width": 48, "mean_displacement": 4.0}
 RECIPE = FlowRecipe(
@@ -158,7 +158,7 @@ COMPILED = """
 import torch
 from torch._dynamo.utils import counters
 from rwtl.models.raft import build_raft
-from rwtl.training.acceleration import accelerate
+from rwtl.training.recipe import accelerate
 
 torch.manual_seed(0)
 model = build_raft("small")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rwtl.data.photometric import change_colours, erase_boxes
+from rwtl.flow.augmentation import change_colours, erase_boxes
 
 GREY = torch.tensor([0.299, 0.587, 0.114])  # luma of ITU-R 601, which Pillow's mode L is
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from rwtl.errors import InputError
-from rwtl.waves import figures, open_recording
-from rwtl.waves.page import write_page
-from rwtl.waves.pictures import draw_mosaic, mosaic_frames, write_movie
-from rwtl.waves.statistics import wave_statistics
-from rwtl.waves.summary import summary_rows
-from rwtl.waves.verdict import verdict
+from rwtl.waves import open_recording
+from rwtl.waves.measure.statistics import wave_statistics
+from rwtl.waves.measure.verdict import verdict
+from rwtl.waves.page import figures
+from rwtl.waves.page.figures import draw_mosaic, mosaic_frames, write_movie
+from rwtl.waves.page.page import summary_rows, write_page
 
 ROWS, COLUMNS = np.indices((12, 16))
 SPEED = 2.0  # sites/s, to the right

@@ -6,9 +6,9 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from rwtl.data.flow_sample import FlowSample
-from rwtl.data.procedural_flow import ProceduralFlow
 from rwtl.errors import InputError
+from rwtl.flow.sample import FlowSample
+from rwtl.flow.scenes.dataset import ProceduralFlow
 
 
 def _targets(flow: torch.Tensor) -> torch.Tensor:
@@ -108,7 +108,7 @@ def test_shapes_are_painted_whole(monkeypatch, nonrigid):
     # Each shape is painted inside its bounds only; painting over the full frame must give the same frames.
     scenes = ProceduralFlow(5, 64, 80, mean_displacement=8.0, nonrigid=nonrigid)
     bounded = list(scenes)
-    whole = "rwtl.data.procedural_scene._boxes"
+    whole = "rwtl.flow.scenes.scene._boxes"
     monkeypatch.setattr(whole, lambda centre, *_: [[0, 80, 0, 64] for _ in range(centre.shape[1])])
     for scene, other in zip(bounded, scenes, strict=True):
         torch.testing.assert_close(scene.image1, other.image1, rtol=0, atol=0.01)

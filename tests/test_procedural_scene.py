@@ -8,12 +8,10 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from rwtl.data.flow_sample import FlowSample
-from rwtl.data.procedural_flow import VERSION, ProceduralFlow
-from rwtl.data.procedural_light import change_light, random_light
-from rwtl.data.procedural_motion import displacement, undo_displacement
-from rwtl.data.procedural_shape import outline_cover
-from rwtl.data.procedural_texture import TEXTURES, evaluate_texture, noise_canvas
+from rwtl.flow.sample import FlowSample
+from rwtl.flow.scenes.dataset import VERSION, ProceduralFlow
+from rwtl.flow.scenes.elements import change_light, displacement, outline_cover, random_light, undo_displacement
+from rwtl.flow.scenes.texture import TEXTURES, evaluate_texture, noise_canvas
 
 FULL = {"nonrigid": 1.0, "photometric": 1.0, "noise": 5.0, "textures": TEXTURES, "background_motion": 0.5}
 

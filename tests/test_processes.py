@@ -14,20 +14,20 @@ import pytest
 import torch
 from test_resumption import COMMON, FLOW, NEXT_FRAME, SCENES, SELF_SUPERVISED, WHERE, Clips, StopAt, crash
 
-from rwtl.data.procedural_flow import ProceduralFlow
-from rwtl.data.stream import Part, SampleStream
 from rwtl.errors import InputError
+from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
-from rwtl.models.sources import Source
-from rwtl.training import next_frame, self_supervised
+from rwtl.sampling import Part, SampleStream
+from rwtl.training.devices import together
 from rwtl.training.fit import METRICS_FILE, fit
-from rwtl.training.next_frame import NextFrameModule
-from rwtl.training.optical_flow import OpticalFlowModule
-from rwtl.training.processes import together
-from rwtl.training.self_supervised import SelfSupervisedModule
-from rwtl.training.transfer import Transfer
-from rwtl.training.transfer_config import TransferConfig
+from rwtl.training.tasks import next_frame, self_supervised
+from rwtl.training.tasks.next_frame import NextFrameModule
+from rwtl.training.tasks.optical_flow import OpticalFlowModule
+from rwtl.training.tasks.self_supervised import SelfSupervisedModule
+from rwtl.training.transfer.callback import Transfer
+from rwtl.training.transfer.config import TransferConfig
+from rwtl.training.transfer.source import Source
 
 ROOT = Path(__file__).parents[1]
 TWO = replace(WHERE, devices=2)

@@ -6,7 +6,7 @@ from rwtl.models.correlation import AllPairsCorrelation, pixel_grid, sample_at
 from rwtl.models.encoder import ModelConfig
 from rwtl.models.padding import crop_to, pad_to_multiple_of_8
 from rwtl.models.raft import build_raft
-from rwtl.models.upsampling import upsample_convex
+from rwtl.models.update import upsample_convex
 
 
 def bilinear(image, x, y):

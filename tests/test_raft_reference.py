@@ -8,8 +8,8 @@ import reference_raft as reference
 import torch
 from torch.utils.data import default_collate
 
-from rwtl.data.flow_sample import flow_sample
-from rwtl.data.procedural_flow import ProceduralFlow
+from rwtl.flow.sample import flow_sample
+from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.models.checkpoints import load_raft, save_official
 from rwtl.models.raft import build_raft
 from rwtl.training.metrics import sequence_loss

@@ -8,9 +8,10 @@ from torch import nn
 
 from rwtl.errors import InputError
 from rwtl.models.raft import build_raft
-from rwtl.models.sources import Source
 from rwtl.training.recipe import Recipe, adamw_one_cycle
-from rwtl.training.transfer import Transfer, TransferConfig
+from rwtl.training.transfer.callback import Transfer
+from rwtl.training.transfer.config import TransferConfig
+from rwtl.training.transfer.source import Source
 
 RECIPE = Recipe(
     steps=100,

@@ -13,13 +13,13 @@ import pytest
 import zarr
 from PIL import Image
 
-from rwtl import claim
 from rwtl.errors import InputError
+from rwtl.pipeline import claim
 from rwtl.waves import RecordingConfig, SacParameters, open_recording, simulate
-from rwtl.waves.pictures import draw_mosaic, write_movie
-from rwtl.waves.recording import RecordingWriter
+from rwtl.waves.model.state import VARIABLES, Snapshot, load_snapshot
+from rwtl.waves.page.figures import draw_mosaic, write_movie
 from rwtl.waves.simulation import Frame
-from rwtl.waves.state import VARIABLES, Snapshot, load_snapshot
+from rwtl.waves.store import RecordingWriter
 
 CONFIG = RecordingConfig(
     rows=5,
@@ -304,7 +304,7 @@ import threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import test_recording as t
-from rwtl.waves import recording
+from rwtl.waves import store as recording
 recording._MARGIN = -1e9  # the check before the start would refuse
 try:
     t.simulate(t.CONFIG, t.CountingEngine(), Path(sys.argv[1]) / "recording")

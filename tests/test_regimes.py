@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 
 from rwtl.config import typed
 from rwtl.waves import RecordingConfig, open_recording, simulate
-from rwtl.waves.cpp_engine import CppEngine
-from rwtl.waves.statistics import wave_statistics
-from rwtl.waves.verdict import verdict
+from rwtl.waves.engines.cpp import CppEngine
+from rwtl.waves.measure.statistics import wave_statistics
+from rwtl.waves.measure.verdict import verdict
 
 CONF = Path(__file__).parents[1] / "conf"
 

@@ -9,20 +9,18 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from rwtl.data.batches import StepBatches
-from rwtl.data.procedural_flow import ProceduralFlow
-from rwtl.data.stream import Part, SampleStream
 from rwtl.errors import InputError
+from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
-from rwtl.training import next_frame, self_supervised
+from rwtl.sampling import Part, SampleStream, StepBatches
 from rwtl.training.fit import CHECKPOINT, METRICS_FILE, fit
-from rwtl.training.interruption import Interruption
-from rwtl.training.next_frame import NextFrameModule, PretrainingRecipe
-from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
-from rwtl.training.resumption import random_state, set_random_state
-from rwtl.training.self_supervised import SelfSupervisedModule, SelfSupervisedRecipe
-from rwtl.training.trainer_config import TrainerConfig
+from rwtl.training.recipe import TrainerConfig
+from rwtl.training.resumption import Interruption, random_state, set_random_state
+from rwtl.training.tasks import next_frame, self_supervised
+from rwtl.training.tasks.next_frame import NextFrameModule, PretrainingRecipe
+from rwtl.training.tasks.optical_flow import FlowRecipe, OpticalFlowModule
+from rwtl.training.tasks.self_supervised import SelfSupervisedModule, SelfSupervisedRecipe
 
 SCENES = {"height": 32, "width": 32, "mean_displacement": 4.0}
 COMMON = {"steps": 6, "batch_size": 2, "learning_rate": 1e-3, "warmup": 0.3, "cooldown": 1, "weight_decay": 1e-4}

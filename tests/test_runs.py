@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
+from rwtl.compare.make import make_side_by_side
 from rwtl.errors import InputError
-from rwtl.study.artifact import build
-from rwtl.study.runs import make_side_by_side
+from rwtl.pipeline.artifact import build
 
 
 def make(outputs: Path, name: str) -> tuple[Path, int]:

@@ -7,16 +7,16 @@ import pytest
 from brian2 import Network, NeuronGroup, mV, prefs, second
 
 from rwtl.errors import InputError
-from rwtl.waves import lattice, noise
 from rwtl.waves.config import RecordingConfig
-from rwtl.waves.geometry import CouplingConfig, neighbours
-from rwtl.waves.lattice import build_lattice
-from rwtl.waves.noise import standard_normal
-from rwtl.waves.parameters import MODEL_VERSION, PARAMETERS, PROVENANCE, SacParameters
-from rwtl.waves.sac import SAC_EQUATIONS, UNITS, nM
+from rwtl.waves.model import functions as noise
+from rwtl.waves.model import lattice
+from rwtl.waves.model.equations import SAC_EQUATIONS, UNITS, nM
+from rwtl.waves.model.functions import standard_normal
+from rwtl.waves.model.lattice import build_lattice
+from rwtl.waves.model.parameters import MODEL_VERSION, PARAMETERS, PROVENANCE, SacParameters
+from rwtl.waves.model.state import resting_state, uniform_snapshot
+from rwtl.waves.model.tissue import CouplingConfig, cell_values, neighbours
 from rwtl.waves.simulation import first_snapshot
-from rwtl.waves.spread import cell_values
-from rwtl.waves.start import resting_state, uniform_snapshot
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,11 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from rwtl.data.procedural_flow import ProceduralFlow
-from rwtl.data.procedural_render import occlusion, render
-from rwtl.data.procedural_texture import TEXTURES
-from rwtl.data.scene_clips import SceneClips, SceneClipsConfig, scene_clips
+from rwtl.clips.scenes import SceneClips, SceneClipsConfig, scene_clips
 from rwtl.errors import InputError
+from rwtl.flow.scenes.dataset import ProceduralFlow
+from rwtl.flow.scenes.render import occlusion, render
+from rwtl.flow.scenes.texture import TEXTURES
 
 PLAIN = [150.0436, 135.2798, -0.2972, 3.1768, 0.1991]
 EVERYTHING = [143.4944, 151.1892, 0.847, 2.2086, 0.2272]

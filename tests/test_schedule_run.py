@@ -9,9 +9,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from rwtl.data.flow_files import write_flo
-from rwtl.data.kitti_files import write_kitti_flow
-from rwtl.data.pfm_files import write_pfm
+from rwtl.flow.files import write_flo, write_kitti_flow, write_pfm
 from rwtl.models.checkpoints import load_raft, save_official
 from rwtl.models.encoder import batch_norms
 from rwtl.models.raft import build_raft

@@ -12,24 +12,22 @@ from torch.utils.data import DataLoader
 
 from rwtl.config import typed
 from rwtl.errors import InputError
-from rwtl.models.next_frame_decoders import warp
+from rwtl.models.next_frame import warp
 from rwtl.models.raft import build_raft
 from rwtl.training.metrics import end_point_error
-from rwtl.training.photometric_loss import (
+from rwtl.training.tasks.self_supervised import (
+    METRICS,
+    SelfSupervisedModule,
+    SelfSupervisedRecipe,
+    both_directions,
     census,
     census_difference,
     leaves_frame,
     mean_where,
     occluded,
     photometric_difference,
-    smoothness,
-)
-from rwtl.training.self_supervised import (
-    METRICS,
-    SelfSupervisedModule,
-    SelfSupervisedRecipe,
-    both_directions,
     self_supervised_loss,
+    smoothness,
     there_and_back,
 )
 

@@ -15,12 +15,12 @@ from omegaconf import OmegaConf
 from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.waves import RecordingConfig, SacParameters, open_recording, simulate
-from rwtl.waves.cpp_engine import CppEngine
 from rwtl.waves.engines import engine_of
-from rwtl.waves.geometry import CouplingConfig
-from rwtl.waves.runtime_engine import RuntimeEngine
+from rwtl.waves.engines.cpp import CppEngine
+from rwtl.waves.engines.runtime import RuntimeEngine
+from rwtl.waves.model.state import StartConfig
+from rwtl.waves.model.tissue import CouplingConfig
 from rwtl.waves.simulation import Engine, first_snapshot
-from rwtl.waves.start import StartConfig
 from rwtl.waves.store import SAC
 from rwtl.waves.synthetic import GENERATORS
 

@@ -8,8 +8,7 @@ from torch.utils.data import Subset
 
 from rwtl.errors import InputError
 from rwtl.models.next_frame import build_next_frame
-from rwtl.training.baselines import constant_motion, copy_last, extrapolate
-from rwtl.training.skill import BASELINES, ratio_to_best, skill_table, verdict
+from rwtl.training.skill import BASELINES, constant_motion, copy_last, extrapolate, ratio_to_best, skill_table, verdict
 
 CPU = torch.device("cpu")
 

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from rwtl.errors import InputError
-from rwtl.models.checkpoints import save_model, save_official
+from rwtl.models.checkpoints import foreign_names, save_model, save_official
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
-from rwtl.models.sources import load_source
-from rwtl.models.weight_names import foreign_names
+from rwtl.training.transfer.source import load_source
 
 
 def equal(weights, model):

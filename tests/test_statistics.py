@@ -7,10 +7,10 @@ import pytest
 
 from rwtl.errors import InputError
 from rwtl.waves import open_recording
-from rwtl.waves.onsets import calcium_quantiles, find_activity
-from rwtl.waves.statistics import wave_statistics
-from rwtl.waves.summary import print_summary, summary_rows
-from rwtl.waves.verdict import verdict
+from rwtl.waves.measure.onsets import calcium_quantiles, find_activity
+from rwtl.waves.measure.statistics import wave_statistics
+from rwtl.waves.measure.verdict import verdict
+from rwtl.waves.page.page import print_summary, summary_rows
 
 INTERVAL = 0.2
 SPACING = 50.0  # of the fixture `recording_of`

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rwtl.study.statistics import bootstrap_interval, effect_size, median_until, paired_tests, seeds_needed
+from rwtl.compare.statistics import bootstrap_interval, effect_size, median_until, paired_tests, seeds_needed
 
 STUDIES = 1500
 

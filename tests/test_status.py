@@ -12,13 +12,10 @@ from pathlib import Path
 import pytest
 from test_multirun import SCENES, SHAPES, SOURCE, TRAINING, run
 
-from rwtl.claim import claim, this_process
 from rwtl.errors import InputError
-from rwtl.study.artifact import build
-from rwtl.study.artifact_status import read_status, write_status
-from rwtl.study.removal import remove
-from rwtl.study.status import entries_of, states_of
-from rwtl.study.status_tables import age, print_entries, print_sweeps
+from rwtl.pipeline.artifact import build, read_status, write_status
+from rwtl.pipeline.claim import claim, this_process
+from rwtl.sweeps.status import age, entries_of, print_entries, print_sweeps, remove, states_of
 
 ROOT = Path(__file__).parents[1]
 TARGET = [*SOURCE, *SCENES, "clips.dt=0.2", "pretraining.steps=0", *(f"training.{value}" for value in TRAINING)]

@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from rwtl.data.augmentation import Augmentation, SparseAugmentation
-from rwtl.data.augmentation_config import AugmentationConfig, SparseAugmentationConfig
-from rwtl.data.flow_sample import FlowSample
-from rwtl.data.stream import Part, SampleStream
 from rwtl.errors import InputError
+from rwtl.flow.augmentation import Augmentation, AugmentationConfig, SparseAugmentation, SparseAugmentationConfig
+from rwtl.flow.sample import FlowSample
+from rwtl.sampling import Part, SampleStream
 
 
 class Numbers(Dataset):

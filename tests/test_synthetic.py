@@ -9,13 +9,21 @@ import zarr
 from hydra import compose, initialize_config_dir
 
 from rwtl.errors import InputError
-from rwtl.study.recordings import MOSAIC, MOVIE, PAGE, RECORDING, STATISTICS, WAVES, recording_configs, recordings_of
+from rwtl.pipeline.recording import MOSAIC, MOVIE, PAGE, RECORDING, STATISTICS, WAVES, recording_configs, recordings_of
 from rwtl.waves import RecordingConfig, open_recording
-from rwtl.waves.known_fronts import FrontsConfig, front_times, fronts
-from rwtl.waves.moving_shapes import KINDS, MovingShapesConfig, moving_shapes, shapes_of
-from rwtl.waves.onsets import find_activity
-from rwtl.waves.statistics import wave_statistics
-from rwtl.waves.synthetic import GENERATORS, write_synthetic
+from rwtl.waves.measure.onsets import find_activity
+from rwtl.waves.measure.statistics import wave_statistics
+from rwtl.waves.synthetic import (
+    GENERATORS,
+    KINDS,
+    FrontsConfig,
+    MovingShapesConfig,
+    front_times,
+    fronts,
+    moving_shapes,
+    shapes_of,
+    write_synthetic,
+)
 
 CONF = Path(__file__).parents[1] / "conf"
 LATTICE = {"spacing": 50.0, "frame_interval": 0.1, "seed": 4}

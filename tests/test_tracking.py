@@ -20,22 +20,22 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_resumption import NEXT_FRAME, WHERE, Clips, Noise, StopAt, crash
 from wandb_server import WandbServer
 
-from rwtl.data.stream import Part, SampleStream
 from rwtl.errors import InputError
 from rwtl.models.next_frame import build_next_frame
-from rwtl.study.artifact import Artifact
-from rwtl.study.planning import planned
-from rwtl.study.tracking import check_loggers, tracking
-from rwtl.study.wandb_runs import histories, read_runs
-from rwtl.training import next_frame
-from rwtl.training.clip_pictures import ClipPictures
+from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.planning import planned
+from rwtl.sampling import Part, SampleStream
+from rwtl.tracking.loggers import check_loggers, tracking
+from rwtl.tracking.pictures import ClipPictures
+from rwtl.tracking.read_back import histories, read_runs
+from rwtl.tracking.tensorboard import TensorBoardConfig, TensorBoardTracker
+from rwtl.tracking.tracker import Lineage, Tracked, close, log_picture
+from rwtl.tracking.wandb import WandbConfig, WandbTracker
 from rwtl.training.fit import METRICS_FILE, fit
-from rwtl.training.measurements import Measurements
-from rwtl.training.next_frame import NextFrameModule
-from rwtl.training.tensorboard_tracker import TensorBoardConfig, TensorBoardTracker
-from rwtl.training.tracker import Lineage, Tracked, close, log_picture
-from rwtl.training.transfer_report import PartReport, TransferReport
-from rwtl.training.wandb_tracker import WandbConfig, WandbTracker
+from rwtl.training.log import Measurements
+from rwtl.training.tasks import next_frame
+from rwtl.training.tasks.next_frame import NextFrameModule
+from rwtl.training.transfer.report import PartReport, TransferReport
 
 ROOT = Path(__file__).parents[1]
 DIGEST, SOURCE = "0123456789ab", "aaaaaaaaaaaa"
@@ -119,7 +119,7 @@ def test_pieces_of_a_run_are_one_curve(runs, logged):
 
 
 def test_a_piece_whose_job_failed_says_so(runs):
-    from rwtl.study import wandb_runs
+    from rwtl.tracking import read_back as wandb_runs
 
     file = next(runs[f"pretraining-{DIGEST}"].pieces[0].glob("*.wandb"))
     records = wandb_runs._records(file)
@@ -232,7 +232,7 @@ def test_lineage_reaches_the_server_with_wandb_sync(outputs):
 
 
 def test_a_recording_is_referred_to_and_a_model_is_a_file(outputs, runs):
-    from rwtl.study import wandb_runs
+    from rwtl.tracking import read_back as wandb_runs
 
     run = runs["pretraining-another"]
     assert (run.inputs, run.outputs) == ([f"recording-{SOURCE}"], ["pretraining-another"])
@@ -309,8 +309,9 @@ def test_numbers_survive_a_kill(tmp_path):
     code = f"""
 import os, signal, time
 from pathlib import Path
-from rwtl.training.tracker import Tracked
-from rwtl.training.wandb_tracker import WandbConfig, WandbTracker
+from rwtl.tracking.tracker import Tracked
+from rwtl.tracking.wandb import WandbConfig
+from rwtl.tracking.wandb import WandbTracker
 tracker = WandbTracker(WandbConfig(), Tracked("training", "{DIGEST}", "killed"), Path("{tmp_path}"))
 for step in range(3):
     tracker.log_metrics({{"step": step, "epe": 1.0}}, step)

@@ -10,17 +10,18 @@ import yaml
 from torch.utils.data import DataLoader
 
 from rwtl.config import typed
-from rwtl.data.procedural_flow import ProceduralFlow
-from rwtl.data.stream import Part, SampleStream
 from rwtl.errors import InputError
+from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.models.encoder import batch_norms
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
-from rwtl.models.sources import Source
+from rwtl.sampling import Part, SampleStream
 from rwtl.training.fit import fit
-from rwtl.training.optical_flow import FlowRecipe, OpticalFlowModule
-from rwtl.training.trainer_config import TrainerConfig
-from rwtl.training.transfer import Transfer, TransferConfig
+from rwtl.training.recipe import TrainerConfig
+from rwtl.training.tasks.optical_flow import FlowRecipe, OpticalFlowModule
+from rwtl.training.transfer.callback import Transfer
+from rwtl.training.transfer.config import TransferConfig
+from rwtl.training.transfer.source import Source
 
 PRESETS = {
     file.stem: typed(TransferConfig, yaml.safe_load(file.read_text()), "transfer")

@@ -10,8 +10,9 @@ import yaml
 from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.models.raft import build_raft
-from rwtl.models.sources import Source
-from rwtl.training.transfer import Transfer, TransferConfig, require_unfreezing_within, touched
+from rwtl.training.transfer.callback import Transfer, require_unfreezing_within, touched
+from rwtl.training.transfer.config import TransferConfig
+from rwtl.training.transfer.source import Source
 
 PRESETS = {
     file.stem: typed(TransferConfig, yaml.safe_load(file.read_text()), "transfer")

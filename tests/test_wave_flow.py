@@ -7,20 +7,19 @@ import pandas as pd
 import pytest
 import torch
 
-from rwtl.data.clips import WaveClips
-from rwtl.data.clips_config import ClipsConfig
-from rwtl.data.front_motion import Fronts, front_flow, fronts_of
-from rwtl.data.wave_flow import WaveFlow, WholePairs
-from rwtl.data.wave_flow_augmentation import CropAndZoomFlow, rotate_and_flip_flow, turned, zoomed
+from rwtl.clips.config import ClipsConfig
+from rwtl.clips.dataset import WaveClips
+from rwtl.clips.front_flow import WaveFlow, WholePairs
+from rwtl.clips.fronts import Fronts, front_flow, fronts_of
+from rwtl.clips.transforms import CropAndZoomFlow, rotate_and_flip_flow, turned, zoomed
 from rwtl.errors import InputError
 from rwtl.models.next_frame import warp
 from rwtl.models.raft import build_raft
-from rwtl.study.front_errors import front_errors, over_all
+from rwtl.training.evaluation import front_errors, over_all
 from rwtl.training.metrics import normal_error
-from rwtl.training.wave_flow import WaveFlowRecipe, wave_flow_data
-from rwtl.waves.known_fronts import FrontsConfig, front_times
+from rwtl.training.tasks.optical_flow import WaveFlowRecipe, wave_flow_data
 from rwtl.waves.store import open_recording
-from rwtl.waves.synthetic import write_synthetic
+from rwtl.waves.synthetic import FrontsConfig, front_times, write_synthetic
 
 BEHIND, AHEAD = 1.5, 0.25
 CLIPS = ClipsConfig(

@@ -7,10 +7,10 @@ import pytest
 
 from rwtl.waves import RecordingConfig, SacParameters
 from rwtl.waves.config import largest_time_step
-from rwtl.waves.cpp_engine import CppEngine
-from rwtl.waves.geometry import CouplingConfig
+from rwtl.waves.engines.cpp import CppEngine
+from rwtl.waves.model.state import StartConfig
+from rwtl.waves.model.tissue import CouplingConfig
 from rwtl.waves.simulation import first_snapshot
-from rwtl.waves.start import StartConfig
 
 ACTIVE = 200.0  # nM
 QUIET = SacParameters(sigma=0.0)

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 
 from rwtl.models.encoder import VARIANTS
 from rwtl.models.parts import PARTS
-from rwtl.study import stages
+from rwtl.pipeline.stages import errors_by_pair, evaluation
 
 PARTS["wide"] = replace(PARTS["small"], widths=(48, 96, 128))
 VARIANTS.append("wide")
@@ -18,8 +18,8 @@ def main(overrides: list[str]) -> None:
     conf = Path(__file__).parents[2] / "conf"
     with initialize_config_dir(str(conf), version_base="1.3"):
         cfg = compose("evaluate", ["model.variant=wide", "transfer=freeze_encoder", *overrides])
-    made = stages.evaluation(cfg)
-    print(stages.errors_by_pair(made).epe.describe())
+    made = evaluation(cfg)
+    print(errors_by_pair(made).epe.describe())
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
-from rwtl.config import typed
-from rwtl.data.clips import WaveClips
-from rwtl.data.clips_config import ClipsConfig
+from rwtl.clips.config import ClipsConfig
+from rwtl.clips.dataset import WaveClips
+from rwtl.config import setting, typed
 from rwtl.models.checkpoints import save_model
 from rwtl.models.raft import build_raft
-from rwtl.study.recordings import RECORDING, recordings_of, setting
+from rwtl.pipeline.recording import RECORDING, recordings_of
 
 BATCH = 8
 

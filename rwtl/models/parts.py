@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from rwtl.models.correlation import AllPairsCorrelation, Correlation, CorrelationKind
+from rwtl.models.correlation import AllPairsCorrelation, Correlation, CorrelationKind, OnDemandCorrelation
 from rwtl.models.encoder import BottleneckBlock, Encoder, Norm, ResidualBlock
-from rwtl.models.on_demand_correlation import OnDemandCorrelation
-from rwtl.models.update import UpdateBlock, basic_update_block, small_update_block
-from rwtl.models.upsampling import BilinearUpsampler, ConvexUpsampler
+from rwtl.models.update import BilinearUpsampler, ConvexUpsampler, UpdateBlock, basic_update_block, small_update_block
 
 _CORRELATIONS = {"all_pairs": AllPairsCorrelation, "on_demand": OnDemandCorrelation}
 

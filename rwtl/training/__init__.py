@@ -1,1 +1,1 @@
-"""LightningModules, transfer and metrics."""
+"""Training: recipes, the loop, resumption, transfer, tasks and metrics."""

@@ -16,21 +16,14 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from rwtl.data.batches import StepBatches
-from rwtl.data.stream import BatchesOnDevice, SampleStream
 from rwtl.errors import InputError
-from rwtl.process_context import end_when_the_parent_asks, helper_context
-from rwtl.training.acceleration import accelerate
-from rwtl.training.interruption import Interruption
-from rwtl.training.measurements import Measurements
-from rwtl.training.metrics_log import MetricsLog
-from rwtl.training.processes import Rank, together
-from rwtl.training.progress_lines import ProgressLines
-from rwtl.training.recipe import Recipe
-from rwtl.training.resumption import Resumption, load_checkpoint
-from rwtl.training.shared_batchnorm import share_batchnorm
-from rwtl.training.trainer_config import TrainerConfig
-from rwtl.training.transfer import Transfer
+from rwtl.processes import end_when_the_parent_asks, helper_context
+from rwtl.sampling import BatchesOnDevice, SampleStream, StepBatches
+from rwtl.training.devices import Rank, share_batchnorm, together
+from rwtl.training.log import Measurements, MetricsLog, ProgressLines
+from rwtl.training.recipe import Recipe, TrainerConfig, accelerate
+from rwtl.training.resumption import Interruption, Resumption, load_checkpoint
+from rwtl.training.transfer.callback import Transfer
 
 CHECKPOINT = "training.ckpt"
 METRICS_FILE = "metrics.csv"

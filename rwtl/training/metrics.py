@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import Metric
 
-from rwtl.data.flow_sample import MAX_DISPLACEMENT
+from rwtl.flow.sample import MAX_DISPLACEMENT
 
 THRESHOLDS = (1, 3, 5)  # px
 SPEEDS = {"s0_10": (0, 10), "s10_40": (10, 40), "s40": (40, float("inf"))}  # px, as MPI-Sintel's s0-10, s10-40 and s40+

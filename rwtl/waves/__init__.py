@@ -4,7 +4,7 @@ What needs Brian2, which takes seconds to load, is imported from its own module:
 """
 
 from rwtl.waves.config import RecordingConfig
-from rwtl.waves.parameters import SacParameters
+from rwtl.waves.model.parameters import SacParameters
 from rwtl.waves.simulation import simulate
 from rwtl.waves.store import Recording, open_recording
 

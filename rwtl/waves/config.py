@@ -1,13 +1,12 @@
-"""What to simulate: the values that determine a recording."""
+"""What a recording is of: the values that determine a simulation, and those of synthetic recordings."""
 
 from dataclasses import dataclass, field
 from math import cosh
 
 from rwtl.errors import InputError
-from rwtl.waves.geometry import CouplingConfig
-from rwtl.waves.parameters import SacParameters
-from rwtl.waves.spread import cell_values
-from rwtl.waves.start import StartConfig
+from rwtl.waves.model.parameters import SacParameters
+from rwtl.waves.model.state import StartConfig
+from rwtl.waves.model.tissue import CouplingConfig, cell_values
 
 # A frame is a chunk of the recording, so that any frame is read alone; a shard is a file, so that there are few files.
 FRAMES_PER_SHARD = 64
@@ -143,3 +142,62 @@ class RecordingConfig:
     def has_snapshot(self, frame: int) -> bool:
         """Whether the state is kept after so many simulated frame intervals: where a shard of the recording ends."""
         return (frame - self.transient_frames) % FRAMES_PER_SHARD == 0
+
+
+# Raised when the same configuration gives other frames: older synthetic recordings are then not read.
+SYNTHETIC_VERSION = 1
+
+
+@dataclass
+class SyntheticConfig:
+    """The size of a synthetic recording, and its seed. Frame k is at k · frame_interval of its time.
+
+    Attributes:
+        rows, columns: of the lattice, in sites.
+        spacing: distance between neighbouring sites, µm; it gives pictures and speeds their scale alone.
+        duration: s, a whole number of frame intervals.
+        frame_interval: between frames, s.
+        seed: decides what moves; what moves before a given time is the same for any duration. 0 ≤ seed < 2⁶³.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    rows: int
+    columns: int
+    spacing: float
+    duration: float
+    frame_interval: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "columns", "spacing", "duration", "frame_interval"):
+            self.require_positive(name)
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"recording.seed is {self.seed}: it must lie between 0 and 2⁶³ - 1")
+        if abs(self.duration / self.frame_interval - self.recorded_frames) > 1e-6:
+            raise InputError(
+                f"recording.duration is {self.duration} s: it must be a whole number of recording.frame_interval, "
+                f"{self.frame_interval} s"
+            )
+
+    @property
+    def recorded_frames(self) -> int:
+        """Frames of the recording."""
+        return round(self.duration / self.frame_interval)
+
+    @property
+    def diagonal(self) -> float:
+        """Between opposite corners of the lattice, in sites."""
+        return ((self.rows - 1) ** 2 + (self.columns - 1) ** 2) ** 0.5
+
+    def require_positive(self, name: str) -> None:
+        """Refuse a value that is not finite and greater than 0."""
+        if not 0 < getattr(self, name) < float("inf"):
+            raise InputError(f"recording.{name} is {getattr(self, name)}: it must be finite and greater than 0")
+
+    def require_range(self, name: str, above: float) -> None:
+        """Refuse what is not two values, the second no less than the first, both finite and above `above`."""
+        values = list(getattr(self, name))
+        if len(values) != 2 or not above < values[0] <= values[1] < float("inf"):
+            raise InputError(f"recording.{name} is {values}: give two finite values above {above:g}, the lower first")

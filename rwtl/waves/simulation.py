@@ -11,9 +11,8 @@ from jaxtyping import Float32
 
 from rwtl.errors import InputError
 from rwtl.waves.config import RecordingConfig
-from rwtl.waves.recording import RecordingWriter
-from rwtl.waves.start import starting_snapshot
-from rwtl.waves.state import Snapshot
+from rwtl.waves.model.state import Snapshot, starting_snapshot
+from rwtl.waves.store import RecordingWriter
 
 
 @dataclass(frozen=True)

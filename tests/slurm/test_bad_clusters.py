@@ -8,11 +8,11 @@ import pytest
 from cluster import HIDDEN
 from sweeps import SHAPES, SLURM, environment, queue, row, run, slurm, until
 
-from rwtl.study import slurm_queue, slurm_watch
-from rwtl.study.jobs import JobRecord, read_records, write_record
-from rwtl.study.slurm_ledger import Ledger
-from rwtl.study.slurm_plan import Plan, Planned
-from rwtl.study.slurm_watch import Watch
+from rwtl.sweeps import slurm as slurm_watch
+from rwtl.sweeps import slurm_queue
+from rwtl.sweeps.jobs import JobRecord, read_records, write_record
+from rwtl.sweeps.slurm import Watch
+from rwtl.sweeps.slurm_plan import Ledger, Plan, Planned
 
 LINE = ["-m", *SHAPES, *SLURM, "recording.seed=1,2", "sweep=bad"]
 

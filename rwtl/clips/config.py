@@ -1,0 +1,173 @@
+"""How clips are cut from recordings, and which frames belong to training and which to validation."""
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal, get_args
+
+from rwtl.errors import InputError
+from rwtl.waves.store import Recording
+
+# `grey` repeats the channel, `blue_red` is the colour map of the pictures of waves, `rgb` frames have colours.
+Colour = Literal["grey", "blue_red", "rgb"]
+
+
+Part = Literal["training", "validation"]
+Shuffle = Literal["none", "time", "space"]
+_SMALLEST_CROP = 8  # px, of the model
+_FINEST_ZOOM = 100  # largest denominator
+
+
+@dataclass(kw_only=True)
+class ClipsConfig:
+    """How clips are cut.
+
+    Args:
+        recordings: one entry for each recording, whose keys are laid over the section `recording`.
+        dt: frame interval of the clip in s, a whole multiple of every recording's.
+        length: frames in a clip, at least 2; 3 is the triplet of the study.
+        calcium_range: the calcium concentrations (nM) that become 0 and 1; values beyond are clipped. None takes
+            `percentiles` of the training part.
+        percentiles: of all calcium of the training part, 0..100, that become 0 and 1.
+        colour: how the model makes RGB of a frame.
+        active_above: a cell is active above this calcium concentration (nM).
+        active: least and greatest mean fraction of active cells of a clip; others are dropped.
+        validation_fraction: the last part of each recording's time that is kept for validation.
+        gap: time in s between the last training frame and the first validation frame, at least: waves that begin in one
+            part have ended in the other.
+        zoom: factor by which frames, and displacements in them, are enlarged; the nearest fraction with a denominator
+            of at most 100.
+        crop: side in px, after the zoom, of the random square cut from a training clip; crop / zoom is whole.
+        rotations_and_flips: whether a training clip is turned and mirrored at random, as a whole.
+        shuffle: controls that keep the pixels and destroy the motion: `time` gives clips the frames of other clips,
+            `space` puts the cells of the lattice in another order, the same in all frames.
+
+    Raises:
+        InputError: A value is out of range, or crop / zoom is no whole number.
+    """
+
+    recordings: list[dict[str, Any]] = field(default_factory=lambda: [{}])
+    dt: float
+    length: int
+    calcium_range: list[float] | None = None
+    percentiles: list[float] = field(default_factory=lambda: [0.5, 99.5])
+    colour: str = "grey"
+    active_above: float
+    active: list[float] = field(default_factory=lambda: [0.0, 1.0])
+    validation_fraction: float
+    gap: float = 5.0
+    zoom: float = 1.0
+    crop: int
+    rotations_and_flips: bool
+    shuffle: str = "none"
+
+    def __post_init__(self):
+        for wrong, text in (
+            (not self.recordings, "recordings is empty; name at least one, {} for the section `recording` as it is"),
+            (not 0 < self.dt < math.inf, f"dt is {self.dt} s; it must be positive"),
+            (self.length < 2, f"length is {self.length}; a clip holds at least 2 frames"),
+            (
+                self.calcium_range is not None and not _ascending(self.calcium_range),
+                f"calcium_range is {self.calcium_range}; give two concentrations (nM), the lower first, or null",
+            ),
+            (
+                not (_ascending(self.percentiles) and 0 <= self.percentiles[0] and self.percentiles[1] <= 100),
+                f"percentiles is {self.percentiles}; give two between 0 and 100, the lower first",
+            ),
+            (
+                self.colour == "rgb" or self.colour not in get_args(Colour),
+                f"colour is {self.colour!r}; calcium has one channel: choose grey or blue_red",
+            ),
+            (not math.isfinite(self.active_above), f"active_above is {self.active_above} nM; it must be finite"),
+            (
+                not (_ascending(self.active) and 0 <= self.active[0] and self.active[1] <= 1),
+                f"active is {self.active}; give a least and a greatest fraction of active cells, in 0 to 1",
+            ),
+            (
+                not 0 < self.validation_fraction < 1,
+                f"validation_fraction is {self.validation_fraction}; it must lie between 0 and 1",
+            ),
+            (not 0 <= self.gap < math.inf, f"gap is {self.gap} s; it must be 0 or more"),
+            (self.crop < _SMALLEST_CROP, f"crop is {self.crop} px; it must be at least {_SMALLEST_CROP}"),
+            (
+                self.shuffle not in get_args(Shuffle),
+                f"shuffle is {self.shuffle!r}; choose one of {', '.join(get_args(Shuffle))}",
+            ),
+        ):
+            if wrong:
+                raise InputError(f"clips.{text}")
+        window_of(self.crop, self.zoom)
+
+
+def _ascending(values: list[float]) -> bool:
+    return len(values) == 2 and -math.inf < values[0] < values[1] < math.inf
+
+
+def zoom_fraction(zoom: float) -> Fraction:
+    """Return the zoom as a fraction of whole numbers, by which frames are resized exactly.
+
+    Raises:
+        InputError: The zoom is not positive, or no fraction with a denominator of at most 100 comes within 0.1 % of it.
+    """
+    fraction = Fraction(zoom).limit_denominator(_FINEST_ZOOM) if 0 < zoom < math.inf else Fraction(0)
+    if fraction <= 0 or abs(fraction / Fraction(zoom) - 1) > Fraction(1, 1000):
+        raise InputError(
+            f"clips.zoom is {zoom}; it must be a positive ratio of whole numbers, the second at most {_FINEST_ZOOM}, "
+            "such as 2, 1.5 or 0.3333"
+        )
+    return fraction
+
+
+def window_of(crop: int, zoom: float) -> int:
+    """Return the side in cells of the window that becomes a crop of so many px.
+
+    Raises:
+        InputError: crop / zoom is no whole number.
+    """
+    fraction = zoom_fraction(zoom)
+    if crop % fraction.numerator:
+        step = fraction.numerator
+        valid = max(round(crop / step), math.ceil(_SMALLEST_CROP / step)) * step
+        raise InputError(
+            f"clips.crop / clips.zoom is {crop} / {zoom} = {crop / zoom:.4g} cells, which must be whole; a crop of "
+            f"{valid} px is"
+        )
+    return crop * fraction.denominator // fraction.numerator
+
+
+def stride_of(dt: float, recording: Recording) -> int:
+    """Return how many frames of the recording dt (s) spans.
+
+    Raises:
+        InputError: dt is no whole multiple of the recording's frame interval.
+    """
+    interval = recording.frame_interval
+    stride = round(dt / interval)
+    if stride < 1 or abs(stride * interval - dt) > 1e-6 * dt:
+        raise InputError(
+            f"clips.dt is {dt} s, which is no whole multiple of the frame interval of {recording.path}, {interval} s; "
+            f"the nearest is {max(stride, 1) * interval:.6g} s"
+        )
+    return stride
+
+
+def frames_of(part: Part, config: ClipsConfig, recording: Recording) -> range:
+    """Return the numbers of the frames of a recording that belong to a part; those of the gap belong to none."""
+    border = round(recording.valid_frames * (1 - config.validation_fraction))  # the first frame of validation
+    if part == "validation":
+        return range(border, recording.valid_frames)
+    # Frames at least so far apart; the tolerance is for a gap that is a whole number of intervals up to rounding.
+    apart = max(1, math.ceil(config.gap / recording.frame_interval - 1e-6))
+    return range(max(0, border - apart + 1))
+
+
+def require_room(config: ClipsConfig, recording: Recording) -> None:
+    """Raise an InputError where the training crop does not fit into the recording."""
+    window, (rows, columns) = window_of(config.crop, config.zoom), recording.shape
+    if window > min(rows, columns):
+        zoom = zoom_fraction(config.zoom)
+        largest = min(rows, columns) // zoom.denominator * zoom.numerator
+        raise InputError(
+            f"clips.crop is {config.crop} px at zoom {config.zoom:g}, a window of {window} cells, but {recording.path} "
+            f"has {rows}×{columns}; a crop of at most {largest} px fits"
+        )

@@ -1,0 +1,169 @@
+"""Colours, zoom, crop, rotation and mirroring: of clips, and of pairs with the flow of fronts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from typing import get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from matplotlib import colormaps
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from rwtl.clips.config import Colour, window_of, zoom_fraction
+from rwtl.errors import InputError
+from rwtl.flow.geometric import Window, cut, mirror, resize_sparse
+from rwtl.flow.sample import FlowSample
+
+_SHADES = 256
+
+
+def channels_of(colour: Colour) -> int:
+    """Return how many channels frames have before `to_rgb`."""
+    if colour not in get_args(Colour):
+        raise InputError(f"colour is {colour!r}; choose one of {', '.join(get_args(Colour))}")
+    return 3 if colour == "rgb" else 1
+
+
+@cache
+def _blue_red() -> Float[Tensor, "256 3"]:
+    return torch.tensor(colormaps["coolwarm"].resampled(_SHADES)(range(_SHADES))[:, :3], dtype=torch.float32)
+
+
+def to_rgb(frames: Float[Tensor, "*n c h w"], colour: Colour) -> Float[Tensor, "*n 3 h w"]:
+    """Return frames in 0..1 as RGB in 0..1; values beyond are clipped by `blue_red`, which passes no gradient.
+
+    Raises:
+        InputError: The colour is unknown, or the frames do not have its number of channels.
+    """
+    if frames.shape[-3] != channels_of(colour):
+        raise InputError(f"frames of colour {colour} have {channels_of(colour)} channels, not {frames.shape[-3]}")
+    if colour == "rgb":
+        return frames
+    if colour == "grey":
+        return frames.expand(*frames.shape[:-3], 3, *frames.shape[-2:])
+    shade = (frames.squeeze(-3) * (_SHADES - 1)).round().clamp(0, _SHADES - 1).long()  # (*n, h, w)
+    return _blue_red().to(frames)[shade].movedim(-1, -3)
+
+
+def enlarge(clip: Float[Tensor, "length 1 h w"], zoom: Fraction) -> Float[Tensor, "length 1 h2 w2"]:
+    """Resize every frame by exactly `zoom`, bilinearly and smoothed where they shrink; h·zoom and w·zoom are whole.
+
+    Displacements are multiplied by the zoom.
+    """
+    height, width = (side * zoom for side in clip.shape[-2:])
+    if height.denominator != 1 or width.denominator != 1:
+        raise ValueError(f"{tuple(clip.shape[-2:])} px times {zoom} is not whole")
+    if zoom == 1:
+        return clip
+    # Not by a scale factor, of which PyTorch would round the size and not the scale.
+    return interpolate(clip, size=(int(height), int(width)), mode="bilinear", align_corners=False, antialias=zoom < 1)
+
+
+@dataclass(frozen=True)
+class CropAndZoom:
+    """Cuts a square at a place drawn from the generator, the same in every frame, and enlarges it.
+
+    Args:
+        crop: side of the result in px.
+        zoom: by which frames and displacements are enlarged; crop / zoom, the side of the square, is whole.
+
+    Raises:
+        InputError: crop / zoom is no whole number; when called, the square does not fit into the clip.
+    """
+
+    crop: int
+    zoom: float = 1.0
+
+    def __post_init__(self):
+        window_of(self.crop, self.zoom)
+
+    def __call__(
+        self, clip: Float[Tensor, "length 1 h w"], rng: np.random.Generator
+    ) -> Float[Tensor, "length 1 crop crop"]:
+        side, (rows, columns) = window_of(self.crop, self.zoom), clip.shape[-2:]
+        if side > min(rows, columns):
+            raise InputError(
+                f"clips.crop is {self.crop} px at zoom {self.zoom:g}, a window of {side} cells, but the recording has "
+                f"{rows}×{columns}; lower it"
+            )
+        top, left = int(rng.integers(rows - side + 1)), int(rng.integers(columns - side + 1))
+        # A copy: a view would keep the whole clip alive, and would be sent whole between processes.
+        return enlarge(clip[..., top : top + side, left : left + side].clone(), zoom_fraction(self.zoom))
+
+
+def rotate_and_flip(clip: Float[Tensor, "length 1 h w"], rng: np.random.Generator) -> Float[Tensor, "length 1 h2 w2"]:
+    """Apply one of the eight symmetries of the square, drawn from `rng`, to the clip as a whole."""
+    clip = clip.rot90(int(rng.integers(4)), dims=(-2, -1))
+    return clip.flip(-1) if rng.integers(2) else clip
+
+
+# As in rwtl.sampling.Part.
+FlowAugmentation = Callable[[FlowSample, np.random.Generator], FlowSample]
+
+
+def zoomed(sample: FlowSample, zoom: float) -> FlowSample:
+    """Enlarge (or reduce) a sample by exactly `zoom`, and its displacements with it.
+
+    Frames are resampled as those of clips. A valid pixel of the flow moves to where it comes to lie, and makes no other
+    one valid: enlarged flow is sparser. Rows at the bottom and columns at the right that would not be whole are cut.
+    """
+    fraction = zoom_fraction(zoom)
+    if fraction == 1:
+        return sample
+    step = fraction.denominator
+    height, width = (side // step * step for side in sample.valid.shape)
+    sample = cut(sample, Window(0, 0, height, width))
+    size = (int(height * fraction), int(width * fraction))
+    resized = resize_sparse(sample, size, Window(0, 0, *size))
+    return resized._replace(image1=_frame(sample.image1, zoom), image2=_frame(sample.image2, zoom))
+
+
+def _frame(image: Float32[Tensor, "3 h w"], zoom: float) -> Float32[Tensor, "3 h2 w2"]:
+    return enlarge(image[:, None], zoom_fraction(zoom))[:, 0]
+
+
+@dataclass(frozen=True)
+class CropAndZoomFlow:
+    """Cuts a square at a place drawn from the generator and enlarges it, as CropAndZoom does with clips.
+
+    Args:
+        crop: side of the result in px.
+        zoom: see `zoomed`; crop / zoom, the side of the square, is whole.
+
+    Raises:
+        InputError: crop / zoom is no whole number; when called, the square does not fit into the sample.
+    """
+
+    crop: int
+    zoom: float = 1.0
+
+    def __post_init__(self):
+        window_of(self.crop, self.zoom)
+
+    def __call__(self, sample: FlowSample, rng: np.random.Generator) -> FlowSample:
+        side, (rows, columns) = window_of(self.crop, self.zoom), sample.valid.shape
+        if side > min(rows, columns):
+            raise InputError(
+                f"clips.crop is {self.crop} px at zoom {self.zoom:g}, a window of {side} cells, but the recording has "
+                f"{rows}×{columns}; lower it"
+            )
+        window = Window(int(rng.integers(rows - side + 1)), int(rng.integers(columns - side + 1)), side, side)
+        return zoomed(cut(sample, window), self.zoom)
+
+
+def turned(sample: FlowSample, turns: int) -> FlowSample:
+    """Return the sample after so many quarter turns, each of which brings what was at the right to the top."""
+    image1, image2, flow, valid = (torch.rot90(tensor, turns, dims=(-2, -1)).contiguous() for tensor in sample)
+    for _ in range(turns % 4):
+        flow = torch.stack([flow[1], -flow[0]])  # down becomes right, right becomes up
+    return FlowSample(image1, image2, flow, valid)
+
+
+def rotate_and_flip_flow(sample: FlowSample, rng: np.random.Generator) -> FlowSample:
+    """Apply one of the eight symmetries of the square, drawn from `rng`, to frames, flow and valid alike."""
+    sample = turned(sample, int(rng.integers(4)))
+    return mirror(sample, axis=-1) if rng.integers(2) else sample

@@ -1,0 +1,198 @@
+"""A comparison of finished runs: which run stands where, what was measured, and what it says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from rwtl.compare.commands import name_of_transfer
+from rwtl.compare.conditions import FRACTION
+from rwtl.compare.measures import AnalysisConfig, Cell, Threshold, measures, no_motion, thresholds_of
+from rwtl.compare.runs import ComparedRun, Recipe, axis_values, recipes_of, require_one_recipe
+from rwtl.compare.summary import Baseline, baseline_of, data_to_reach, notes_on_seeds, summarise
+from rwtl.errors import InputError
+from rwtl.training.metrics import METRICS
+
+NOTHING = "default"  # the row of runs that have nothing to be told by
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs, where they stand, and what they say.
+
+    Args:
+        runs, cells: by run's id.
+        baseline: what the cells are compared with.
+        config: how.
+        thresholds: of the steps.
+        table: the tidy table of measures.
+        summary: the statistics.
+        notes: what was left out, and what to beware of.
+    """
+
+    runs: Mapping[str, ComparedRun]
+    cells: Mapping[str, Cell]
+    baseline: Baseline
+    config: AnalysisConfig
+    thresholds: Sequence[Threshold]
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    notes: Sequence[str] = field(default_factory=list)
+
+    def runs_of(self, cell: Cell) -> list[ComparedRun]:
+        """Return a cell's runs, by seed."""
+        return sorted((run for id, run in self.runs.items() if self.cells[id] == cell), key=lambda run: run.seed)
+
+    def curves(self) -> pd.DataFrame:
+        """Return the validation curves: `row`, `column`, `fraction`, `seed`, `step` and the metrics."""
+        tables = []
+        for id, run in self.runs.items():
+            cell = self.cells[id]
+            about = {"row": cell.row, "column": cell.column, "fraction": cell.fraction, "seed": run.seed}
+            known = [metric for metric in METRICS if metric in run.curve]
+            tables.append(run.curve[["step", *known]].assign(**about))
+        return pd.concat(tables, ignore_index=True)[["row", "column", "fraction", "seed", "step", *known]]
+
+    @property
+    def all_cells(self) -> list[Cell]:
+        """Every cell once, in order."""
+        return list(dict.fromkeys(self.cells[id] for id in self.runs))
+
+    @property
+    def most(self) -> float:
+        """The largest fraction of the training data."""
+        return max(cell.fraction for cell in self.all_cells)
+
+
+def cells_by_axes(runs: Sequence[ComparedRun], rows: Sequence[str], columns: str | None) -> dict[str, Cell]:
+    """Return where each run stands, by the values of keys of its configuration.
+
+    Args:
+        runs: to be told apart.
+        rows: keys or sections, by whose values rows are named.
+        columns: such a key for the columns, or None.
+
+    Raises InputError where runs differ in anything else, or two runs of one seed stand in one cell.
+    """
+    recipes = recipes_of(runs)
+    axes = [*rows, *([columns] if columns else [])]
+    if columns in rows:
+        raise InputError(f"columns is {columns}, which rows names too; a key can be one of them alone")
+    names = {run.id: name_of_transfer(run.config["transfer"]) for run in runs}
+    values = {axis: axis_values(recipes, axis, names) for axis in axes}
+    require_one_recipe(recipes, axes)
+    cells = {}
+    for run in runs:
+        shown = [values[axis][run.id] for axis in rows]
+        parts = [
+            f"{axis} {value}" if "." in axis else value
+            for axis, value in zip(rows, shown, strict=True)
+            if value is not None
+        ]
+        column = None if columns is None else values[columns][run.id]
+        if column is not None and "." in columns:
+            column = f"{columns.rpartition('.')[2]} {column}"
+        cells[run.id] = Cell(" · ".join(parts) or NOTHING, column, float(recipes[run.id][FRACTION]))
+    require_sound_cells(runs, cells, recipes)
+    return cells
+
+
+def require_sound_cells(runs: Sequence[ComparedRun], cells: Mapping[str, Cell], recipes: Mapping[str, Recipe]) -> None:
+    """Raise InputError where runs of one cell differ in more than their seed, or have one seed twice."""
+    first: dict[Cell, str] = {}
+    seen: dict[tuple[Cell, int], str] = {}
+    for run in runs:
+        cell = cells[run.id]
+        one = recipes[first.setdefault(cell, run.id)]
+        own = recipes[run.id]
+        differing = [key for key in dict.fromkeys([*one, *own]) if one.get(key) != own.get(key)]
+        if differing:
+            both = [f"{key} ({one.get(key, 'not there')} | {own.get(key, 'not there')})" for key in differing[:8]]
+            raise InputError(
+                f"{first[cell]} and {run.id} both stand for {cell.name}, but differ in {', '.join(both)}; name such a "
+                "key in rows or columns, or give fewer runs"
+            )
+        if (cell, run.seed) in seen:
+            raise InputError(f"{seen[cell, run.seed]} and {run.id} are both {cell.name} with seed {run.seed}")
+        seen[cell, run.seed] = run.id
+
+
+def analyse(
+    runs: Sequence[ComparedRun],
+    cells: Mapping[str, Cell],
+    baseline: str | None,
+    config: AnalysisConfig,
+    notes: Sequence[str] = (),
+) -> Comparison:
+    """Return the comparison of runs that stand in cells.
+
+    Args:
+        runs: in the order of the tables.
+        cells: by run's id.
+        baseline: a row or a cell; None for `scratch`.
+        config: how to compare.
+        notes: what is known to be missing already.
+    """
+    by_id = {run.id: run for run in runs}
+    known = list(dict.fromkeys(cells[id] for id in by_id))
+    base = baseline_of(baseline, known)
+    of_baseline = [id for id in by_id if base.is_baseline(cells[id])]
+    limits = thresholds_of(by_id, cells, of_baseline, config)
+    table, more = measures(by_id, cells, limits, config)
+    shares = _shares_of_baseline(table, base, config)
+    table = pd.concat([table, data_to_reach(table, shares, config)], ignore_index=True)
+    notes = [*notes, *more, *_notes_on_twins(by_id, cells), *notes_on_seeds(table, base)]
+    notes += [
+        f"a threshold of {limit.name} is met by untrained networks: steps to it say nothing"
+        for limit in limits
+        if limit.met_untrained
+    ]
+    summary = summarise(table, base, config)
+    return Comparison(
+        by_id, dict(cells), base, config, limits, table, summary, [*notes, *_notes_on_no_motion(by_id, summary)]
+    )
+
+
+def _notes_on_twins(runs: Mapping[str, ComparedRun], cells: Mapping[str, Cell]) -> list[str]:
+    """Say which cells have the same curves to the bit: a control that turns out to be what it controls says nothing."""
+    curves: dict[Cell, dict[int, str]] = {}
+    for id, run in runs.items():
+        curves.setdefault(cells[id], {})[run.seed] = run.curve.to_csv(index=False)
+    alike: dict[tuple, list[str]] = {}
+    for cell, by_seed in curves.items():
+        alike.setdefault(tuple(sorted(by_seed.items())), []).append(cell.name)
+    return [
+        f"{' and '.join(names)} have the same curves to the bit with every seed: they are the same trainings, and "
+        "their difference says nothing"
+        for names in alike.values()
+        if len(names) > 1
+    ]
+
+
+def _notes_on_no_motion(runs: Mapping[str, ComparedRun], summary: pd.DataFrame) -> list[str]:
+    """Say on which data sets nothing of the task has been learnt: differences there are between ways to be wrong."""
+    notes = []
+    for dataset, still in no_motion(runs).items():
+        means = summary[(summary.dataset == dataset) & (summary.measure == "epe")]["mean"]
+        if len(means) and means.min() >= still:
+            notes.append(
+                f"on {dataset} every condition is worse than predicting no motion ({still:.2f} px): differences there "
+                "are between ways to be wrong"
+            )
+    return notes
+
+
+def _shares_of_baseline(
+    table: pd.DataFrame, baseline: Baseline, config: AnalysisConfig
+) -> list[tuple[str, str, float]]:
+    """The values that the data needed is asked for: those of the baseline with all its data, on every data set."""
+    found = []
+    evaluated = table[table.measure == config.metric]
+    for dataset, lines in evaluated.groupby("dataset", sort=False):
+        own = lines[(lines.row == baseline.row) & (baseline.column is None or lines.column == baseline.column)]
+        if own.fraction.nunique() < 2:
+            continue
+        most = own[own.fraction == own.fraction.max()].value.mean()
+        for share in config.baseline_shares:
+            found.append((dataset, f"{share * most:.3g} ({100 * share:g} % of the baseline)", share * most))
+    return found

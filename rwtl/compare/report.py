@@ -1,0 +1,145 @@
+"""One self-contained HTML page of a comparison: it opens without a network, and its curves answer to the pointer."""
+
+import base64
+import gzip
+import shlex
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from omegaconf import DictConfig, OmegaConf
+from plotly.offline import get_plotlyjs
+
+from rwtl.compare import figures, pictures
+from rwtl.compare.analysis import Comparison
+from rwtl.compare.commands import command_of, digest_by, overrides_of
+from rwtl.compare.measures import no_motion
+from rwtl.compare.tables import Shown, legend, shown_tables
+from rwtl.compare.verdict import verdicts
+from rwtl.errors import InputError
+from rwtl.pipeline.artifact import read_status
+from rwtl.pipeline.provenance import provenance
+
+
+def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
+    """Write the page of a comparison; what cannot be shown is said on it."""
+    missing: list[str] = []
+    sources = pictures.sources(compared)
+    users: dict[Path, list[str]] = {}
+    for source in sources:
+        for folder in source.recordings:
+            users.setdefault(folder, []).extend(source.cells)
+    drawn = _figures(compared)
+    environment = Environment(loader=PackageLoader("rwtl.compare", "."), autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template("report.html.j2").render(
+        about=_about(compared),
+        verdicts=verdicts(compared),
+        notes=compared.notes,
+        tables=[_table(shown) for shown in shown_tables(compared)],
+        legend=legend(compared),
+        no_motion={name: f"{value:.2f}" for name, value in no_motion(compared.runs).items()},
+        plots={name: figure.to_json() for name, figure in drawn.items()},
+        plotly=_plotly() if drawn else "",
+        scenes=_or_say(lambda: pictures.scenes(compared), [], "flow fields", missing),
+        recordings=[pictures.recording_of(folder, names) for folder, names in users.items()],
+        sources=[pictures.source_of(source) for source in sources],
+        motion=_or_say(lambda: pictures.motion(compared), None, "motion statistics", missing),
+        transfers=pictures.transfers(compared),
+        command=shlex.join(["python", *sys.argv]),
+        commands=_commands(compared),
+        artifacts=_artifacts(compared),
+        provenance=provenance(),
+        commits=sorted({str(status.get("git_commit")) for status in _statuses(compared)}),
+        configuration=OmegaConf.to_yaml(cfg),
+        missing=missing,
+    )
+    file.write_text(page)
+
+
+def _or_say(make: Callable[[], Any], otherwise: Any, what: str, missing: list[str]) -> Any:
+    try:
+        return make()
+    except InputError as error:
+        missing.append(f"There are no {what}: {error}.")
+        return otherwise
+
+
+def _figures(compared: Comparison) -> dict[str, go.Figure]:
+    """The interactive figures by the name of their place on the page."""
+    datasets = figures.final_values(compared)
+    first = datasets[0] if datasets else None
+    drawn = {"curves": figures.learning_curves(compared), "steps": figures.steps_over_thresholds(compared)}
+    if first is not None:
+        drawn |= {"heat_map": figures.heat_map(compared, first)}
+        drawn |= {f"differences {name}": figures.differences(compared, name) for name in datasets}
+        drawn |= {f"data {name}": figures.data_efficiency(compared, name) for name in datasets}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+@cache
+def _plotly() -> str:
+    """Plotly's program, packed: a page of 2 MB in place of 5; browsers unpack it themselves."""
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
+
+
+def _about(compared: Comparison) -> dict[str, Any]:
+    """What ran, in numbers."""
+    config = next(iter(compared.runs.values())).config
+    seeds = sorted({run.seed for run in compared.runs.values()})
+    return {
+        "conditions": len(compared.all_cells),
+        "runs": len(compared.runs),
+        "seeds": ", ".join(map(str, seeds)),
+        "baseline": compared.baseline.name,
+        "training": config["training"],
+        "model": config["model"],
+        "data": ", ".join(config["flow_data"]["training"]),
+        "evaluated": ", ".join(figures.final_values(compared)) or "nothing but validation",
+        "time": _clock(sum(run.seconds for run in compared.runs.values() if run.seconds == run.seconds)),
+    }
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes" if seconds else ""
+
+
+def _table(shown: Shown) -> dict[str, Any]:
+    lines = []
+    for number, cells in enumerate(shown.lines.itertuples(index=False)):
+        names = ["best"] if number == shown.best else []
+        names += ["significant"] if shown.significant[number] else []
+        names += ["baseline"] if number in shown.baseline else []
+        lines.append({"cells": list(cells), "classes": " ".join(names)})
+    return {"title": shown.title, "headings": list(shown.lines.columns), "lines": lines}
+
+
+def _commands(compared: Comparison) -> list[dict[str, str]]:
+    """The command that makes each condition again, and whether it asks for the very same training."""
+    found = []
+    for cell in compared.all_cells:
+        runs = compared.runs_of(cell)
+        overrides = overrides_of(runs[0])
+        try:
+            same = f"training-{digest_by(overrides, runs[0].seed)}" == runs[0].id
+            other = "It asks for other artifacts: code, presets or data were changed since."
+            said = "It asks for the same artifacts." if same else other
+        except InputError as error:
+            said = f"It was not checked: {error}."
+        found.append({"condition": figures.title_of(cell), "command": command_of(runs), "checked": said})
+    return found
+
+
+def _artifacts(compared: Comparison) -> list[tuple[str, str]]:
+    found = []
+    for cell in compared.all_cells:
+        folders = [str(run.folder) if run.folder is not None else f"W&B {run.id}" for run in compared.runs_of(cell)]
+        found.append((figures.title_of(cell), ", ".join(folders)))
+    return found
+
+
+def _statuses(compared: Comparison) -> list[dict[str, Any]]:
+    return [read_status(run.folder) or {} for run in compared.runs.values() if run.folder is not None]

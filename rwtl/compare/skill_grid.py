@@ -1,0 +1,150 @@
+"""Next-frame prediction over a grid of settings: what the model gains over its baselines, and where it loses."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from omegaconf import DictConfig, OmegaConf
+
+from rwtl.config import outputs_folder, setting
+from rwtl.errors import InputError
+from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.pretraining import PREDICTIONS, pretraining, skill_of
+from rwtl.pipeline.recording import recordings_of
+from rwtl.pipeline.source_task import PretrainingPlan
+from rwtl.processes import run_side_by_side
+from rwtl.tracking.pictures import WAVE_COLOURS
+
+MODEL = "model"  # the name of the trained model among the predictors
+COPY = "copy"
+
+
+def skill_grid(cfg: DictConfig) -> Path:
+    """Pre-train for every combination of the section `grid`, and return the folder of tables and figures.
+
+    `skill.csv` has a line for each combination and predictor. A combination that fails does not lose the others.
+    """
+    grid, jobs = parsed(setting(cfg, "grid")), setting(cfg, "jobs")
+    threads = max(1, setting(cfg, "trainer.threads") // jobs)
+    combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    configs = {}
+    for values in combinations:
+        configs[_name(values)] = of_combination(cfg, values | {"trainer.threads": threads})
+    for each in configs.values():
+        if PretrainingPlan.of(each).kind != "next_frame":
+            raise InputError("skill is that of next-frame prediction; use pretraining=next_frame")
+        recordings_of(each)
+    made, failures = {}, {}
+    for name, result in run_side_by_side(pretraining, {name: (each, name) for name, each in configs.items()}, jobs):
+        (failures if isinstance(result, Exception) else made)[name] = result
+        print(f"  {name}: {f'failed: {result}' if isinstance(result, Exception) else 'finished'}", flush=True)
+    tables = [skill_of(made[_name(values)]).assign(**values) for values in combinations if _name(values) in made]
+    folder = outputs_folder(cfg) / "skill"
+    folder.mkdir(parents=True, exist_ok=True)
+    if tables:
+        table = pd.concat(tables, ignore_index=True)
+        table.to_csv(folder / "skill.csv", index=False)
+        print(errors_by_predictor(table, list(grid)).to_string(index=False, float_format="{:.4f}".format))
+        if "clips.dt" in grid:
+            errors_figure(table, [key for key in grid if key != "clips.dt"]).savefig(folder / "skill.png", dpi=110)
+            first = {key: values[0] for key, values in grid.items() if key != "clips.dt"}
+            shown = {dt: made.get(_name(_ordered(grid, first | {"clips.dt": dt}))) for dt in grid["clips.dt"]}
+            found = {dt: artifact for dt, artifact in shown.items() if artifact}
+            if found:
+                next_frames_by_dt(found).savefig(folder / "next_frames.png", dpi=110)
+    if failures:
+        listed = "; ".join(f"{name}: {error}" for name, error in failures.items())
+        raise InputError(f"{len(failures)} of {len(configs)} pre-trainings failed, the others are kept. {listed}")
+    return folder
+
+
+def parsed(grid: list[str]) -> dict[str, list]:
+    """Return the values of every key, of texts such as `clips.dt=0.5,1`."""
+    values = {}
+    for text in grid:
+        key, equals, listed = str(text).partition("=")
+        if not equals or not listed:
+            raise InputError(f"grid holds {text!r}; give a key and its values, as in clips.dt=0.5,1,2")
+        values[key.strip()] = OmegaConf.to_container(OmegaConf.create(f"[{listed}]"))
+    return values
+
+
+def of_combination(cfg: DictConfig, values: dict[str, Any]) -> DictConfig:
+    """Return the configuration with these values; a key that it does not have is an InputError."""
+    changed = cfg.copy()
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        if name not in (OmegaConf.select(changed, section) if section else changed):
+            raise InputError(f"grid.{key}: the configuration has no value {key}")
+        OmegaConf.update(changed, key, value)
+    return changed
+
+
+def _name(values: dict[str, Any]) -> str:
+    return " · ".join(f"{key} {value}" for key, value in values.items())
+
+
+def _ordered(grid: dict[str, list], values: dict[str, Any]) -> dict[str, Any]:
+    return {key: values[key] for key in grid}
+
+
+def errors_by_predictor(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return a line for each combination: the MSE of every predictor, and whether the model is worse than copying."""
+    wide = table.pivot_table(index=keys, columns="predictor", values="mse", sort=False).reset_index()
+    quality = table[table.predictor == MODEL].set_index(keys)[["psnr", "ssim"]]
+    wide = wide.join(quality, on=keys)
+    others = [name for name in table.predictor.unique() if name != MODEL]
+    wide["best"] = wide[others].idxmin(axis=1)
+    wide["skill"] = 1 - wide[MODEL] / wide[others].min(axis=1)
+    wide["verdict"] = np.where(wide[MODEL] >= wide[COPY], "WORSE than copying", "better than copying")
+    wide.loc[(wide[MODEL] < wide[COPY]) & (wide.skill <= 0), "verdict"] = "WORSE than " + wide.best
+    wide.loc[wide.skill > 0, "verdict"] = "better than all"
+    return wide
+
+
+def errors_figure(table: pd.DataFrame, keys: list[str]) -> Figure:
+    """Draw the MSE of models and baselines over dt, in relation to copying: below 1 is better than copying I2."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    copied = table[table.predictor == COPY].groupby("clips.dt").mse.first()
+    for name, of_predictor in table[~table.predictor.isin((MODEL, COPY))].groupby("predictor", sort=False):
+        line = of_predictor.groupby("clips.dt").mse.first() / copied
+        axes.plot(line.index, line, "--", marker="x", label=name.replace("_", " "))
+    trained = table[table.predictor == MODEL]
+    for values, of_model in trained.groupby(keys, sort=False) if keys else [((), trained)]:
+        line = of_model.set_index("clips.dt").mse / copied
+        label = " · ".join(f"{key.split('.')[-1]} {value}" for key, value in zip(keys, values, strict=True))
+        axes.plot(line.index, line, marker="o", label=label or MODEL)
+    axes.axhline(1, color="0.4", linewidth=1, label="copying I2")
+    axes.set(xscale="log", xlabel="dt (s)", ylabel="MSE / MSE of copying I2", ylim=(0, None))
+    axes.set_xticks(copied.index, [f"{dt:g}" for dt in copied.index])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    return figure
+
+
+def next_frames_by_dt(artifacts: dict[float, Artifact]) -> Figure:
+    """Draw one clip for each dt (s): I1, I2, I3, the predicted I3, and the errors of copying and of the model."""
+    titles = ("I1", "I2", "true I3", "predicted I3", "error of copying I2", "error of the model")
+    figure = Figure(figsize=(11, 1.8 * len(artifacts) + 0.3), layout="constrained")
+    grid = figure.subplots(len(artifacts), len(titles), squeeze=False)
+    for axes, (dt, artifact) in zip(grid, artifacts.items(), strict=True):
+        saved = np.load(artifact.path / PREDICTIONS)
+        clips, predicted = saved["clips"][:, -3:, 0], saved["predicted"][:, -1, 0]
+        moved = int(np.square(clips[:, 2] - clips[:, 1]).mean(axis=(1, 2)).argmax())  # the clip in which most changes
+        clip = clips[moved]
+        for ax, frame in zip(axes, (*clip, predicted[moved]), strict=False):
+            ax.imshow(frame, cmap=WAVE_COLOURS, vmin=0, vmax=1)
+        for ax, guess in zip(axes[4:], (clip[1], predicted[moved]), strict=True):
+            ax.imshow(guess - clip[2], cmap="RdBu_r", vmin=-0.5, vmax=0.5)
+            ax.set_xlabel(f"MSE {np.square(guess - clip[2]).mean():.4f}", fontsize="small")
+        axes[0].set_ylabel(f"dt {dt:g} s", fontsize="medium")
+    for ax, title in zip(grid[0], titles, strict=True):
+        ax.set_title(title, fontsize="medium")
+    for ax in grid.flat:
+        ax.set(xticks=[], yticks=[])
+    return figure

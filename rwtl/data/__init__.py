@@ -1,1 +1,0 @@
-"""Data sets: clips of waves, and pairs of frames with optical flow."""

@@ -1,0 +1,220 @@
+"""The catalogue of data sets by name, and what RAFT is trained and validated on: its entries, mixed and augmented."""
+
+import inspect
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+from omegaconf import DictConfig
+from torch.utils.data import Dataset
+
+from rwtl.config import setting, typed
+from rwtl.errors import InputError
+from rwtl.flow.augmentation import Augmentation, AugmentationConfig, SparseAugmentation, SparseAugmentationConfig
+from rwtl.flow.layouts import HD1K, KITTI, FlyingChairs, FlyingThings3D, Middlebury, Sintel
+from rwtl.flow.pairs import FlowFolder
+from rwtl.flow.scenes.dataset import ProceduralFlow
+from rwtl.sampling import Part, first_of_fixed_order
+
+FLOW_DATASETS: dict[str, type[Dataset]] = {
+    "flying_chairs": FlyingChairs,
+    "flying_things": FlyingThings3D,
+    "sintel": Sintel,
+    "kitti": KITTI,
+    "hd1k": HD1K,
+    "middlebury": Middlebury,
+    "folder": FlowFolder,
+    "procedural": ProceduralFlow,
+}
+
+
+def flow_dataset(values: dict[str, Any], section: str) -> Dataset:
+    """Return the data set that a section of the configuration describes.
+
+    Args:
+        values: `name`, a key of FLOW_DATASETS, and the arguments of that class.
+        section: Name of the section, for messages.
+
+    Raises:
+        InputError: The name or an argument is unknown, an argument is missing or None without being optional, or of a
+            wrong type; and what the data set itself raises.
+    """
+    arguments = dict(values)
+    name = arguments.pop("name", None)
+    if name not in FLOW_DATASETS:
+        raise InputError(f"{section}.name is {name!r}; choose one of {', '.join(FLOW_DATASETS)}.")
+    known = inspect.signature(FLOW_DATASETS[name]).parameters
+    keys = f"the keys of {section} with name {name} are name, {', '.join(known)}"
+    for key in arguments:
+        if key not in known:
+            raise InputError(f"{section}.{key} is unknown; {keys}.")
+    for key, parameter in known.items():
+        if parameter.default is not None and arguments.get(key, parameter.default) in (None, parameter.empty):
+            raise InputError(f"{section}.{key} is not set; {keys}.")
+        if key in arguments:
+            arguments[key] = _fitting(arguments[key], parameter.annotation, f"{section}.{key}")
+    return FLOW_DATASETS[name](**arguments)
+
+
+def _fitting(value: Any, annotation: Any, key: str) -> Any:
+    """Return a value of YAML as what an argument takes: 12 may stand for 12.0, and nothing else for anything else."""
+    kinds = {int: (int, "a whole number"), float: (int | float, "a number")}
+    kinds |= dict.fromkeys((Sequence[str], Iterable[str]), (str | list, "a list of texts"))
+    accepted, kind = kinds.get(annotation, (str, "text"))
+    if value is None:  # where it may be: that has been looked at
+        return value
+    if not isinstance(value, accepted) or isinstance(value, bool):
+        raise InputError(f"{key} is {value!r}; it must be {kind}.")
+    return float(value) if annotation is float else value
+
+
+Catalogue = dict[str, dict[str, Any]]  # the section `datasets`: each data set's name and constructor arguments
+
+
+@dataclass
+class PartConfig:
+    """One data set's share in a training.
+
+    Args:
+        repeats: how many times an epoch holds every sample, at least 1; 0 leaves the data set out.
+        augmentation: keys of AugmentationConfig, or of SparseAugmentationConfig where the data set's flow is sparse;
+            None leaves samples as they are.
+    """
+
+    repeats: int = 1
+    augmentation: dict[str, Any] | None = None
+
+
+@dataclass
+class FlowDataConfig:
+    """Data sets by their names in the catalogue.
+
+    Args:
+        training: what training mixes.
+        validation: what it is validated on, at least one; the first is what runs are compared by.
+        fraction: of every data set's samples, above 0 and at most 1, that training takes: rounded, but one at least.
+            They are the first of one fixed order, so a smaller fraction's are among a larger one's, whatever the seed
+            of the training.
+        subset_seed: decides that order, 0 or more.
+    """
+
+    training: dict[str, PartConfig]
+    validation: list[str] = field(default_factory=list)
+    fraction: float = 1.0
+    subset_seed: int = 0
+
+    def __post_init__(self):
+        if not 0 < self.fraction <= 1:
+            raise InputError(f"flow_data.fraction is {self.fraction}; it must be above 0 and at most 1, which is all")
+        if self.subset_seed < 0:
+            raise InputError(f"flow_data.subset_seed is {self.subset_seed}; it must be 0 or more")
+        if not self.validation:
+            raise InputError("flow_data.validation is empty; name at least one data set of the section datasets")
+        if len(set(self.validation)) < len(self.validation):
+            raise InputError(f"flow_data.validation is {list(self.validation)}; name each data set once")
+        if not self.used():
+            raise InputError("flow_data.training has no data set with repeats of 1 or more; name at least one")
+
+    def used(self) -> dict[str, PartConfig]:
+        """Return the parts that take part."""
+        return {name: part for name, part in self.training.items() if part.repeats}
+
+
+@dataclass
+class FlowData:
+    """The data sets of a training, opened: every file is there.
+
+    Args:
+        parts: what training mixes, by name.
+        validation: data sets by name.
+        augmentations: the checked keys of every part's augmentation, or None.
+        subset_seed: decided which samples take part, where not all do.
+    """
+
+    parts: dict[str, Part]
+    validation: dict[str, Dataset]
+    augmentations: dict[str, dict[str, Any] | None]
+    subset_seed: int
+
+    @classmethod
+    def of(cls, config: FlowDataConfig, catalogue: Catalogue) -> "FlowData":
+        parts, augmentations = {}, {}
+        for name, part in config.used().items():
+            dataset = open_with_flow(name, catalogue)
+            augment, augmentations[name] = _augmentation(part.augmentation, dataset, f"flow_data.training.{name}")
+            indices = _subset(len(dataset), config.fraction, config.subset_seed)
+            parts[name] = Part(dataset, [augment] if augment else [], part.repeats, indices)
+        validation = {name: open_with_flow(name, catalogue) for name in config.validation}
+        return cls(parts, validation, augmentations, config.subset_seed)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the values that determine a training's data.
+
+        A folder counts by its pairs, not by its path, and a fraction by the samples that it draws: all are all, and
+        0.01 and 0.02 of ten are the same one.
+        """
+        # Lists, for the order counts: samples are numbered part by part, and the first validation is the main one.
+        training = [
+            [name, part.dataset.identity(), part.repeats, self.augmentations[name]]
+            + ([] if part.indices is None else [{"samples": part.samples, "subset_seed": self.subset_seed}])
+            for name, part in self.parts.items()
+        ]
+        return {"training": training, "validation": [[name, data.identity()] for name, data in self.validation.items()]}
+
+    def drawn(self) -> dict[str, dict[str, Any]]:
+        """Return, for each training data set, which of its samples training takes, as JSON takes it.
+
+        It is how many (`samples`) of how many (`of`); where those are not all, also the `subset_seed`, the `indices` in
+        their fixed order, and the `names` of the pairs in the same order.
+        """
+        return {name: self._drawn(part) for name, part in self.parts.items()}
+
+    def _drawn(self, part: Part) -> dict[str, Any]:
+        counts = {"samples": part.samples, "of": len(part.dataset)}
+        if part.indices is None:
+            return counts
+        indices = part.indices.tolist()
+        names = part.dataset.names
+        return counts | {
+            "subset_seed": self.subset_seed,
+            "indices": indices,
+            "names": [names[index] for index in indices],
+        }
+
+
+def open_dataset(name: str, catalogue: Catalogue) -> Dataset:
+    """Return a data set of the catalogue; what it cannot be made of is an InputError."""
+    return flow_dataset(catalogue[name], f"datasets.{name}")
+
+
+def open_with_flow(name: str, catalogue: Catalogue) -> Dataset:
+    """Return a data set of the catalogue; one without flow, a test split, is an InputError."""
+    dataset = open_dataset(name, catalogue)
+    if not getattr(dataset, "has_flow", True):
+        raise InputError(f"{name} holds no flow to train on or compare with: it is a test split, made for submit.py")
+    return dataset
+
+
+def _subset(size: int, fraction: float, seed: int) -> Int32[np.ndarray, " samples"] | None:
+    """Return the indices of a fraction of a data set, or None where it is all: in their own order, as ever."""
+    samples = max(1, round(fraction * size))
+    return None if samples >= size else first_of_fixed_order(samples, size, seed)
+
+
+def _augmentation(values: dict[str, Any] | None, dataset: Dataset, section: str) -> tuple[Any, dict | None]:
+    if values is None:
+        return None, None
+    sparse = getattr(dataset, "sparse", False)
+    kind, augment = (SparseAugmentationConfig, SparseAugmentation) if sparse else (AugmentationConfig, Augmentation)
+    config = typed(kind, values, f"{section}.augmentation")
+    return augment(config), asdict(config)
+
+
+def catalogue(cfg: DictConfig, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the entries of the section `datasets` of these names; the others may hold values that are not set."""
+    unknown = [name for name in names if name not in cfg.datasets]
+    if unknown:
+        raise InputError(f"there is no data set {unknown[0]}; the section datasets holds {', '.join(cfg.datasets)}")
+    return {name: setting(cfg, f"datasets.{name}") for name in names}

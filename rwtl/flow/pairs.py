@@ -1,0 +1,263 @@
+"""Data sets on disk as lists of pairs of frames, most with a file of flow; a user's own folder is one."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from rwtl.errors import InputError
+from rwtl.flow.files import read_flow, read_image
+from rwtl.flow.sample import FlowSample, flow_sample
+
+_READ_WHOLE = 10**9  # bytes
+_SAMPLED_FILES = 64
+_SAMPLED_BYTES = 4096
+_LISTED = 5  # names in one message
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPair:
+    """The files of one pair; `flow` is None where a test split keeps it back."""
+
+    name: str
+    image1: Path
+    image2: Path
+    flow: Path | None
+
+    def files(self) -> list[Path]:
+        return [path for path in (self.image1, self.image2, self.flow) if path is not None]
+
+
+class FlowPairs(Dataset[FlowSample]):
+    """Pairs of frames on disk; a subclass is a layout, which says what the pairs are.
+
+    Files are read when a pair is asked for. Where a pair has no flow, the sample's flow is 0 and nowhere valid.
+
+    Args:
+        root: The folder of the data set, for messages.
+        pairs: At least one, each of another name.
+
+    Attributes:
+        names: The name of each pair, in the order of the indices.
+        pairs: The files of each pair.
+        sparse: Whether much of the flow is not known, so that it must not be interpolated.
+        padding: How RAFT's official evaluation pads the frames: as `sintel`, or as `kitti`.
+        layout: The files that the data set consists of, for messages.
+
+    Raises:
+        InputError: There is no pair. When a pair is read: a file is damaged, or frames and flow differ in size.
+    """
+
+    sparse: bool = False
+    padding: str = "sintel"
+    layout: str = "pairs of frames"
+
+    def __init__(self, root: Path, pairs: list[FlowPair]) -> None:
+        if not pairs:
+            raise InputError(
+                f"{root}: no {type(self).__name__} pairs, expected files such as {self.layout}; "
+                "set root to the folder that holds them."
+            )
+        self.pairs = pairs
+        self.names = [pair.name for pair in pairs]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> FlowSample:
+        pair = self.pairs[index]
+        image1, image2 = read_image(pair.image1), read_image(pair.image2)
+        arrays = [image1, image2]
+        if pair.flow is None:
+            flow, known = np.zeros_like(image1[:2]), np.zeros_like(image1[0])
+        else:
+            flow, known = read_flow(pair.flow)
+            arrays.append(flow)
+        sizes = [array.shape[1:] for array in arrays]
+        if len(set(sizes)) > 1:
+            listed = ", ".join(
+                f"{path.name} {width}x{height}" for path, (height, width) in zip(pair.files(), sizes, strict=True)
+            )
+            raise InputError(
+                f"{pair.image1.parent}: pair {pair.name} differs in size: {listed} px (width x height); "
+                "restore its files from the original data set."
+            )
+        return flow_sample(image1, image2, flow, known)
+
+    @property
+    def has_flow(self) -> bool:
+        """Whether there is any flow; a test split keeps all of it back."""
+        return any(pair.flow is not None for pair in self.pairs)
+
+    def identity(self) -> dict[str, int | str]:
+        """Return what tells this data from other data, wherever it lies.
+
+        The digest covers the names of the pairs, the names and sizes of all files, and their whole content, up to 1 GB
+        in all. Of larger sets, which are published ones as a rule and too long to read at every start, it covers 4 KiB
+        from the middle of 64 files, spread evenly over first frames, second frames and flow.
+        """
+        digest = hashlib.sha256()
+        for pair in self.pairs:
+            listed = " ".join(f"{path.name} {path.stat().st_size}" for path in pair.files())
+            digest.update(f"{pair.name}: {listed}\n".encode())
+        columns = zip(*((pair.image1, pair.image2, pair.flow) for pair in self.pairs), strict=True)
+        files = [path for path in dict.fromkeys(path for column in columns for path in column) if path is not None]
+        if sum(path.stat().st_size for path in files) <= _READ_WHOLE:
+            for path in files:
+                digest.update(path.read_bytes())
+        else:
+            for position in np.linspace(0, len(files) - 1, min(_SAMPLED_FILES, len(files))).astype(int):
+                with files[position].open("rb") as content:
+                    content.seek(max(0, files[position].stat().st_size - _SAMPLED_BYTES) // 2)
+                    digest.update(content.read(_SAMPLED_BYTES))
+        return {"pairs": len(self.pairs), "sha256": digest.hexdigest()}
+
+
+def existing_folder(folder: Path, expected: str) -> Path:
+    """Return the folder; an InputError names it and what it should hold where it does not exist."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected files such as {expected}, set root to what holds them.")
+    return folder
+
+
+def one_of(name: str, value: str, choices: Iterable[str]) -> str:
+    """Return the value; an InputError lists the choices where it is none of them."""
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")
+    return value
+
+
+def matched_files(folder: Path, pattern: str, suffix: str, layout: str) -> dict[str, Path]:
+    """Return the files of a folder with a suffix, by what the group of `pattern` matches in their stems, sorted by it.
+
+    Hidden files do not count; a file with that suffix whose stem the pattern does not match is an InputError.
+    """
+    existing_folder(folder, layout)
+    found = {}
+    for path in folder.iterdir():
+        if path.suffix != suffix or path.name.startswith("."):
+            continue
+        if not (match := re.fullmatch(pattern, path.stem)):
+            raise InputError(
+                f"{folder}: {path.name} does not belong there, expected files such as {layout}; "
+                "rename it or move it away."
+            )
+        found[match[1]] = path
+    return dict(sorted(found.items()))
+
+
+def subfolders(folder: Path, layout: str) -> list[str]:
+    """Return the sorted names of the folders in a folder, without hidden ones."""
+    existing_folder(folder, layout)
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def require_same(where: Path, found: Iterable[str], expected: Iterable[str], what: str, counterpart: str) -> None:
+    """Raise an InputError that names what is missing, or what is there with nothing that it belongs to.
+
+    Args:
+        where: Folder of what was found.
+        found: Names of those that have `what`.
+        expected: Names of those that have `counterpart`, and should have `what` too.
+        what: Such as `flow`.
+        counterpart: Such as `frames`.
+    """
+    found, expected = set(found), set(expected)
+    if missing := expected - found:
+        raise InputError(f"{where}: {counterpart} but no {what} for {_listed(missing)}; restore it from the data set.")
+    if extra := found - expected:
+        raise InputError(f"{where}: {what} but no {counterpart} for {_listed(extra)}; restore that, or move it away.")
+
+
+def _listed(names: set[str]) -> str:
+    shown = sorted(names)[:_LISTED]
+    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
+
+
+_SHOWN = 5  # problems named in one message
+
+
+class FlowFolder(FlowPairs):
+    """Pairs whose files share what the wildcard of a pattern matches, which becomes the name of the pair.
+
+    A pattern is a path under `root` in which one `*` stands for any text within one name; before it, `**/` may stand
+    for any subfolders, which then belong to the pair's name. All other characters stand for themselves. So
+    `images/*_1.png` finds the frame of `images/tree_1.png`, pair `tree`; and `**/*_1.png` that of `a/b/tree_1.png`,
+    pair `a/b/tree`. Hidden files do not count, nor do files that no pattern matches.
+
+    Args:
+        root: The folder.
+        image1: Pattern of the first frames (PPM, PNG or JPEG).
+        image2: Pattern of the second frames.
+        flow: Pattern of the flow, whose suffix says its format: `.flo`, `.pfm`, or `.png` for KITTI's.
+
+    Attributes:
+        names: The text that the wildcards match.
+        sparse: True where the flow is in KITTI's format.
+
+    Raises:
+        InputError: A pattern has no `*` or several, a file belongs to two patterns, or a file has no others beside it.
+    """
+
+    def __init__(self, root: str | Path, image1: str, image2: str, flow: str) -> None:
+        root = Path(root)
+        patterns = {"image1": image1, "image2": image2, "flow": flow}
+        self.layout = ", ".join(f"{role}: {pattern}" for role, pattern in patterns.items())
+        self.sparse = flow.lower().endswith(".png")
+        files = _files(existing_folder(root, self.layout))
+        found = {role: _matches(files, role, pattern) for role, pattern in patterns.items()}
+        _refuse_shared(root, found)
+        names = sorted(set().union(*found.values()))
+        _refuse_unmatched(root, names, found, patterns)
+        super().__init__(root, [FlowPair(name, *(root / found[role][name] for role in patterns)) for name in names])
+
+
+def _files(root: Path) -> list[str]:
+    """All files under a folder, as paths relative to it; links to folders are followed, hidden names are not."""
+    files = []
+    for folder, inner, names in os.walk(root, followlinks=True):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        within = Path(folder).relative_to(root)
+        files += [(within / name).as_posix() for name in names if not name.startswith(".")]
+    return files
+
+
+def _matches(files: list[str], role: str, pattern: str) -> dict[str, str]:
+    """Return the files that a pattern matches by the text of its wildcards."""
+    rest = pattern.replace("**/", "", 1)
+    if rest.count("*") != 1 or pattern.find("**/") > pattern.find("*"):
+        raise InputError(
+            f"{role} is {pattern!r}; a pattern needs one *, which names the pair, and may have one **/ before it, "
+            "for any subfolders: such as *_img1.png or **/*_img1.png."
+        )
+    expression = re.escape(pattern).replace(re.escape("**/"), "((?:[^/]+/)*)", 1).replace(re.escape("*"), "([^/]+)", 1)
+    matches = ((re.fullmatch(expression, file), file) for file in files)
+    return {"".join(match.groups()): file for match, file in matches if match}
+
+
+def _refuse_shared(root: Path, found: dict[str, dict[str, str]]) -> None:
+    owner: dict[str, str] = {}
+    for role, files in found.items():
+        for file in files.values():
+            if owner.setdefault(file, role) != role:
+                raise InputError(f"{root}: {file} is matched by {owner[file]} and {role}; make the patterns narrower.")
+
+
+def _refuse_unmatched(root: Path, names: list[str], found: dict[str, dict[str, str]], patterns: dict[str, str]) -> None:
+    problems = []
+    for name in names:
+        if missing := [role for role in patterns if name not in found[role]]:
+            there = " and ".join(found[role][name] for role in patterns if name in found[role])
+            problems.append(f"{there} without {' and '.join(missing)}")
+    if problems:
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        counts = ", ".join(f"{role} {pattern!r} {len(found[role])}" for role, pattern in patterns.items())
+        raise InputError(
+            f"{root}: files without partners: {'; '.join(problems[:_SHOWN])}{more}. Files that match: {counts}; "
+            "correct the patterns, or add or remove files."
+        )

@@ -1,0 +1,141 @@
+"""Pairs of frames with exact optical flow, made on the fly: nothing to download, no end of samples.
+
+In the manner of FlyingChairs (Dosovitskiy et al., "FlowNet", ICCV 2015): shapes over a background, each under an
+affine motion, with those of the shapes added to that of the background, and displacements drawn as powers of Gaussians,
+so that most are short and a few are long. Scenes are numbers (`procedural_scene`) until they are rendered
+(`procedural_render`), one or many at once, on the CPU or a GPU.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from rwtl.errors import InputError
+from rwtl.flow.sample import FlowSample
+from rwtl.flow.scenes.render import first_frame, occlusion, render
+from rwtl.flow.scenes.scene import Scenes, draw_scenes
+from rwtl.flow.scenes.texture import TEXTURES
+from rwtl.random import Draws
+
+Split = Literal["train", "validation", "test"]
+VERSION = 2  # raised when the same arguments come to give other scenes, so that older results are not taken for theirs
+# Least values; no value may be infinite, or not a number.
+_LEAST = {"size": 1, "height": 16, "width": 16, "seed": 0, "shapes": 0, "deformation": 0, "tail": 1}
+_LEAST |= {"background_motion": 0, "nonrigid": 0, "contrast": 0, "photometric": 0, "noise": 0}
+
+
+@dataclass(eq=False)
+class ProceduralFlow(Dataset[FlowSample]):
+    """Textured shapes that move over a textured background, with the exact flow of every pixel of the first frame.
+
+    A scene is a function of the arguments but `size`, and of its index, whatever the worker or the order; on another
+    device, or among others in a batch, it is the same up to rounding. Flow is that of the surface seen in the first
+    frame, also where the second frame hides it or it has left the frame: `occlusion` says where.
+
+    Args:
+        size: Number of scenes, at least 1.
+        height: Height of the frames in px, at least 16.
+        width: Width of the frames in px, at least 16.
+        split: Scenes of different splits share no randomness.
+        seed: 0 or more; another seed gives other scenes.
+        mean_displacement: Mean length of the flow in px over the pixels of many scenes with the usual shapes,
+            deformation and tail, above 0 and at most a quarter of the shorter side; single displacements reach about
+            nine times that, with a tail of 4 thirty times.
+        shapes: Most shapes in a scene, 0 or more; each scene has at least half as many.
+        deformation: Rotation, zoom and shear in relation to translation, 0 or more: 1 is usual, 0 is translation only.
+        tail: Power of the Gaussians that displacements are drawn as, 1 or more: 1 gives few very short and very long
+            displacements, 2 (usual) many short and a few long ones, 4 (FlyingChairs') very many and very few.
+        background_motion: How far the background moves in relation to the shapes, 0 or more: 1 is usual, 0 is a still
+            background. The mean displacement stays.
+        nonrigid: Smooth non-rigid motion of each surface in relation to its translation, 0 or more: 0 is none, 1 is
+            about as long as the translation, though never so steep that a surface folds.
+        textures: Kinds of surfaces, each as likely as the others, of TEXTURES.
+        contrast: Factor of the contrast within surfaces, 0 or more: 1 is usual, 0 gives plain colours.
+        photometric: Change of brightness, contrast, gamma and colour from frame to frame, 0 or more: 0 is none, 1 is
+            usual.
+        noise: Standard deviation of the noise in each pixel and colour of each frame, on the scale 0..255, 0 or more.
+
+    Raises:
+        InputError: An argument lies outside its range.
+        IndexError: An index lies outside 0..size-1.
+    """
+
+    size: int
+    height: int = 96
+    width: int = 128
+    split: Split = "train"
+    seed: int = 0
+    mean_displacement: float = 4.0
+    shapes: int = 8
+    deformation: float = 1.0
+    tail: float = 2.0
+    background_motion: float = 1.0
+    nonrigid: float = 0.0
+    textures: Sequence[str] = ("noise", "grating", "checks")
+    contrast: float = 1.0
+    photometric: float = 0.0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        for argument in fields(self):
+            if argument.type is float:  # so that 12 is the same data set as 12.0
+                setattr(self, argument.name, float(getattr(self, argument.name)))
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if not least <= value < float("inf"):
+                raise InputError(f"procedural flow: {name}={value} must be at least {least}, and finite.")
+        if not 0 < self.mean_displacement <= min(self.height, self.width) / 4:
+            raise InputError(
+                f"procedural flow: mean_displacement={self.mean_displacement} px must be above 0 and at most "
+                f"{min(self.height, self.width) / 4} px, a quarter of the shorter side of {self.height}x{self.width} "
+                "px (height x width)."
+            )
+        if self.split not in get_args(Split):
+            raise InputError(f"procedural flow: split={self.split!r} must be one of {', '.join(get_args(Split))}.")
+        self.textures = [self.textures] if isinstance(self.textures, str) else list(self.textures)
+        unknown = [kind for kind in self.textures if kind not in TEXTURES]
+        if unknown or not self.textures:
+            raise InputError(f"procedural flow: textures={self.textures} must be some of {', '.join(TEXTURES)}.")
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> FlowSample:
+        return FlowSample(*(many[0] for many in self.batch([index])))
+
+    def batch(self, indices: Sequence[int], device: torch.device | str = "cpu") -> FlowSample:
+        """Render scenes at once, on any device; the sample has a leading axis of scenes."""
+        return render(self.scenes(indices, device))
+
+    def occlusion(self, index: int) -> Bool[Tensor, "h w"]:
+        """Return where the first frame shows what the second does not: hidden by a nearer layer, or out of frame."""
+        return occlusion(self.scenes([index]))[0]
+
+    def flows(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Float[Tensor, "scenes 2 h w"]:
+        """Return the flow of scenes alone, in a fraction of the time."""
+        return first_frame(self.scenes(indices, device))[0]
+
+    def scenes(
+        self, indices: Sequence[int], device: torch.device | str = "cpu", times: Sequence[int] = (0, 1)
+    ) -> Scenes:
+        """Return scenes as numbers, for `procedural_render`; `times` 0 and 1 are the pair, and later ones go on."""
+        for index in indices:
+            if not 0 <= index < self.size:
+                raise IndexError(f"scene {index} of {self.size}")
+        appearance = {name: value for name, value in vars(self).items() if name not in ("size", "split", "seed")}
+        draws = Draws((self.seed, get_args(Split).index(self.split)), list(indices), self.shapes + 1)
+        return draw_scenes(draws, device, **appearance, times=times)
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each scene, in the order of the indices."""
+        return [f"scene {index}" for index in range(self.size)]
+
+    def identity(self) -> dict[str, Any]:
+        """Return the values that determine the scenes."""
+        return asdict(self) | {"version": VERSION}

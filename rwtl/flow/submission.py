@@ -1,0 +1,51 @@
+"""Estimated flow in the files that the benchmarks' servers accept."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from rwtl.errors import InputError
+from rwtl.flow.files import write_flo, write_kitti_flow
+
+
+def write_sintel(
+    folder: str | Path, render: str, sequence: str, frame: int, flow: Float32[np.ndarray, "2 h w"]
+) -> Path:
+    """Write `folder/render/sequence/frame0001.flo`, as MPI-Sintel's server expects it, and return its path.
+
+    Args:
+        folder: Folder of the submission; what is missing of it is made, and an existing file is replaced.
+        render: `clean` or `final`.
+        sequence: Such as `ambush_1`.
+        frame: Number of the pair's first frame, from 1.
+        flow: Displacement in px: `[0]` is x to the right, `[1]` is y down.
+
+    Raises:
+        InputError: The render is neither, the frame is below 1, or the flow holds a value that is not finite.
+    """
+    if render not in ("clean", "final"):
+        raise InputError(f"Sintel's render is {render!r}; choose clean or final.")
+    if frame < 1:
+        raise InputError(f"Sintel's frame of {sequence} is {frame}; frames are numbered from 1.")
+    path = Path(folder) / render / sequence / f"frame{frame:04d}.flo"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_flo(path, flow)
+    return path
+
+
+def write_kitti(folder: str | Path, name: str, flow: Float32[np.ndarray, "2 h w"]) -> Path:
+    """Write `folder/000000_10.png`, as KITTI's server expects it with flow at every pixel, and return its path.
+
+    Args:
+        folder: Folder of the submission; what is missing of it is made, and an existing file is replaced.
+        name: Of the pair, such as `000000_10`.
+        flow: Displacement in px: `[0]` is x to the right, `[1]` is y down; rounded to 1/64 px.
+
+    Raises:
+        InputError: A value is not finite or lies outside -512 to 511.98 px, which the format cannot hold.
+    """
+    path = Path(folder) / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_kitti_flow(path, flow, np.ones_like(flow[0]))
+    return path

@@ -1,0 +1,149 @@
+"""The first stage, from a configuration to recordings. It needs no PyTorch, so it starts fast and stays small."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from rwtl.config import outputs_folder, setting, typed
+from rwtl.errors import InputError
+from rwtl.pipeline.artifact import Artifact, build, is_planning
+from rwtl.progress import Progress
+from rwtl.waves import Recording, RecordingConfig, open_recording, simulate
+from rwtl.waves.config import SYNTHETIC_VERSION, SyntheticConfig
+from rwtl.waves.engines import engine_of
+from rwtl.waves.measure.statistics import wave_statistics
+from rwtl.waves.model.parameters import MODEL_VERSION
+from rwtl.waves.page.figures import draw_mosaic, write_movie
+from rwtl.waves.page.page import print_summary, write_page
+from rwtl.waves.store import SAC
+from rwtl.waves.synthetic import GENERATORS, kind_of, write_synthetic
+
+RECORDING = "recording"
+MOSAIC = "mosaic.png"
+MOVIE = "movie.gif"
+STATISTICS = "statistics.txt"
+WAVES = "waves.csv"
+PAGE = "page.html"
+
+
+def recording_configs(cfg: DictConfig) -> list[RecordingConfig | SyntheticConfig]:
+    """Return the checked configuration of each recording of `clips.recordings`.
+
+    Each entry's keys are laid over the section `recording`; one with a `kind` stands for the whole section. Without
+    `clips.recordings` it is the section alone.
+
+    Raises:
+        InputError: A value is wrong, or two entries show the same waves, of which validation must not see any again.
+    """
+    section = setting(cfg, "recording")
+    entries = OmegaConf.select(cfg, "clips.recordings") and setting(cfg, "clips.recordings")
+    if entries is None:
+        return [_typed(section, "recording")]
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries) or not entries:
+        raise InputError(
+            f"clips.recordings is {entries!r}; give a list of what differs from the section recording, such as "
+            "[{}, {seed: 1}]"
+        )
+    configs: list[RecordingConfig | SyntheticConfig] = []
+    for number, entry in enumerate(entries):
+        name = f"clips.recordings[{number}]"
+        whole = entry if "kind" in entry else OmegaConf.to_container(OmegaConf.merge(section, entry))
+        config = _typed(whole, name if entry else "recording")
+        waves = list(map(_waves_of, configs))
+        if _waves_of(config) in waves:
+            raise InputError(
+                f"{name} shows the same waves as clips.recordings[{waves.index(_waves_of(config))}]; leave it out, or "
+                "give it another seed"
+            )
+        configs.append(config)
+    return configs
+
+
+def _waves_of(config: RecordingConfig | SyntheticConfig) -> dict[str, Any]:
+    """Return what the waves depend on: not which part of their time is recorded, nor how often."""
+    recorded = ("duration", "transient", "frame_interval")
+    return {"kind": type(config), **{key: value for key, value in asdict(config).items() if key not in recorded}}
+
+
+def _typed(values: Mapping[str, Any], name: str) -> RecordingConfig | SyntheticConfig:
+    """Return a recording's configuration; messages call its keys by the name of the section."""
+    values = dict(values)
+    kind = values.pop("kind", SAC)
+    configs = {SAC: RecordingConfig} | {kind: generator.config for kind, generator in GENERATORS.items()}
+    if kind not in configs:
+        raise InputError(f"{name}.kind is {kind!r}; choose one of {', '.join(configs)}")
+    try:
+        return typed(configs[kind], values, name)
+    except InputError as error:
+        if str(error).startswith(name):
+            raise
+        raise InputError(f"{name}: {error}") from error  # the classes call their own values recording.…
+
+
+def recordings_of(cfg: DictConfig) -> list[Artifact]:
+    """Make the recordings of `clips.recordings`, each an artifact as of `recording`."""
+    return [make_recording(cfg, config) for config in recording_configs(cfg)]
+
+
+def recording(cfg: DictConfig) -> Artifact:
+    """Make a recording, the first where there are several.
+
+    The artifact holds `recording` (Zarr), `mosaic.png`, `movie.gif`, `statistics.txt`, `waves.csv`, and of a simulation
+    `page.html`. What an interrupted simulation left is resumed; a synthetic recording is made anew.
+    """
+    return make_recording(cfg, recording_configs(cfg)[0])
+
+
+def make_recording(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -> Artifact:
+    """Make the recording of one of `recording_configs(cfg)`."""
+
+    def make(folder: Path) -> None:
+        if isinstance(config, SyntheticConfig):
+            write_synthetic(config, folder / RECORDING, Progress("write", config.recorded_frames, "frames"))
+        else:
+            _simulate(cfg, config, folder / RECORDING)
+        _describe(open_recording(folder / RECORDING), folder)
+
+    simulated = isinstance(config, RecordingConfig)
+    if simulated:
+        values, label = asdict(config) | {"model_version": MODEL_VERSION}, "recording"
+    else:
+        kind = kind_of(config)
+        values = {"kind": kind, **asdict(config), "generator_version": SYNTHETIC_VERSION}
+        label = f"recording of {kind.replace('_', ' ')}"
+    made = build(outputs_folder(cfg), "recording", label, values, make, resumable=simulated, config=cfg)
+    if not is_planning():
+        open_recording(
+            made.path / RECORDING
+        )  # one that was reused may have been damaged since, or be of another version
+    return made
+
+
+def _simulate(cfg: DictConfig, config: RecordingConfig, path: Path) -> None:
+    before = open_recording(path) if path.exists() else None
+    if before is not None and before.complete:
+        return
+    if before is not None:
+        print(f"  going on after {before.valid_frames} frames that an interrupted simulation left", flush=True)
+    size = config.recorded_frames * config.rows * config.columns * 4 / 1e9
+    print(
+        f"  {config.recorded_frames} frames of {config.rows} × {config.columns} cells: up to {size:.2f} GB", flush=True
+    )
+    engine = engine_of(setting(cfg, "engine"))
+    progress = Progress("simulate", config.duration, "s of model time", rate=" × real time")
+    simulate(config, engine, path, progress)
+
+
+def _describe(made: Recording, folder: Path) -> None:
+    print("  measuring and drawing the waves", flush=True)
+    statistics = wave_statistics(made)
+    with open(folder / STATISTICS, "w") as file:
+        print_summary(statistics, file)
+    statistics.waves.to_csv(folder / WAVES, index_label="wave")
+    draw_mosaic(made, folder / MOSAIC)
+    write_movie(made, folder / MOVIE)
+    if made.kind == SAC:  # the page is about cells and their parameters
+        write_page(statistics, folder / PAGE, folder / MOSAIC, folder / MOVIE)

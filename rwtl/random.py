@@ -1,0 +1,53 @@
+"""Counter-based random numbers: each a function of its seed and of what it is for, never of what was drawn before."""
+
+import zlib
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+
+def counter_rng(seed: int, *counter: int) -> np.random.Generator:
+    """Return a generator that is a function of the seed and up to three counters, and of nothing else."""
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, *counter, *[0] * (3 - len(counter))]))
+
+
+def generator(seed: int, purpose: str) -> np.random.Generator:
+    """Random numbers that depend on the seed (0 ≤ seed < 2⁶³) and on what they are for, and on nothing else."""
+    return np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(purpose.encode())]))
+
+
+# More than are used: a new use takes the next ones, and leaves the others as they were.
+_UNIFORM = 72
+_NORMAL = 56
+
+
+class Draws:
+    """Random values for each layer of each scene, handed out in a fixed order.
+
+    Args:
+        key: Seed and number of the split, each 0 or more.
+        indices: Numbers of the scenes, at least one, each 0 or more.
+        layers: Layers of a scene, at least 1.
+    """
+
+    def __init__(self, key: tuple[int, int], indices: list[int], layers: int) -> None:
+        # The generator advances the first word of its counter: scenes that differ in the last one never overlap.
+        self._generators = [np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, i])) for i in indices]
+        uniform = np.array([generator.random((layers, _UNIFORM)) for generator in self._generators])
+        normal = np.array([generator.standard_normal((layers, _NORMAL)) for generator in self._generators])
+        self._uniform, self._normal = uniform.transpose(2, 0, 1), normal.transpose(2, 0, 1)
+        self._uniform_used = self._normal_used = 0
+
+    def uniform(self, count: int) -> Float64[np.ndarray, "{count} scenes layers"]:
+        """Return the next values from 0 (included) to 1 for each layer."""
+        self._uniform_used += count
+        return self._uniform[self._uniform_used - count : self._uniform_used]
+
+    def normal(self, count: int) -> Float64[np.ndarray, "{count} scenes layers"]:
+        """Return the next values of mean 0 and standard deviation 1 for each layer."""
+        self._normal_used += count
+        return self._normal[self._normal_used - count : self._normal_used]
+
+    def field(self, size: int) -> Float32[np.ndarray, "scenes {size}"]:
+        """Return many values of mean 0 and standard deviation 1 for each scene."""
+        return np.array([generator.standard_normal(size, dtype=np.float32) for generator in self._generators])

@@ -1,1 +1,0 @@
-"""Artifacts, comparison and report."""

@@ -1,0 +1,1 @@
+"""Sweeps, searches and clusters: many runs, and what is there of them."""

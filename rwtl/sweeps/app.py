@@ -1,0 +1,115 @@
+"""What all experiments share: errors that a user can act on, and records of what a sweep's jobs came to."""
+
+import functools
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from rwtl.errors import InputError
+from rwtl.pipeline.artifact import BUILT
+from rwtl.pipeline.provenance import now
+from rwtl.processes import exit_code, reason_of, terminable
+from rwtl.sweeps.jobs import JobRecord, sweep_folder, write_record
+
+T = TypeVar("T")
+
+
+class JobFailed(Exception):
+    """Ends a job of a sweep that has said and recorded why, so that the launcher goes on with the others."""
+
+
+def readable_errors(main: Callable[[DictConfig], T]) -> Callable[[DictConfig], T]:
+    """Make bad input end an experiment with one line and exit code 1, in place of a traceback, and SIGTERM as Ctrl-C:
+    what was finished is kept.
+
+    A job of a sweep writes its record besides, and raises JobFailed in place of ending the process.
+    """
+
+    @functools.wraps(main)
+    def wrapped(cfg: DictConfig) -> T:
+        # Launchers send this function to other processes by its text: what it refers to must be imported there.
+        return _job(main, cfg) if _is_job(cfg) else _alone(main, cfg)
+
+    return wrapped
+
+
+def _is_job(cfg: DictConfig) -> bool:
+    multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    return multirun and cfg.get("sweep") is not None
+
+
+def _alone(main: Callable[[DictConfig], T], cfg: DictConfig) -> T:
+    try:
+        with terminable():
+            return main(cfg)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    except KeyboardInterrupt as interrupt:
+        reason = f" ({interrupt})" if str(interrupt) else ""
+        print(
+            f"interrupted{reason}; what was finished is kept, and the same command goes on from there", file=sys.stderr
+        )
+        sys.exit(exit_code(interrupt))
+
+
+def _job(main: Callable[[DictConfig], T], cfg: DictConfig) -> T:
+    job = HydraConfig.get()
+    folder = sweep_folder(cfg)
+    BUILT.clear()
+    record = JobRecord(job.job.num, list(job.overrides.task), _log())
+    try:
+        write_record(folder, record)
+        with terminable():
+            result = main(cfg)
+        _conclude(folder, record, "complete", value=_number(result))
+        return result
+    except InputError as error:
+        print(f"error: job {record.number}: {error}", file=sys.stderr, flush=True)
+        _conclude_badly(folder, record, "failed", str(error))
+        raise JobFailed(str(error)) from None
+    except KeyboardInterrupt as interrupt:
+        _conclude_badly(folder, record, "interrupted", reason_of(interrupt))
+        raise
+    except SystemExit as ended:  # submitit's, once it has asked SLURM to run the job again
+        _conclude_badly(folder, record, "interrupted", f"exit code {ended.code}")
+        raise
+    except Exception as error:
+        print(f"error: job {record.number}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+        reason = "".join(traceback.format_exception_only(error)).strip()
+        _conclude_badly(folder, record, "failed", reason)
+        raise JobFailed(reason) from None
+
+
+def _conclude_badly(folder: Path, record: JobRecord, state: str, reason: str) -> None:
+    with suppress(InputError):  # on a full disk the record stays as it was, and the job is said to have died
+        _conclude(folder, record, state, reason)
+
+
+def _conclude(folder: Path, record: JobRecord, state: str, reason: str = "", value: float | None = None) -> None:
+    record.state, record.reason, record.value, record.finished = state, reason, value, now()
+    record.artifacts = list(dict.fromkeys(str(artifact.path) for artifact in BUILT))
+    record.reused = bool(BUILT) and all(artifact.reused for artifact in BUILT)
+    write_record(folder, record)
+
+
+def _number(result: Any) -> float | None:
+    is_number = isinstance(result, int | float) and not isinstance(result, bool)
+    return float(result) if is_number and math.isfinite(result) else None
+
+
+def _log() -> str | None:
+    if "SUBMITIT_EXECUTOR" not in os.environ:
+        return None
+    import submitit
+
+    return str(submitit.JobEnvironment().paths.stdout)

@@ -1,0 +1,208 @@
+"""What is in the outputs: every artifact, its state, age, size and parents; and the removal of artifacts."""
+
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Column, Table
+
+from rwtl.errors import InputError
+from rwtl.pipeline.artifact import CLAIMS, FORMAT, is_complete, read_status, state_of
+from rwtl.pipeline.claim import Holder, claim, holder_of
+from rwtl.sweeps.jobs import SWEEPS, WIDTH, read_records
+
+STATES = ("complete", "running", "interrupted", "failed", "outdated", "damaged")
+REMOVABLE = ("interrupted", "failed", "outdated", "damaged")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One artifact.
+
+    Args:
+        kind, digest, path, label: which it is.
+        state: one of STATES; `outdated` is what an older version made, which is never reused.
+        note: who makes it, or why it is not complete.
+        age: since its end, or else its start, s; None where that is not known.
+        size: bytes.
+        parents: digests by role.
+    """
+
+    kind: str
+    digest: str
+    path: Path
+    label: str
+    state: str
+    note: str = ""
+    age: float | None = None
+    size: int = 0
+    parents: dict[str, str] = field(default_factory=dict)
+
+
+def entries_of(outputs: Path, stage: str | None = None, state: str | None = None) -> list[Entry]:
+    """Return the artifacts below a folder, by stage, the oldest first; those of one stage or in one state, if given.
+
+    Raises InputError for a stage or a state that there is not.
+    """
+    if stage is not None and stage not in FORMAT:
+        raise InputError(f"stage is {stage!r}; choose one of {', '.join(FORMAT)}")
+    if state is not None and state not in STATES:
+        raise InputError(f"state is {state!r}; choose one of {', '.join(STATES)}")
+    kinds = FORMAT if stage is None else [stage]
+    folders = [folder for kind in kinds for folder in sorted((outputs / kind).glob("*")) if folder.is_dir()]
+    found = [entry_of(folder) for folder in folders]
+    shown = [entry for entry in found if state is None or entry.state == state]
+    return sorted(shown, key=lambda entry: (list(FORMAT).index(entry.kind), -(entry.age or 0.0)))
+
+
+def entry_of(path: Path) -> Entry:
+    """Return what there is to say of the artifact in a folder outputs/kind/digest."""
+    kind, digest = path.parent.name, path.name
+    size = _size(path)
+    try:
+        state, status = state_of(path), read_status(path) or {}
+    except InputError as error:
+        return Entry(kind, digest, path, "", "damaged", str(error), size=size)
+    if state == "missing":  # it was claimed, and its maker ended before it wrote anything
+        state = "interrupted"
+    outdated = status.get("format", FORMAT[kind]) != FORMAT[kind] and state != "running"
+    note = _note(path, state, status)
+    if outdated:
+        state, note = "outdated", f"format {status['format']}, now {FORMAT[kind]}: never reused"
+    parents = status.get("parents", {})
+    return Entry(kind, digest, path, status.get("label", ""), state, note, _age(status), size, parents)
+
+
+def _note(path: Path, state: str, status: dict[str, Any]) -> str:
+    if state == "failed":
+        return status.get("reason", "").removeprefix("InputError: ")
+    held = holder_of(path / CLAIMS)
+    if state == "running" and held is not None:
+        return f"{held[0]}, last sign of life {max(0.0, held[2]):.0f} s ago"
+    if state == "interrupted":
+        return status.get("reason", "its job ended without a word")
+    return ""
+
+
+def _age(status: dict[str, Any]) -> float | None:
+    time = status.get("finished") or status.get("started")
+    return None if time is None else (datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds()
+
+
+def _size(path: Path) -> int:
+    total = 0
+    for folder, _, files in os.walk(path):
+        for file in files:
+            with suppress(OSError):  # one that is just replaced
+                total += os.lstat(os.path.join(folder, file)).st_size
+    return total
+
+
+def states_of(remove: str | Sequence[str]) -> list[str]:
+    """Return the states that are asked for. Raises InputError for one of which nothing may be removed."""
+    states = [remove] if isinstance(remove, str) else list(remove)
+    for state in states:
+        if state not in REMOVABLE:
+            raise InputError(f"remove is {state!r}; choose of {', '.join(REMOVABLE)}")
+    return states
+
+
+PARENTS = 3  # digests that are shown; of more, their number
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+def print_entries(entries: Sequence[Entry]) -> None:
+    """Print a line for each artifact, and how many of each state there are."""
+    columns = ["stage", Column("digest", no_wrap=True), "label", "state", Column("age", justify="right")]
+    columns += [Column("size", justify="right"), "parents", Column("note", overflow="fold")]
+    table = Table(*columns)
+    for entry in entries:
+        cells = [entry.kind, entry.digest, entry.label, entry.state, age(entry.age), decimal(entry.size)]
+        style = None if entry.state == "complete" else "bold"
+        table.add_row(*(escape(cell) for cell in (*cells, _parents(entry), entry.note)), style=style)
+    show(table)
+    counted = ", ".join(f"{count} {state}" for state, count in Counter(entry.state for entry in entries).items())
+    print(f"{len(entries)} artifacts, {decimal(sum(entry.size for entry in entries))}: {counted or 'none'}", flush=True)
+
+
+def _parents(entry: Entry) -> str:
+    many = len(entry.parents) > PARENTS
+    return f"{len(entry.parents)} artifacts" if many else " ".join(entry.parents.values())
+
+
+def print_sweeps(outputs: Path) -> None:
+    """Print how the jobs of each sweep that left records stand, as they say themselves."""
+    for folder in sorted((outputs / SWEEPS).glob("*/")):
+        counted = Counter("reused" if each.reused else each.state for each in read_records(folder).values())
+        if counted:
+            print(f"sweep {folder.name}: {', '.join(f'{count} {state}' for state, count in counted.items())}")
+
+
+def show(table: Table) -> None:
+    """Print a table, as wide as the terminal, or as a log file may be."""
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+
+
+def age(seconds: float | None) -> str:
+    """Return an age in its largest whole unit."""
+    if seconds is None:
+        return ""
+    for length, unit in _UNITS:
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+class _InUse(Exception):
+    """Who holds what was to be removed."""
+
+
+def remove(entries: Iterable[Entry], states: Collection[str]) -> None:
+    """Remove artifacts that are in one of these states, and say so; what a job has just begun to make is left alone."""
+    freed = count = 0
+    for entry in entries:
+        if entry.state not in states:
+            continue
+        try:
+            held = claim(entry.path / CLAIMS, lambda: False, _refuse)
+        except _InUse as holder:
+            print(f"{entry.path} is kept: {holder} works on it")
+            continue
+        if entry.state != "outdated" and _complete(entry.path):  # somebody has made it since
+            held.release()
+            continue
+        held.finish(lambda path=entry.path: _clear(path))
+        with suppress(OSError):  # somebody begins to make it again
+            entry.path.rmdir()
+        print(f"removed {entry.path} ({entry.state}, {decimal(entry.size)})")
+        freed, count = freed + entry.size, count + 1
+    print(f"{count} removed, {decimal(freed)} freed", flush=True)
+
+
+def _refuse(holder: Holder | None, silence: float) -> None:
+    if holder is not None and holder.dead() is False:
+        raise _InUse(holder)
+
+
+def _complete(path: Path) -> bool:
+    try:
+        return is_complete(path)
+    except InputError:  # it is damaged
+        return False
+
+
+def _clear(path: Path) -> None:
+    for each in path.iterdir():
+        if each.name == CLAIMS:
+            continue
+        shutil.rmtree(each) if each.is_dir() else each.unlink()

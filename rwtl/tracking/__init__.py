@@ -1,0 +1,1 @@
+"""Where trainings are logged beside their CSV files, and how such logs are read back."""

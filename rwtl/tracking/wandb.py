@@ -1,0 +1,188 @@
+"""Trainings in Weights & Biases."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import wandb
+from jaxtyping import UInt8
+from pytorch_lightning.utilities import rank_zero_only
+
+from rwtl.errors import InputError
+from rwtl.tracking.tracker import Lineage, Tracked, Tracker
+
+MODES = ("offline", "online")
+FLUSH = 1.0  # seconds after which numbers are on disk: what a kill -9 can take
+
+
+@dataclass
+class WandbConfig:
+    """Where a training is logged.
+
+    Args:
+        mode: `offline` or `online`.
+        project, entity: W&B's; without an entity, that of who is logged in.
+        group: of the run; None: the name of the sweep.
+        tags: of the run.
+        init_timeout: seconds in which the server must answer at the start.
+        finish_timeout: seconds that the upload may take at the end.
+    """
+
+    mode: str = "offline"
+    project: str = "rwtl"
+    entity: str | None = None
+    group: str | None = None
+    tags: list[str] = field(default_factory=list)
+    init_timeout: float = 30.0
+    finish_timeout: float = 60.0
+
+    def __post_init__(self):
+        if self.mode not in MODES:
+            raise InputError(f"logger.wandb.mode is {self.mode!r}; choose one of {', '.join(MODES)}")
+        for key in ("init_timeout", "finish_timeout"):
+            if getattr(self, key) <= 0:
+                raise InputError(f"logger.wandb.{key} is {getattr(self, key)}; it must be positive (seconds)")
+
+
+def require_login(config: WandbConfig) -> None:
+    """Raise InputError where W&B is to be used online, and nobody is logged in."""
+    if config.mode == "online":
+        wandb.setup(wandb.Settings(silent=True))
+        if not wandb.login(prompt=False, verify=False):
+            raise InputError(
+                "logger.wandb.mode is 'online', but nobody is logged in to W&B: run `wandb login`, or set "
+                "logger.wandb.mode=offline and upload the runs later with `wandb sync`"
+            )
+
+
+class WandbTracker(Tracker):
+    """Logs a training as the W&B run `kind-digest`, in `folder`/wandb, with the step as its own metric `step`.
+
+    A job that goes on with a training continues the run where it is online, and writes another piece with the same id
+    where it is offline: `rwtl.tracking.read_back` puts them together. Where the server does not answer, at the start or
+    later, the training goes on and the rest is kept offline; a message says how to upload it.
+
+    Args:
+        config: where.
+        tracked: what is trained.
+        folder: in whose subfolder `wandb`, which is W&B's name for it, runs are kept.
+    """
+
+    def __init__(self, config: WandbConfig, tracked: Tracked, folder: Path):
+        super().__init__(tracked)
+        self.config = config
+        self.folder = folder
+        self.mode = config.mode
+        self.opened: wandb.Run | None = None
+        self.results: list[Lineage] = []
+        self.sent: list[wandb.Artifact] = []  # that the server has not acknowledged
+
+    def _use(self, action: Callable[[wandb.Run], Any]) -> None:
+        """Do something with the run, which begins now if it has not yet; offline, where it cannot be done online."""
+        try:
+            if self.opened is None:
+                self.opened = self._begin()
+                self._introduce(self.opened)
+            action(self.opened)
+        except Exception as error:  # whatever W&B raises for its network must not end a training
+            if self.mode == "offline":
+                raise
+            self._go_offline(error)
+            self._use(action)
+
+    def _go_offline(self, error: Exception) -> None:
+        self._say(" ".join(str(error).split()) or type(error).__name__)
+        self.mode, self.opened, self.sent = "offline", None, []
+        wandb.teardown(exit_code=1)  # W&B's service would not begin another piece of a run that has not ended well
+
+    def _begin(self) -> wandb.Run:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return wandb.init(
+            mode=self.mode,
+            project=self.config.project,
+            entity=self.config.entity,
+            id=self.tracked.id,
+            name=self.tracked.label,
+            group=self.config.group or self.tracked.sweep,
+            job_type=self.tracked.kind,
+            tags=self.config.tags,
+            config=self.tracked.described(),
+            dir=self.folder,
+            resume="allow",
+            reinit="create_new",  # never the run of an earlier job in the same process
+            settings=wandb.Settings(
+                silent=True,
+                console="off",
+                save_code=False,
+                disable_git=True,
+                init_timeout=self.config.init_timeout,
+                finish_timeout=self.config.finish_timeout,
+                finish_timeout_raises=True,
+                x_transaction_log_flush_interval=FLUSH,
+            ),
+        )
+
+    def _introduce(self, run: wandb.Run) -> None:
+        run.define_metric("step")
+        run.define_metric("*", step_metric="step")
+        for name, text, numbers in self.notes:
+            run.summary.update({name: text} | {f"{name}/{key}": value for key, value in numbers.items()})
+        for parent in self.tracked.parents.values():
+            # As `use_artifact` does, which refuses to work offline, and online waits for the upload.
+            self.sent.append(run._log_artifact(_artifact(parent), is_user_created=True, use_after_commit=True))
+        for result in self.results:
+            self.sent.append(run.log_artifact(_artifact(result)))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, int | float], step: int) -> None:
+        self._use(lambda run: run.log(metrics | {"step": step}))
+
+    @rank_zero_only
+    def log_picture(self, name: str, picture: UInt8[np.ndarray, "h w 3"], step: int) -> None:
+        self._use(lambda run: run.log({name: wandb.Image(picture), "step": step}))
+
+    @rank_zero_only
+    def result(self, result: Lineage) -> None:
+        self._use(lambda run: self.sent.append(run.log_artifact(_artifact(result))))
+        self.results.append(result)
+
+    def close(self, failed: bool) -> None:
+        if self.opened is None:
+            return
+        self._wait_for_artifacts()
+        run, self.opened = self.opened, None
+        try:
+            run.finish(exit_code=int(failed))
+        except TimeoutError:
+            self._say(f"it has not taken all within {self.config.finish_timeout:g} s")
+
+    def _wait_for_artifacts(self) -> None:
+        """Unlike numbers, artifacts of an online run are not on disk: where one does not arrive, they go there."""
+        if self.mode == "online":
+            try:
+                for artifact in self.sent:
+                    artifact.wait(timeout=int(self.config.finish_timeout))
+            except Exception as error:
+                self._go_offline(error)
+                self._use(lambda run: None)
+
+    def _say(self, reason: str) -> None:
+        pieces = self.folder / "wandb" / f"*run-*-{self.tracked.id}"
+        print(
+            f"  {self.tracked.label}: W&B does not take the run ({reason}); the training goes on and nothing is lost, "
+            f"upload it later: wandb sync --no-skip-online {pieces}",
+            flush=True,
+        )
+
+
+def _artifact(lineage: Lineage) -> wandb.Artifact:
+    """A folder is referred to where it is; a file is uploaded, and not copied before, for it does not change."""
+    folder = lineage.path.is_dir()
+    artifact = wandb.Artifact(lineage.id, lineage.kind if folder else "model", metadata={"digest": lineage.digest})
+    if folder:
+        artifact.add_reference(lineage.path.resolve().as_uri(), checksum=False)  # its digest says what it holds
+    else:
+        artifact.add_file(str(lineage.path.resolve()), policy="immutable")
+    return artifact

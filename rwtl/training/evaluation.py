@@ -1,0 +1,139 @@
+"""Errors of a trained RAFT on pairs with known flow, and on the measured flow of wave fronts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch.utils.data import Dataset
+
+from rwtl.errors import InputError
+from rwtl.flow.sample import FlowSample
+from rwtl.models.padding import carry_forward, padding_of
+from rwtl.models.raft import RAFT, FlowEstimate
+from rwtl.progress import Progress
+from rwtl.training.metrics import METRICS, FlowMetrics, end_point_error, normal_error, pixels_of
+from rwtl.training.recipe import autocast
+
+
+@dataclass
+class EstimationConfig:
+    """On what, and how, a trained RAFT estimates flow: to be evaluated, or to be submitted to a benchmark.
+
+    Args:
+        datasets: names of the section `datasets`, at least one.
+        iterations: recurrent iterations of RAFT; None means as many as it was trained with.
+        warm_start: whether each pair of a sequence begins with the flow of the one before (RAFT, section 4.3), in the
+            data sets that have sequences.
+    """
+
+    datasets: list[str]
+    iterations: int | None
+    warm_start: bool
+
+    def __post_init__(self):
+        if self.iterations is not None and self.iterations < 1:
+            raise InputError(f"iterations is {self.iterations}; it must be at least 1")
+        if len(set(self.datasets)) < max(1, len(self.datasets)):
+            raise InputError(f"datasets is {list(self.datasets)}; name each once, and at least one")
+
+
+@torch.no_grad()
+def estimates(
+    model: RAFT, dataset: Dataset, iterations: int | None, warm_start: bool, device: torch.device, precision: str
+) -> Iterator[tuple[int, FlowSample, FlowEstimate]]:
+    """Yield the number of every pair, its sample (CPU) and its estimate (`device`), of frames padded as officially."""
+    sequences = getattr(dataset, "sequences", None)
+    padding = padding_of(dataset)
+    half = autocast(device, precision)
+    initial = None
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        continued = warm_start and sequences is not None and index > 0 and sequences[index] == sequences[index - 1]
+        images = (sample.image1[None].to(device), sample.image2[None].to(device))
+        with half:
+            estimate = model.estimate(*images, iterations, initial if continued else None, padding)
+        if warm_start and sequences is not None:
+            initial = carry_forward(estimate.coarse)
+        yield index, sample, estimate
+
+
+def evaluate(
+    model: RAFT,
+    datasets: dict[str, Dataset],
+    iterations: int | None,
+    warm_start: bool,
+    label: str,
+    device: torch.device,
+    precision: str = "32-true",
+) -> pd.DataFrame:
+    """Return one row for each pair: `dataset`, `pair`, numbers of valid pixels, METRICS and `no_motion`.
+
+    `no_motion` is the EPE (px) of predicting no motion.
+    """
+    model.eval().to(device)
+    progress = Progress(label, sum(len(dataset) for dataset in datasets.values()), "pairs")
+    rows = []
+    for name, dataset in datasets.items():
+        for index, sample, estimate in estimates(model, dataset, iterations, warm_start, device, precision):
+            metrics = FlowMetrics()
+            metrics.update(estimate.flow.float().cpu(), sample.flow[None], sample.valid[None])
+            errors = {metric: float(value) for metric, value in metrics.compute().items()}
+            errors["no_motion"] = float(sample.flow.norm(dim=0)[sample.valid >= 0.5].mean())
+            rows.append({"dataset": name, "pair": dataset.names[index], **errors})
+            progress(len(rows))
+    return pd.DataFrame(rows)
+
+
+def pooled(errors: pd.DataFrame) -> pd.DataFrame:
+    """Return the errors over all valid pixels of each data set, with the number of pairs and the mean of their EPEs.
+
+    Published EPEs of KITTI are that mean, `epe_of_pairs`; all other published figures are over all pixels.
+    """
+    columns = [*METRICS, "no_motion"]
+    lines = []
+    for dataset, of_dataset in errors.groupby("dataset", sort=False):
+        line = {"dataset": dataset, "pairs": len(of_dataset)}
+        for column in columns:
+            counted = of_dataset[of_dataset[pixels_of(column)] > 0]
+            weights = counted[pixels_of(column)]
+            # Weighted by hand: a mean that skipped what is not a number would flatter a model that diverged.
+            total = (counted[column] * weights).sum(skipna=False)
+            line[column] = total / weights.sum() if len(counted) else float("nan")
+        line["epe_of_pairs"] = of_dataset[of_dataset.pixels > 0].epe.mean(skipna=False)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+FRONT_METRICS = ("epe", "normal", "no_motion", "mean_speed")
+
+
+def front_errors(model: RAFT, data: Dataset, device: torch.device, precision: str) -> pd.DataFrame:
+    """Return one row for each pair with its number of valid pixels and, in px, the means over them of FRONT_METRICS.
+
+    `epe` is the end-point error; `normal` that of the component along the true flow alone, all that is known of a
+    front; `no_motion` the end-point error of predicting no motion; `mean_speed` that of the true direction with the
+    mean length over all pairs: what is left to somebody who knows where fronts go and not how fast.
+    """
+    model.eval().to(device)
+    samples = [data[index] for index in range(len(data))]
+    lengths = torch.cat([sample.flow.norm(dim=0)[sample.valid >= 0.5] for sample in samples])
+    rows = []
+    for index, sample, estimate in estimates(model, data, None, False, device, precision):
+        valid = sample.valid >= 0.5
+        predicted, flow = estimate.flow.float().cpu(), sample.flow[None]
+        length = flow.norm(dim=1)
+        errors = {
+            "epe": end_point_error(predicted, flow),
+            "normal": normal_error(predicted, flow),
+            "no_motion": length,
+            "mean_speed": (length - lengths.mean()).abs(),
+        }
+        row = {"pair": data.names[index], "pixels": int(valid.sum())}
+        rows.append(row | {name: float(error[0][valid].mean()) for name, error in errors.items()})
+    return pd.DataFrame(rows)
+
+
+def over_all(errors: pd.DataFrame) -> pd.Series:
+    """Return the means over the pixels of all pairs."""
+    return errors[list(FRONT_METRICS)].mul(errors.pixels, axis=0).sum(skipna=False) / errors.pixels.sum()

@@ -1,0 +1,1 @@
+"""The tasks: each a LightningModule with its recipe."""

@@ -1,0 +1,164 @@
+"""Optical-flow training of RAFT: the target task, and, on wave fronts, a source task."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from rwtl.clips.config import ClipsConfig
+from rwtl.clips.dataset import WaveClips
+from rwtl.clips.front_flow import WaveFlow, WholePairs
+from rwtl.clips.fronts import fronts_of
+from rwtl.clips.transforms import CropAndZoomFlow, FlowAugmentation, rotate_and_flip_flow
+from rwtl.errors import InputError
+from rwtl.flow.sample import FlowSample
+from rwtl.models.encoder import batch_norms
+from rwtl.models.padding import padding_of
+from rwtl.models.raft import RAFT
+from rwtl.training.metrics import METRICS, FlowMetrics, sequence_loss
+from rwtl.training.recipe import Recipe, adamw_one_cycle
+from rwtl.training.transfer.callback import Transfer
+
+
+@dataclass
+class FlowRecipe(Recipe):
+    """A recipe of optical-flow training.
+
+    Args:
+        iterations: recurrent iterations in training.
+        validation_iterations: recurrent iterations in validation.
+        gamma: weight of an iteration relative to the next one in the loss.
+        freeze_batchnorm_statistics: whether every BatchNorm layer of RAFT uses and keeps its running statistics, as in
+            all official schedules but `chairs`; its weights are trained on.
+    """
+
+    iterations: int
+    validation_iterations: int
+    gamma: float
+    freeze_batchnorm_statistics: bool
+
+    def __post_init__(self):
+        super().__post_init__()
+        for key in ("iterations", "validation_iterations"):
+            if getattr(self, key) < 1:
+                raise InputError(f"{key} is {getattr(self, key)}; it must be at least 1")
+        if not 0 < self.gamma <= 1:
+            raise InputError(f"gamma is {self.gamma}; it must be above 0 and at most 1")
+
+
+class OpticalFlowModule(pl.LightningModule):
+    """Trains RAFT on batches of FlowSample; logs `loss` and, at validation, METRICS for every data set.
+
+    Args:
+        model: RAFT; trained in place.
+        recipe: how.
+        validation: data sets by name; the metrics of the first are logged by their own names (`epe`), those of the
+            others with the data set's name before them (`sintel_final/epe`).
+        transfer: what was loaded into RAFT and is held frozen.
+    """
+
+    def __init__(
+        self, model: RAFT, recipe: FlowRecipe, validation: Mapping[str, Dataset], transfer: Transfer | None = None
+    ):
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+        self.transfer = transfer
+        self.paddings = [padding_of(dataset) for dataset in validation.values()]
+        self.prefixes = ["", *(f"{name}/" for name in list(validation)[1:])]
+        self.validation_metrics = nn.ModuleList(FlowMetrics() for _ in validation)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of everything that a validation logs."""
+        return [prefix + metric for prefix in self.prefixes for metric in METRICS]
+
+    def on_train_batch_start(self, batch: FlowSample, batch_idx: int) -> None:
+        if self.recipe.freeze_batchnorm_statistics:  # Lightning puts all modules in train mode after every validation
+            for layer in batch_norms(self.model).values():
+                layer.eval()
+
+    def training_step(self, batch: FlowSample, batch_idx: int) -> Tensor:
+        flows = self.model(batch.image1, batch.image2)
+        loss = sequence_loss(flows, batch.flow, batch.valid, self.recipe.gamma)
+        self.log("loss", loss, logger=False, sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: FlowSample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        flow = self.model.estimate(
+            batch.image1,
+            batch.image2,
+            self.recipe.validation_iterations,
+            padding=self.paddings[dataloader_idx],
+        ).flow
+        self.validation_metrics[dataloader_idx].update(flow, batch.flow, batch.valid)
+        return flow
+
+    def on_validation_epoch_end(self) -> None:
+        for prefix, metrics in zip(self.prefixes, self.validation_metrics, strict=True):
+            found = metrics.compute()
+            self.log_dict({prefix + metric: found[metric].float() for metric in METRICS}, logger=False)
+            metrics.reset()
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        return [self.transfer] if self.transfer else []  # in place of one that the trainer may have been given
+
+    def configure_optimizers(self) -> dict:
+        return adamw_one_cycle(self.model, self.recipe, self.transfer)
+
+
+@dataclass
+class WaveFlowRecipe(FlowRecipe):
+    """A recipe of optical-flow training on wave fronts.
+
+    Args:
+        validation_pairs: at most so many pairs, evenly spread over the validation part.
+        seed: decides the initial weights, the order of pairs and their augmentation.
+        behind: s; a pixel lies on a front if its onset was at most so long ago in the first frame,
+        ahead: s; or comes at most so much later.
+    """
+
+    validation_pairs: int
+    seed: int
+    behind: float
+    ahead: float
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.validation_pairs < 1:
+            raise InputError(f"validation_pairs is {self.validation_pairs}; it must be at least 1")
+        for key in ("behind", "ahead"):
+            if getattr(self, key) < 0:
+                raise InputError(f"{key} is {getattr(self, key)} s; it must not be negative")
+        if self.behind + self.ahead == 0:
+            raise InputError("behind and ahead are both 0 s: no pixel lies on a front; widen one of them")
+
+
+def wave_flow_data(
+    recordings: Sequence[Path], clips: ClipsConfig, recipe: WaveFlowRecipe
+) -> tuple[WaveFlow, list[FlowAugmentation], WholePairs, tuple[float, float]]:
+    """Return what a training on wave fronts needs.
+
+    Args:
+        recordings: paths.
+        clips: how pairs are cut; its `length` must be 2.
+        recipe: how they are used.
+
+    Returns:
+        The training part, its augmentations, whole zoomed pairs of the validation part, and the calcium concentrations
+        (nM) that become 0 and 1 in both.
+    """
+    training_clips = WaveClips(recordings, clips, "training")
+    validation_clips = WaveClips(recordings, clips, "validation", training_clips.calcium_range)
+    fronts = [fronts_of(recording) for recording in training_clips.recordings]  # read once for both parts
+    training, validation = (
+        WaveFlow(part, clips.colour, recipe.behind, recipe.ahead, fronts) for part in (training_clips, validation_clips)
+    )
+    augmentations: list[FlowAugmentation] = [CropAndZoomFlow(clips.crop, clips.zoom)]
+    if clips.rotations_and_flips:
+        augmentations.append(rotate_and_flip_flow)
+    whole = WholePairs(validation, clips.zoom, recipe.validation_pairs)
+    return training, augmentations, whole, training_clips.calcium_range

@@ -1,0 +1,1 @@
+"""The transfer of trained parts into another model, and what stays frozen."""

@@ -1,0 +1,169 @@
+"""The state of a simulation: at model time 0, and between two frames, where it can be resumed bit-identically."""
+
+import os
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import brentq
+
+from rwtl.errors import InputError
+from rwtl.random import generator
+from rwtl.waves.model.parameters import SacParameters
+
+# Of every cell, in the order in which programs write them: membrane potential (V), the gates n, r, s, calcium and
+# acetylcholine (mol/m³, which is mM).
+VARIABLES = ("v", "n", "r", "s", "c", "a")
+NANOMOLAR = 1e-6  # mol/m³
+
+
+def require_precision(precision: str) -> None:
+    """Raise InputError where an engine's precision is neither float32 nor float64."""
+    if precision not in ("float32", "float64"):
+        raise InputError(f"engine.precision is {precision!r}: choose float32 or float64")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a simulation needs to go on.
+
+    Attributes:
+        frame: frame intervals that have been simulated, the transient included.
+        values: the state of every cell, by variable, (row, column), in SI units and the engine's precision.
+    """
+
+    frame: int
+    values: dict[str, Float[np.ndarray, "row column"]]
+
+    def save(self, file: Path) -> None:
+        """Write the snapshot in one step: after a kill at any moment the file is the old or the new one."""
+        draft = file.with_name(f"{file.name}.partial")
+        try:
+            with open(draft, "wb") as stream:
+                np.savez(stream, frame=self.frame, **self.values)
+            os.replace(draft, file)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+def load_snapshot(file: Path) -> Snapshot:
+    """Read what `Snapshot.save` wrote.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            return Snapshot(int(content["frame"]), {name: content[name] for name in VARIABLES})
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{file}, from which the recording would be resumed, is missing or damaged ({error}): remove "
+            f"{file.parent} to simulate it anew"
+        ) from error
+
+
+@dataclass
+class StartConfig:
+    """The state of the cells at model time 0.
+
+    Attributes:
+        kind: `rest`, every cell at the rest of an isolated cell without I_ext, so the first events are in step over the
+            lattice; or `smooth_random`, where the gates r and s, which make a cell refractory, vary over the lattice
+            as two independent smooth random fields, which breaks the step and can leave spirals.
+        correlation_length: of those fields, µm (the standard deviation of the Gaussian that smooths white noise).
+        r, s: lowest and highest value of the gates in those fields, every value between equally frequent.
+
+    Raises:
+        InputError: a value is none of the choices or out of range.
+    """
+
+    kind: str = "rest"
+    correlation_length: float = 500.0
+    r: list[float] = field(default_factory=lambda: [0.2, 0.8])
+    s: list[float] = field(default_factory=lambda: [0.05, 0.9])
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("rest", "smooth_random"):
+            raise InputError(f"start.kind is {self.kind!r}: choose rest or smooth_random")
+        if not 0 <= self.correlation_length < float("inf"):
+            raise InputError(f"start.correlation_length is {self.correlation_length} µm: it must not be negative")
+        for name in ("r", "s"):
+            value = getattr(self, name)
+            if len(value) != 2 or not 0 <= value[0] <= value[1] <= 1:
+                raise InputError(f"start.{name} is {value}: give the lowest and the highest value, between 0 and 1")
+
+
+def resting_state(cell: SacParameters) -> dict[str, float]:
+    """The fixed point of an isolated cell, without noise and before I_ext sets in, that lies lowest in potential: the
+    rest, if it is stable.
+
+    Returns:
+        v in mV, the gates n, r, s, c and a in nM.
+
+    Raises:
+        InputError: the currents balance nowhere between V_K - 50 mV and V_C.
+    """
+
+    def currents(v: float) -> float:
+        state = _steady_state(cell, v)
+        m = (1 + np.tanh((v - cell.V_1) / cell.V_2)) / 2
+        potassium = (cell.g_K * state["n"] + cell.g_sAHP * state["r"] ** 4) * (v - cell.V_K)
+        return -cell.g_L * (v - cell.V_L) - cell.g_C * m * (v - cell.V_C) - potassium
+
+    grid = np.arange(cell.V_K - 50, cell.V_C, 0.1)
+    signs = np.sign([currents(v) for v in grid])
+    crossings = np.flatnonzero(signs[:-1] != signs[1:])
+    if len(crossings) == 0:
+        raise InputError(
+            f"the currents of an isolated cell balance at no potential from {grid[0]:g} to {cell.V_C:g} mV: check the "
+            f"potentials, cell.V_L = {cell.V_L} and cell.V_K = {cell.V_K} mV"
+        )
+    v = brentq(currents, grid[crossings[0]], grid[crossings[0] + 1], xtol=1e-12)
+    return {"v": v, **_steady_state(cell, v)}
+
+
+def _steady_state(cell: SacParameters, v: float) -> dict[str, float]:
+    m = (1 + np.tanh((v - cell.V_1) / cell.V_2)) / 2
+    c = max(0.0, cell.H_X / cell.alpha_C * (cell.C_0 - cell.delta_C * cell.g_C * m * (v - cell.V_C)))
+    saturation = cell.alpha_S * c**4
+    s = saturation / (1 + saturation)
+    return {
+        "n": (1 + np.tanh((v - cell.V_3) / cell.V_4)) / 2,
+        "r": cell.alpha_R * s / (1 + cell.alpha_R * s),
+        "s": s,
+        "c": c,
+        "a": cell.beta_A / cell.mu_A / (1 + np.exp(-cell.kappa_A * (v - cell.V_0))),
+    }
+
+
+def uniform_snapshot(rows: int, columns: int, state: dict[str, float]) -> Snapshot:
+    """A start in which every cell has the same state; v in mV, the gates n, r, s, c and a in nM."""
+    to_si = {"v": 1e-3, "n": 1.0, "r": 1.0, "s": 1.0, "c": NANOMOLAR, "a": NANOMOLAR}
+    return Snapshot(0, {name: np.full((rows, columns), state[name] * scale) for name, scale in to_si.items()})
+
+
+def starting_snapshot(
+    rows: int, columns: int, spacing: float, cell: SacParameters, start: StartConfig, seed: int
+) -> Snapshot:
+    """The state at model time 0.
+
+    Args:
+        rows, columns: cells of the lattice.
+        spacing: µm.
+        cell: parameters (their means, where cells differ).
+        start: what to make.
+        seed: of the random fields.
+    """
+    snapshot = uniform_snapshot(rows, columns, resting_state(cell))
+    if start.kind == "smooth_random":
+        for name in ("r", "s"):
+            low, high = getattr(start, name)
+            noise = generator(seed, f"start of {name}").standard_normal((rows, columns))
+            smooth = gaussian_filter(noise, start.correlation_length / spacing, mode="wrap")
+            rank = smooth.ravel().argsort().argsort().reshape(rows, columns) / max(1, rows * columns - 1)
+            snapshot.values[name][:] = low + (high - low) * rank
+    return snapshot

@@ -1,0 +1,140 @@
+"""The tissue: which cells hear which, how strongly, and how cells differ."""
+
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import ndtr, ndtri
+
+from rwtl.errors import InputError
+from rwtl.random import generator
+from rwtl.waves.model.parameters import PARAMETERS, SacParameters
+
+# From the cell to its neighbour, (rows down, columns to the right); four or eight of them.
+NEIGHBOURS = {
+    "above": (-1, 0),
+    "below": (1, 0),
+    "left": (0, -1),
+    "right": (0, 1),
+    "above_left": (-1, -1),
+    "above_right": (-1, 1),
+    "below_left": (1, -1),
+    "below_right": (1, 1),
+}
+
+
+@dataclass
+class CouplingConfig:
+    """How cells are coupled. A synapse has weight 1 + bias · d + anisotropy · cos 2θ, where d, the unit vector from the
+    releasing to the hearing cell, makes the angle θ with the rows; g_A is multiplied with it.
+
+    Attributes:
+        neighbours: 4, or 8 with the diagonal ones. Every one counts alike: at the same g_A, 8 couple twice as strongly.
+        boundary: `open`, where an absent neighbour releases nothing, or `periodic`, a torus.
+        bias: (to the right, downwards): waves prefer to travel along this vector.
+        anisotropy: above 0 coupling is stronger along the rows than along the columns, below 0 the other way round.
+
+    Raises:
+        InputError: a value is none of the choices, or a synapse would have a negative weight.
+    """
+
+    neighbours: int = 4
+    boundary: str = "open"
+    bias: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    anisotropy: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.neighbours not in (4, 8):
+            raise InputError(f"coupling.neighbours is {self.neighbours}: choose 4 or 8")
+        if self.boundary not in ("open", "periodic"):
+            raise InputError(f"coupling.boundary is {self.boundary!r}: choose open or periodic")
+        if len(self.bias) != 2:
+            raise InputError(f"coupling.bias is {self.bias}: give two numbers, to the right and downwards")
+        for name in self.sides():
+            if not 0 <= self.weight(name) < float("inf"):
+                raise InputError(
+                    f"coupling.bias {self.bias} and coupling.anisotropy {self.anisotropy} give the synapse from the "
+                    f"neighbour {name.replace('_', ' ')} the weight {self.weight(name):.3g}: it must not be negative"
+                )
+
+    def sides(self) -> list[str]:
+        """Names of the neighbours."""
+        return list(NEIGHBOURS)[: self.neighbours]
+
+    def weight(self, side: str) -> float:
+        """Weight of the synapse from the neighbour on a side, on which it acts against that side's direction."""
+        down, right = NEIGHBOURS[side]
+        length = np.hypot(down, right)
+        along = -(self.bias[0] * right + self.bias[1] * down) / length
+        return float(1 + along + self.anisotropy * (right**2 - down**2) / length**2)
+
+
+def neighbours(
+    rows: int, columns: int, coupling: CouplingConfig
+) -> dict[str, tuple[Int[np.ndarray, " cells"], Float[np.ndarray, " cells"]]]:
+    """The neighbour of every cell on every side, and the weight of its synapse.
+
+    Returns:
+        side → (index of the neighbour, weight); cell (row, column) has index row · columns + column. Where there is no
+        neighbour (beyond an open border, or a cell that is its own neighbour on a torus) the index is the cell's own
+        and the weight is 0.
+    """
+    index = np.arange(rows * columns).reshape(rows, columns)
+    mode = "wrap" if coupling.boundary == "periodic" else "edge"
+    padded = np.pad(index, 1, mode=mode)
+    found = {}
+    for side in coupling.sides():
+        down, right = NEIGHBOURS[side]
+        neighbour = padded[1 + down : 1 + down + rows, 1 + right : 1 + right + columns]
+        present = np.ones((rows, columns), bool)
+        if coupling.boundary == "open":
+            row, column = np.indices((rows, columns))
+            present = (0 <= row + down) & (row + down < rows) & (0 <= column + right) & (column + right < columns)
+        present &= neighbour != index
+        own = np.where(present, neighbour, index)
+        found[side] = (own.ravel(), (present * coupling.weight(side)).ravel())
+    return found
+
+
+# Cells differ by at most so many standard deviations.
+SPREAD_LIMIT = 3.0
+
+
+def cell_values(
+    count: int, cell: SacParameters, spread: dict[str, float], seed: int
+) -> dict[str, Float[np.ndarray, " cells"]]:
+    """The parameters that differ from cell to cell: normally distributed around the mean, cut at 3 standard deviations.
+
+    Args:
+        count: cells.
+        cell: the means.
+        spread: the standard deviation of each parameter that differs, in its own unit; 0 for one that does not.
+        seed: decides the values; a parameter's values do not depend on which others differ.
+
+    Returns:
+        The values by parameter, in its own unit.
+
+    Raises:
+        InputError: a name is no parameter, a spread is negative, or values of the wrong sign could be drawn.
+    """
+    values, tail = {}, ndtr(-SPREAD_LIMIT)
+    for name, deviation in spread.items():
+        if name not in PARAMETERS:
+            raise InputError(
+                f"recording.spread.{name}: there is no such parameter; choose from {', '.join(PARAMETERS)}"
+            )
+        mean = asdict(cell)[name]
+        if not 0 <= deviation < float("inf"):
+            raise InputError(f"recording.spread.{name} is {deviation}: a standard deviation must not be negative")
+        lowest = mean - SPREAD_LIMIT * deviation
+        if deviation == 0:
+            continue
+        if PARAMETERS[name].sign != "any" and lowest <= 0:
+            raise InputError(
+                f"recording.spread.{name} is {deviation} around a mean of {mean} {PARAMETERS[name].unit}: at "
+                f"{SPREAD_LIMIT:g} standard deviations below it {name} is {lowest:.4g}; stay below "
+                f"{mean / SPREAD_LIMIT:.4g}"
+            )
+        uniform = generator(seed, f"spread of {name}").random(count)
+        values[name] = mean + deviation * ndtri(tail + uniform * (1 - 2 * tail))
+    return values
