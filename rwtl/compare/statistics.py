@@ -1,7 +1,7 @@
 """Statistics over seeds: intervals, paired tests corrected for their number, effect sizes, and seeds needed.
 
-A study has few seeds, often five to ten. What is here keeps its promises there; tests/test_statistics_over_seeds.py
-shows it by simulation.
+A study has few seeds, often five to ten. What is here keeps its promises there, as
+tests/compare/test_statistics_over_seeds.py shows by simulation.
 """
 
 from collections.abc import Mapping

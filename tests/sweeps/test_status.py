@@ -17,7 +17,7 @@ from rwtl.pipeline.artifact import build, read_status, write_status
 from rwtl.pipeline.claim import claim, this_process
 from rwtl.sweeps.status import age, entries_of, print_entries, print_sweeps, remove, states_of
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TARGET = [*SOURCE, *SCENES, "clips.dt=0.2", "pretraining.steps=0", *(f"training.{value}" for value in TRAINING)]
 
 

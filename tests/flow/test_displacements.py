@@ -26,7 +26,7 @@ from rwtl.flow.displacements import (
 from rwtl.flow.files import write_flo
 from rwtl.flow.scenes.dataset import ProceduralFlow
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def flow_of(lengths, degrees):

@@ -28,7 +28,7 @@ from rwtl.waves import open_recording
 from rwtl.waves.measure.statistics import wave_statistics
 from rwtl.waves.synthetic import FrontsConfig, front_times, write_synthetic
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PLANES = FrontsConfig(32, 32, 50.0, 40.0, 0.1, 3, planes=1.0, speed=[2.0, 2.0])
 VALUES = {"datasets": ["a"], "pairs": 10, "dt": [0.5, 1.0], "zoom": [1.0], "drawn": 3}
 

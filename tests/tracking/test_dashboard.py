@@ -15,7 +15,7 @@ from rwtl.tracking.read_back import read_runs
 from rwtl.tracking.tracker import Tracked, log_picture
 from rwtl.tracking.wandb import WandbConfig, WandbTracker
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def log(outputs, kind, digest, sweep, config, metrics, picture):

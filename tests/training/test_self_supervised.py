@@ -31,7 +31,7 @@ from rwtl.training.tasks.self_supervised import (
     there_and_back,
 )
 
-CONFIG = Path(__file__).parents[1] / "conf" / "pretraining" / "self_supervised.yaml"
+CONFIG = Path(__file__).parents[2] / "conf" / "pretraining" / "self_supervised.yaml"
 
 
 def recipe(**changes):

@@ -12,7 +12,7 @@ from rwtl.compare.make import groups_of
 from rwtl.errors import InputError
 from rwtl.pipeline.planning import planned
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 QUESTIONS = sorted(
     file.stem for file in (CONF / "experiment").glob("*.yaml") if "override /comparison" in file.read_text()
 )

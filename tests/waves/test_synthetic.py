@@ -25,7 +25,7 @@ from rwtl.waves.synthetic import (
     write_synthetic,
 )
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 LATTICE = {"spacing": 50.0, "frame_interval": 0.1, "seed": 4}
 SHAPES = MovingShapesConfig(rows=32, columns=40, duration=12.0, **LATTICE)
 FRONTS = FrontsConfig(rows=40, columns=48, duration=60.0, **LATTICE)

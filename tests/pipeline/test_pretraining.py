@@ -20,7 +20,7 @@ from rwtl.pipeline.source_task import PretrainingPlan
 from rwtl.pipeline.stages import training
 from rwtl.training.transfer.source import load_source
 
-CONF = str(Path(__file__).parents[1] / "conf")
+CONF = str(Path(__file__).parents[2] / "conf")
 FRONTS = ["recording=fronts", "recording.rows=32", "recording.columns=32", "recording.duration=20"]
 CLIPS = ["clips.dt=0.5", "clips.active=[0,1]", "clips.gap=1", "clips.crop=32"]
 SOURCE = [*FRONTS, *CLIPS, "trainer.threads=1"]

@@ -13,7 +13,7 @@ from rwtl.waves.engines.cpp import CppEngine
 from rwtl.waves.measure.statistics import wave_statistics
 from rwtl.waves.measure.verdict import verdict
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 @pytest.fixture

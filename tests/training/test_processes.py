@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from test_resumption import COMMON, FLOW, NEXT_FRAME, SCENES, SELF_SUPERVISED, WHERE, Clips, StopAt, crash
+from trainings import COMMON, FLOW, NEXT_FRAME, SCENES, SELF_SUPERVISED, WHERE, Clips, StopAt, crash
 
 from rwtl.errors import InputError
 from rwtl.flow.scenes.dataset import ProceduralFlow
@@ -29,7 +29,7 @@ from rwtl.training.transfer.callback import Transfer
 from rwtl.training.transfer.config import TransferConfig
 from rwtl.training.transfer.source import Source
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TWO = replace(WHERE, devices=2)
 
 

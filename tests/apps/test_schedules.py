@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-CONF = str(Path(__file__).parents[1] / "conf")
+CONF = str(Path(__file__).parents[2] / "conf")
 # steps, batch size, learning rate, crop, weight decay, γ, iterations of the evaluation
 PUBLISHED = {
     "chairs": (100_000, 10, 4e-4, (368, 496), 1e-4, 0.8, 24),

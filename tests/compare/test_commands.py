@@ -13,7 +13,7 @@ from rwtl.compare.runs import ComparedRun
 from rwtl.config import resolved_yaml
 from rwtl.pipeline.planning import planned
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def run_by(overrides, app="evaluate"):

@@ -20,7 +20,7 @@ from rwtl.pipeline.claim import this_process
 from rwtl.sweeps.jobs import JobRecord, job_states, read_records, write_record
 from rwtl.sweeps.sweep import claimed, launch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHAPES = ["recording=moving_shapes", "recording.rows=24", "recording.columns=24", "recording.duration=8"]
 CLIPS = ["clips.active=[0,1]", "clips.gap=0.5", "clips.crop=16", "trainer.threads=1"]
 PRETRAINING = ["validate_every=4", "batch_size=2", "validation_clips=4", "iterations=1"]

@@ -13,7 +13,7 @@ import pytest
 
 from rwtl.waves import open_recording
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WAVES = ["rows=40", "columns=40", "duration=82", "transient=2", "frame_interval=0.02"]
 WAVES += ["spread.g_A=0.01", "cell.sigma=4"]
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL]

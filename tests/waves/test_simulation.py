@@ -35,7 +35,7 @@ CONFIG = RecordingConfig(
     seed=3,
     cell=SacParameters(sigma=5.0, I_ext=20.0),
 )
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def record(path: Path, config: RecordingConfig, threads: int = 1) -> np.ndarray:

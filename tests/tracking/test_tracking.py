@@ -17,7 +17,7 @@ import wandb
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_resumption import NEXT_FRAME, WHERE, Clips, Noise, StopAt, crash
+from trainings import NEXT_FRAME, WHERE, Clips, Noise, StopAt, crash
 from wandb_server import WandbServer
 
 from rwtl.errors import InputError
@@ -37,7 +37,7 @@ from rwtl.training.tasks import next_frame
 from rwtl.training.tasks.next_frame import NextFrameModule
 from rwtl.training.transfer.report import PartReport, TransferReport
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DIGEST, SOURCE = "0123456789ab", "aaaaaaaaaaaa"
 BOTH = {"wandb": {"tags": ["tiny"]}, "tensorboard": {}}
 APPS = ("pretrain", "train", "evaluate", "compare", "skill")

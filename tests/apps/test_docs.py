@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from rwtl.compare.tables import interval
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 sys.path.append(str(DOCS))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SIGNALS = {"pretrain": [signal.SIGKILL, signal.SIGTERM], "train": [signal.SIGKILL, signal.SIGINT]}
 CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 WAVES = ["recording=moving_shapes", "recording.rows=32", "recording.columns=32", "recording.duration=30"]

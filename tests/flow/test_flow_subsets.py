@@ -20,7 +20,7 @@ from rwtl.training.fit import fit
 from rwtl.training.recipe import TrainerConfig
 from rwtl.training.tasks.optical_flow import FlowRecipe, OpticalFlowModule
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 CROP = {"height": 16, "width": 24, "min_scale": 0.0, "max_scale": 0.2}
 FILES = {"name": "folder", "image1": "*_img1.png", "image2": "*_img2.png", "flow": "*_flow.flo"}
 

@@ -25,7 +25,7 @@ from rwtl.training.transfer.source import Source
 
 PRESETS = {
     file.stem: typed(TransferConfig, yaml.safe_load(file.read_text()), "transfer")
-    for file in (Path(__file__).parents[1] / "conf" / "transfer").glob("*.yaml")
+    for file in (Path(__file__).parents[2] / "conf" / "transfer").glob("*.yaml")
 }
 NONE, ENCODER, BATCHNORM, BOTH = (
     PRESETS[name] for name in ("freeze_none", "freeze_encoder", "freeze_batchnorm", "freeze_encoder_batchnorm")

@@ -16,7 +16,7 @@ from rwtl.training.transfer.source import Source
 
 PRESETS = {
     file.stem: typed(TransferConfig, yaml.safe_load(file.read_text()), "transfer")
-    for file in (Path(__file__).parents[1] / "conf" / "transfer").glob("*.yaml")
+    for file in (Path(__file__).parents[2] / "conf" / "transfer").glob("*.yaml")
 }
 NONE, BOTH = PRESETS["freeze_none"], PRESETS["freeze_encoder_batchnorm"]
 # Tensors loaded, frozen at first, BatchNorm layers in eval, for basic and small with feature_norm instance, then batch.

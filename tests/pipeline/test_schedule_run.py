@@ -14,7 +14,7 @@ from rwtl.models.checkpoints import load_raft, save_official
 from rwtl.models.encoder import batch_norms
 from rwtl.models.raft import build_raft
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SIZE = (40, 56)
 CROP = ["height=32", "width=48"]
 
