@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rwtl.compare.conditions import comparison_config, conditions_of, run_configs
-from rwtl.compare.make import groups_of
+from rwtl.compare.make import planned_runs, sources_of
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
 from rwtl.training.metrics import sequence_loss
@@ -94,8 +94,8 @@ def main() -> None:
         crop = compose("train", ["flow_data=chairs"]).flow_data.training.flying_chairs_training.augmentation
     OmegaConf.set_struct(cfg, False)
     cfg.flow_data_crop = (crop.height, crop.width)
-    trained = [name for name in groups_of(run_configs(cfg, comparison_config(cfg))) if not name.startswith("untrained")]
-    cfg.sources = len(trained)
+    sources = sources_of(planned_runs(run_configs(cfg, comparison_config(cfg))))
+    cfg.sources = len([name for name in sources if not name.startswith("untrained")])
     counted = stages(cfg, arguments.batch, device)
 
     model = build_raft(cfg.model.variant, cfg.model.feature_norm).to(device)

@@ -3,14 +3,17 @@
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.compare.comparison import comparison, where
-from rwtl.sweeps.app import readable_errors
+from rwtl.compare.comparison import compare, comparison, where
+from rwtl.pipeline.artifact import Artifact
+from rwtl.sweeps.app import experiment
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="compare")
-@readable_errors
-def main(cfg: DictConfig) -> None:
-    print(where(comparison(cfg)))
+@experiment(comparison)
+def main(cfg: DictConfig) -> Artifact:
+    made = compare(cfg)
+    print(where(made))
+    return made
 
 
 if __name__ == "__main__":

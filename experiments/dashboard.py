@@ -3,12 +3,12 @@
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.sweeps.app import readable_errors
+from rwtl.sweeps.app import experiment
 from rwtl.tracking.dashboard import dashboard
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="dashboard")
-@readable_errors
+@experiment()
 def main(cfg: DictConfig) -> None:
     print(f"specification: {dashboard(cfg)}")
 

@@ -13,7 +13,7 @@ from rwtl.flow.catalogue import flow_dataset
 from rwtl.flow.displacements import Displacements, gathered, histogram_figure, histograms, summary
 from rwtl.flow.layouts import FlyingChairs
 from rwtl.progress import Progress
-from rwtl.sweeps.app import readable_errors
+from rwtl.sweeps.app import experiment
 
 
 def of_scenes(arguments: dict, count: int) -> Displacements:
@@ -41,7 +41,7 @@ def searched(cfg: DictConfig, sets: dict[str, Displacements]) -> dict:
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="displacements")
-@readable_errors
+@experiment()
 def main(cfg: DictConfig) -> None:
     sets, arguments = {}, dict(cfg.procedural)
     if cfg.folder is not None:

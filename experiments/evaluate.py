@@ -4,16 +4,18 @@ import hydra
 from omegaconf import DictConfig
 
 from rwtl.compare.tables import print_evaluation
-from rwtl.pipeline.stages import ERRORS, errors_by_pair, evaluation
-from rwtl.sweeps.app import readable_errors
+from rwtl.pipeline.artifact import Artifact, build
+from rwtl.pipeline.evaluation import ERRORS, errors_by_pair, evaluation
+from rwtl.sweeps.app import experiment
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
-@readable_errors
-def main(cfg: DictConfig) -> None:
-    made = evaluation(cfg)
+@experiment(evaluation)
+def main(cfg: DictConfig) -> Artifact:
+    made = build(evaluation(cfg))
     print_evaluation(errors_by_pair(made))
     print(f"table: {made.path / ERRORS}")
+    return made
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from rwtl.clips.motion import MotionConfig, best_settings, drawn_sets, flow_moti
 from rwtl.config import outputs_folder, setting, typed
 from rwtl.flow.catalogue import catalogue, open_with_flow
 from rwtl.flow.displacements import histogram_figure, histograms, summary
-from rwtl.pipeline.recording import RECORDING, recording_configs, recordings_of
-from rwtl.sweeps.app import readable_errors
+from rwtl.pipeline.artifact import build
+from rwtl.pipeline.recording import RECORDING, recording_configs, recordings
+from rwtl.sweeps.app import experiment
 from rwtl.waves.measure.statistics import WaveStatistics, wave_statistics
 from rwtl.waves.store import open_recording
 
@@ -23,7 +24,7 @@ the rotations and flips of training."""
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="motion_statistics")
-@readable_errors
+@experiment()
 def main(cfg: DictConfig) -> None:
     config = typed(MotionConfig, setting(cfg, "motion"), "motion")
     for number, recorded in enumerate(recording_configs(cfg)):
@@ -31,7 +32,7 @@ def main(cfg: DictConfig) -> None:
     entries = catalogue(cfg, config.datasets)
     datasets = {name: open_with_flow(name, entries) for name in config.datasets}
 
-    measured = [wave_statistics(open_recording(made.path / RECORDING)) for made in recordings_of(cfg)]
+    measured = [wave_statistics(open_recording(made.path / RECORDING)) for made in map(build, recordings(cfg))]
     flows = {name: flow_motion(dataset, config.pairs) for name, dataset in datasets.items()}
     waves = {(dt, zoom): wave_motion(measured, dt, zoom) for dt, zoom in config.grid}
     table = motion_table(waves, flows)

@@ -3,22 +3,23 @@
 import hydra
 from omegaconf import DictConfig
 
+from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.pretraining import CURVE, MODEL, against_baselines, pretraining, skill_of
-from rwtl.sweeps.app import readable_errors
+from rwtl.sweeps.app import experiment
 from rwtl.training.skill import ratio_to_best
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="pretrain")
-@readable_errors
-def main(cfg: DictConfig) -> float | None:
-    """Return what a search of hyper-parameters minimises, for next-frame prediction."""
-    made = pretraining(cfg)
+@experiment(pretraining)
+def main(cfg: DictConfig) -> tuple[Artifact, float | None]:
+    """Return the pre-training, and for next-frame prediction the number that a search of hyper-parameters minimises."""
+    made = build(pretraining(cfg))
     table = skill_of(made)
     if table is not None:
         print(table.to_string(index=False, float_format="{:.4g}".format))
     print(against_baselines(made))
     print(f"model: {made.path / MODEL}\ncurve: {made.path / CURVE}")
-    return None if table is None else ratio_to_best(table)
+    return made, None if table is None else ratio_to_best(table)
 
 
 if __name__ == "__main__":

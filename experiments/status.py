@@ -7,15 +7,25 @@ The second form takes the whole line of another experiment, with its name in fro
 """
 
 import sys
+from importlib import import_module
 
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.sweeps.app import readable_errors
+from rwtl.sweeps.app import experiment
+
+STAGES = {  # of the experiments, by module and function: each is imported only where it is asked for
+    "simulate": ("rwtl.pipeline.recording", "recording"),
+    "pretrain": ("rwtl.pipeline.pretraining", "pretraining"),
+    "train": ("rwtl.pipeline.flow_training", "training"),
+    "evaluate": ("rwtl.pipeline.evaluation", "evaluation"),
+    "submit": ("rwtl.pipeline.evaluation", "submission"),
+    "compare": ("rwtl.compare.comparison", "comparison"),
+}
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="status")
-@readable_errors
+@experiment()
 def main(cfg: DictConfig) -> None:
     from rwtl.config import outputs_folder
     from rwtl.sweeps.status import entries_of, print_entries, print_sweeps, remove, states_of
@@ -28,10 +38,9 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    from rwtl.pipeline.planning import APPS
+    if len(sys.argv) > 1 and sys.argv[1] in STAGES:
+        from rwtl.sweeps.preview import show_preview
 
-    if len(sys.argv) > 1 and sys.argv[1] in APPS:
-        from rwtl.sweeps.preview import show_intended
-
-        sys.exit(show_intended(sys.argv[1], sys.argv[2:]))
+        module, function = STAGES[sys.argv[1]]
+        sys.exit(show_preview(sys.argv[1], getattr(import_module(module), function), sys.argv[2:]))
     main()

@@ -3,15 +3,17 @@
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.pipeline.stages import SUBMISSION, submission
-from rwtl.sweeps.app import readable_errors
+from rwtl.pipeline.artifact import Artifact, build
+from rwtl.pipeline.evaluation import SUBMISSION, submission
+from rwtl.sweeps.app import experiment
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="submit")
-@readable_errors
-def main(cfg: DictConfig) -> None:
-    made = submission(cfg)
+@experiment(submission)
+def main(cfg: DictConfig) -> Artifact:
+    made = build(submission(cfg))
     print(f"submission: {made.path / SUBMISSION}")
+    return made
 
 
 if __name__ == "__main__":

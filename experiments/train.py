@@ -3,18 +3,20 @@
 import hydra
 from omegaconf import DictConfig
 
+from rwtl.pipeline.artifact import Artifact, build
+from rwtl.pipeline.flow_training import training
 from rwtl.pipeline.pretraining import CURVE, MODEL, curve
-from rwtl.pipeline.stages import training
-from rwtl.sweeps.app import readable_errors
+from rwtl.sweeps.app import experiment
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
-@readable_errors
-def main(cfg: DictConfig) -> None:
-    made = training(cfg)
+@experiment(training)
+def main(cfg: DictConfig) -> Artifact:
+    made = build(training(cfg))
     last = curve(made).iloc[-1]
     print(f"validation EPE after {last.step:.0f} steps: {last.epe:.3f} px")
     print(f"model: {made.path / MODEL}\ncurve: {made.path / CURVE}")
+    return made
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from hydra import compose, initialize_config_dir
 
 from rwtl.flow.catalogue import FLOW_DATASETS
 from rwtl.flow.pairs import FlowPair, FlowPairs
-from rwtl.pipeline.stages import errors_by_pair, evaluation
+from rwtl.pipeline.artifact import build
+from rwtl.pipeline.evaluation import errors_by_pair, evaluation
 
 
 class Numbered(FlowPairs):
@@ -33,7 +34,7 @@ def main(root: str, overrides: list[str]) -> None:
     entry = [f"+datasets.mine={{name: numbered, root: {root}}}", "evaluation.datasets=[mine]"]
     with initialize_config_dir(str(conf), version_base="1.3"):
         cfg = compose("evaluate", [*entry, *overrides])
-    print(errors_by_pair(evaluation(cfg))[["dataset", "pair", "epe", "no_motion"]])
+    print(errors_by_pair(build(evaluation(cfg)))[["dataset", "pair", "epe", "no_motion"]])
 
 
 if __name__ == "__main__":

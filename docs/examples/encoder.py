@@ -8,7 +8,8 @@ from hydra import compose, initialize_config_dir
 
 from rwtl.models.encoder import VARIANTS
 from rwtl.models.parts import PARTS
-from rwtl.pipeline.stages import errors_by_pair, evaluation
+from rwtl.pipeline.artifact import build
+from rwtl.pipeline.evaluation import errors_by_pair, evaluation
 
 PARTS["wide"] = replace(PARTS["small"], widths=(48, 96, 128))
 VARIANTS.append("wide")
@@ -18,7 +19,7 @@ def main(overrides: list[str]) -> None:
     conf = Path(__file__).parents[2] / "conf"
     with initialize_config_dir(str(conf), version_base="1.3"):
         cfg = compose("evaluate", ["model.variant=wide", "transfer=freeze_encoder", *overrides])
-    made = evaluation(cfg)
+    made = build(evaluation(cfg))
     print(errors_by_pair(made).epe.describe())
 
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from rwtl.compare.commands import name_of_transfer
 from rwtl.compare.conditions import FRACTION
 from rwtl.compare.measures import AnalysisConfig, Cell, Threshold, measures, no_motion, thresholds_of
-from rwtl.compare.runs import ComparedRun, Recipe, axis_values, recipes_of, require_one_recipe
+from rwtl.compare.runs import ComparedRun, Recipe, axis_values, name_of_transfer, recipes_of, require_one_recipe
 from rwtl.compare.summary import Baseline, baseline_of, data_to_reach, notes_on_seeds, summarise
 from rwtl.errors import InputError
 from rwtl.training.metrics import METRICS

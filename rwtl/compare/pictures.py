@@ -26,7 +26,7 @@ from rwtl.flow.displacements import histogram_figure
 from rwtl.models.checkpoints import load_raft
 from rwtl.models.padding import padding_of
 from rwtl.pipeline.artifact import CONFIG, Artifact, read_status
-from rwtl.pipeline.plans import EstimationPlan
+from rwtl.pipeline.evaluation import EstimationPlan
 from rwtl.pipeline.pretraining import MODEL, PREDICTIONS_FIGURE, TRANSFER, against_baselines, curve, skill_of
 from rwtl.pipeline.recording import MOSAIC, MOVIE, RECORDING
 from rwtl.tracking import pictures as plots
@@ -160,7 +160,7 @@ def recording_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
 
 def source_of(source: SourceOf) -> dict[str, Any]:
     """Return what the page shows of a pre-training: skill and predicted frames, or else the validation curve."""
-    artifact = Artifact(source.folder, "pretraining", source.folder.name, reused=True)
+    artifact = Artifact.at(source.folder)
     skill = skill_of(artifact)
     shown = {"name": ", ".join(source.cells), "verdict": against_baselines(artifact)}
     if skill is None:

@@ -16,12 +16,12 @@ from plotly.offline import get_plotlyjs
 
 from rwtl.compare import figures, pictures
 from rwtl.compare.analysis import Comparison
-from rwtl.compare.commands import command_of, digest_by, overrides_of
 from rwtl.compare.measures import no_motion
 from rwtl.compare.tables import Shown, legend, shown_tables
 from rwtl.compare.verdict import verdicts
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import read_status
+from rwtl.pipeline.artifact import CONFIG, read_status
+from rwtl.pipeline.flow_training import training
 from rwtl.pipeline.provenance import provenance
 
 
@@ -118,19 +118,30 @@ def _table(shown: Shown) -> dict[str, Any]:
 
 
 def _commands(compared: Comparison) -> list[dict[str, str]]:
-    """The command that makes each condition again, and whether it asks for the very same training."""
+    """How each condition was asked for, the command that asks for its first run again, and whether that is the same."""
     found = []
     for cell in compared.all_cells:
-        runs = compared.runs_of(cell)
-        overrides = overrides_of(runs[0])
-        try:
-            same = f"training-{digest_by(overrides, runs[0].seed)}" == runs[0].id
-            other = "It asks for other artifacts: code, presets or data were changed since."
-            said = "It asks for the same artifacts." if same else other
-        except InputError as error:
-            said = f"It was not checked: {error}."
-        found.append({"condition": figures.title_of(cell), "command": command_of(runs), "checked": said})
+        runs = [run for run in compared.runs_of(cell) if run.folder is not None]
+        recorded = {shlex.join(["python", *(read_status(run.folder) or {}).get("command", [])]) for run in runs}
+        if not runs:
+            command, said = "", "Only W&B tells of these runs; their configuration is there."
+        else:
+            command, said = again(runs[0].folder)
+        about = {"condition": figures.title_of(cell), "recorded": "\n".join(sorted(recorded))}
+        found.append(about | {"command": command, "checked": said})
     return found
+
+
+def again(folder: Path) -> tuple[str, str]:
+    """Return the command that asks for a training by the configuration that it keeps, and whether that is the same."""
+    settings = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
+    words = ["experiments/train.py", "--config-path", str(folder.resolve()), "--config-name", "config", *settings]
+    try:
+        same = training(OmegaConf.load(folder / CONFIG)).digest == folder.name
+        said = "It asks for the same artifact." if same else "It asks for another artifact: code or data have changed."
+    except InputError as error:
+        said = f"It was not checked: {error}."
+    return shlex.join(["python", *words]), said
 
 
 def _artifacts(compared: Comparison) -> list[tuple[str, str]]:

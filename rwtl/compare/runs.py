@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from rwtl.compare.conditions import FRACTION, SOURCE
-from rwtl.config import flat, short
+from rwtl.config import CONF, flat, short
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import CONFIG, FORMAT, read_status
 from rwtl.sweeps.jobs import read_records
@@ -311,6 +311,19 @@ def axis_values(recipes: dict[str, Recipe], axis: str, names: dict[str, str]) ->
             told = [f"{key.removeprefix(f'{axis}.')} {value}" for key, value in differing.items()]
             values[run] = ", ".join(told) or None
     return values
+
+
+def name_of_transfer(transfer: dict[str, Any]) -> str:
+    """Return the name of a freezing strategy: the preset's of the same keys, or else the one that it is given.
+
+    A comparison names the transfers of its runs by its rows.
+    """
+    own = {key: value for key, value in transfer.items() if key != "name"}
+    for file in sorted((CONF / "transfer").glob("*.yaml")):
+        preset = yaml.safe_load(file.read_text())
+        if own == {key: value for key, value in preset.items() if key != "name"}:
+            return file.stem
+    return str(transfer["name"])
 
 
 def _most_common(values: Iterable[Any]) -> str:

@@ -9,13 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
+from rwtl.compare.make import build_side_by_side, raise_failures
 from rwtl.config import outputs_folder, setting
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.pretraining import PREDICTIONS, pretraining, skill_of
-from rwtl.pipeline.recording import recordings_of
 from rwtl.pipeline.source_task import PretrainingPlan
-from rwtl.processes import run_side_by_side
 from rwtl.tracking.pictures import WAVE_COLOURS
 
 MODEL = "model"  # the name of the trained model among the predictors
@@ -36,11 +35,13 @@ def skill_grid(cfg: DictConfig) -> Path:
     for each in configs.values():
         if PretrainingPlan.of(each).kind != "next_frame":
             raise InputError("skill is that of next-frame prediction; use pretraining=next_frame")
-        recordings_of(each)
-    made, failures = {}, {}
-    for name, result in run_side_by_side(pretraining, {name: (each, name) for name, each in configs.items()}, jobs):
-        (failures if isinstance(result, Exception) else made)[name] = result
-        print(f"  {name}: {f'failed: {result}' if isinstance(result, Exception) else 'finished'}", flush=True)
+    planned = {name: pretraining(each, name) for name, each in configs.items()}
+    for artifact in planned.values():
+        for recording in artifact.missing()[:-1]:
+            build(recording)
+    tasks = {name: (pretraining, (each, name)) for name, each in configs.items()}
+    failures = build_side_by_side("pre-training", planned, tasks, jobs)
+    made = {name: artifact for name, artifact in planned.items() if name not in failures}
     tables = [skill_of(made[_name(values)]).assign(**values) for values in combinations if _name(values) in made]
     folder = outputs_folder(cfg) / "skill"
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,9 +56,7 @@ def skill_grid(cfg: DictConfig) -> Path:
             found = {dt: artifact for dt, artifact in shown.items() if artifact}
             if found:
                 next_frames_by_dt(found).savefig(folder / "next_frames.png", dpi=110)
-    if failures:
-        listed = "; ".join(f"{name}: {error}" for name, error in failures.items())
-        raise InputError(f"{len(failures)} of {len(configs)} pre-trainings failed, the others are kept. {listed}")
+    raise_failures(failures)
     return folder
 
 

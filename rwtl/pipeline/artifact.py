@@ -1,4 +1,8 @@
-"""The status of an artifact: a file that is read by any host while one job writes it."""
+"""Artifacts: what a stage makes, in a folder named by a digest of exactly the values that determine it.
+
+A stage returns an `Artifact`, which says what would be made and from what; `build` makes it. The status of an artifact
+is a file that any host may read while one job writes it.
+"""
 
 import errno
 import hashlib
@@ -6,10 +10,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -119,90 +123,88 @@ CONFIG = "config.yaml"
 # Raised when a stage's results change for the same configuration: older artifacts are then not taken for new ones.
 FORMAT = {"recording": 2, "pretraining": 2, "training": 2, "evaluation": 2, "comparison": 3, "submission": 1}
 
-_announced: set[Path] = set()  # what this process has said that it reuses: a run asks for its ancestors several times
+_announced: set[Path] = set()  # what this process has said that it reuses: several artifacts may have one parent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Artifact:
-    """A finished artifact.
+    """What a stage makes: a plan, which `build` carries out where that has not been done yet.
 
     Args:
-        path: its directory.
-        kind: the stage that made it.
-        digest: names it; equal digests mean equal determining values.
-        reused: whether it was there already.
+        kind: the stage.
+        label: names the artifact to people.
+        values: the configuration values that determine the result, and no others.
+        make: fills the folder that it is given, when the parents are complete.
+        outputs: folder of all artifacts, which several hosts may share.
+        parents: the artifacts that this one is made from, by role.
+        resumable: whether `make` resumes what an earlier job left unfinished in the folder; otherwise that is removed
+            and made anew.
+        config: the whole configuration, kept beside the result as `config.yaml`.
+        check: is called with the folder of a finished artifact before it is reused, and raises InputError where it is
+            damaged.
+        reused: whether it was there already; None for a plan that `build` has not seen.
+        found: the digest of an artifact that was found on disk, which cannot be made again from here.
     """
 
-    path: Path
     kind: str
-    digest: str
-    reused: bool
+    label: str
+    values: dict[str, Any] = field(repr=False)
+    make: Callable[[Path], None] = field(repr=False)
+    outputs: Path
+    parents: dict[str, "Artifact"] = field(default_factory=dict, repr=False)
+    resumable: bool = False
+    config: DictConfig | None = field(default=None, repr=False)
+    check: Callable[[Path], Any] = field(default=lambda folder: None, repr=False)
+    reused: bool | None = None
+    found: str | None = None
+
+    @classmethod
+    def at(cls, folder: Path) -> "Artifact":
+        """Return the artifact in a folder outputs/kind/digest. It can be read, and be a parent, but not be made."""
+
+        def refuse(_: Path) -> None:
+            raise InputError(f"{folder} is not complete, and only who planned it can make it; run its command again")
+
+        return cls(folder.parent.name, str(folder), {}, refuse, folder.parents[1], found=folder.name)
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that name the artifact; equal digests mean equal determining values."""
+        digests = {role: parent.digest for role, parent in self.parents.items()}
+        return self.found or digest_of(self.kind, self.values, digests)
+
+    @property
+    def path(self) -> Path:
+        """The folder of the artifact, which need not be there: `outputs`/`kind`/digest."""
+        return self.outputs / self.kind / self.digest
+
+    def state(self) -> str:
+        """Return `complete`, `running` (another process makes it), `interrupted`, `failed` or `missing`."""
+        return state_of(self.path)
 
     def status(self) -> dict[str, Any]:
         """Return what was recorded of its making: values, parents, versions, commit, host, times."""
         return read_status(self.path) or {}
 
+    def ancestors(self) -> list["Artifact"]:
+        """Return what it is made from, and what that is made from: parents first, each once, this one last."""
+        found: dict[Path, Artifact] = {}
+        for parent in self.parents.values():
+            found |= {each.path: each for each in parent.ancestors() if each.path not in found}
+        return [*found.values(), self]
 
-@dataclass(frozen=True)
-class Step:
-    """An artifact that a run needs, as it stands.
-
-    Args:
-        kind, digest, path, label: which it is.
-        state: `complete`, `running` (somebody makes it), `interrupted`, `failed` or `missing`.
-        parents: digests of the artifacts that it is made from.
-        config: the whole configuration that it is made of.
-    """
-
-    kind: str
-    digest: str
-    path: Path
-    label: str
-    state: str
-    parents: tuple[str, ...]
-    config: DictConfig | None = field(default=None, compare=False, repr=False)
-
-
-class Reached(Exception):
-    """Raised when the artifact is there that `until` named."""
-
-    def __init__(self, artifact: Artifact):
-        super().__init__(artifact.path)
-        self.artifact = artifact
-
-
-BUILT: list[Artifact] = []  # what this process has asked for, reused or made, in order; a job clears it at its start
-_steps: ContextVar[list[Step] | None] = ContextVar("steps", default=None)
-_target: ContextVar[str | None] = ContextVar("target", default=None)
-
-
-@contextmanager
-def planning() -> Iterator[list[Step]]:
-    """Within it `build` makes nothing, and adds to the list what it would reuse or make."""
-    token = _steps.set(steps := [])
-    try:
-        yield steps
-    finally:
-        _steps.reset(token)
-
-
-def is_planning() -> bool:
-    """Return whether an artifact that `build` returned may not be there."""
-    return _steps.get() is not None
-
-
-@contextmanager
-def until(digest: str) -> Iterator[None]:
-    """Within it `build` raises Reached when the artifact of this digest is there."""
-    token = _target.set(digest)
-    try:
-        yield
-    finally:
-        _target.reset(token)
+    def missing(self) -> list["Artifact"]:
+        """Return what `build` has to make, parents first, this one last: nothing where this one is complete."""
+        if is_complete(self.path):
+            return []
+        found: dict[Path, Artifact] = {}
+        for parent in self.parents.values():
+            found |= {each.path: each for each in parent.missing() if each.path not in found}
+        return [*found.values(), self]
 
 
 def digest_of(kind: str, values: dict, parents: dict[str, str]) -> str:
-    """Return the twelve hexadecimal digits of an artifact: a digest of its kind, values and parents' digests."""
+    """Return the digest of an artifact's kind, values and parents' digests."""
     content = {"kind": kind, "format": FORMAT[kind], "values": _canonical(values), "parents": parents}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -216,82 +218,51 @@ def _canonical(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def build(
-    outputs: Path,
-    kind: str,
-    label: str,
-    values: dict,
-    make: Callable[[Path], None],
-    parents: dict[str, Artifact] | None = None,
-    resumable: bool = False,
-    config: DictConfig | None = None,
-) -> Artifact:
-    """Return the artifact of these values, making it only if it is not there yet.
+def build(artifact: Artifact) -> Artifact:
+    """Return the artifact, finished: reused where it is complete, else made, and before it what is missing upstream.
 
-    Args:
-        outputs: folder of all artifacts, which several hosts may share; this one is `outputs`/`kind`/digest.
-        kind: the stage.
-        label: names the artifact to people.
-        values: the configuration values that determine the result, and no others.
-        make: fills the directory that it is given.
-        parents: the artifacts that this one is made from, by role.
-        resumable: whether `make` goes on with what an earlier job left unfinished in the directory; otherwise that is
-            removed and made anew.
-        config: the whole configuration, kept beside the result as `config.yaml`.
-
-    The process that makes it holds its claim (`rwtl.pipeline.claim`); a second one that needs the same waits and
-    reuses, and says whom it waits for. What a dead job left is taken over. Raises InputError where the folder cannot be
-    written.
+    The process that makes it holds its claim (`rwtl.pipeline.claim`); a second one that needs the same waits, says whom
+    it waits for, and reuses. What a dead job left is taken over. Raises InputError where the folder cannot be written.
     """
-    parent_digests = {role: parent.digest for role, parent in (parents or {}).items()}
-    digest = digest_of(kind, values, parent_digests)
-    path = outputs / kind / digest
-    if is_planning():
-        state = state_of(path)
-        _steps.get().append(Step(kind, digest, path, label, state, tuple(parent_digests.values()), config))
-        return _asked(Artifact(path, kind, digest, reused=state == "complete"))
+    path, label = artifact.path, artifact.label
+    if not is_complete(path):
+        for parent in artifact.parents.values():
+            build(parent)
     try:
         held = claim(path / CLAIMS, lambda: is_complete(path), Waiting(label, path))
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"cannot write to {path.parent} ({reason}); set paths.outputs to another folder") from error
-    if held is None:
-        if path not in _announced:
-            print(f"{label}: reused {path}", flush=True)
-    else:
+    if held is not None:
         print(f"{label}: making {path}", flush=True)
-        status = {"label": label, "kind": kind, "format": FORMAT[kind], "values": values, "parents": parent_digests}
-        _make(path, label, status, make, held, resumable, config)
+        _make(artifact, held)
+    elif path not in _announced:
+        print(f"{label}: reused {path}", flush=True)
     _announced.add(path)
-    return _asked(Artifact(path, kind, digest, reused=held is None))
+    if held is None:
+        artifact.check(path)
+    return replace(artifact, reused=held is None)
 
 
-def _asked(artifact: Artifact) -> Artifact:
-    if not is_planning():
-        BUILT.append(artifact)
-        if artifact.digest == _target.get():
-            raise Reached(artifact)
-    return artifact
+def hush(artifact: Artifact) -> None:
+    """Say no more in this process that an artifact is reused."""
+    _announced.add(artifact.path)
 
 
-def _make(
-    path: Path,
-    label: str,
-    status: dict[str, Any],
-    make: Callable[[Path], None],
-    held: Claim,
-    resumable: bool,
-    config: DictConfig | None,
-) -> None:
-    status = {"state": "running", **status, **provenance(), "history": history(path) if resumable else []}
+def _make(artifact: Artifact, held: Claim) -> None:
+    path, label, kind = artifact.path, artifact.label, artifact.kind
+    parents = {role: parent.digest for role, parent in artifact.parents.items()}
+    status = {"label": label, "kind": kind, "format": FORMAT[kind], "values": artifact.values, "parents": parents}
+    earlier = history(path) if artifact.resumable else []
+    status = {"state": "running", **status, **provenance(), "history": earlier}
     finished = False
     try:
-        if not resumable:
+        if not artifact.resumable:
             _empty(path)
         write_status(path, status)
-        if config is not None:
-            (path / CONFIG).write_text(resolved_yaml(config))
-        make(path)
+        if artifact.config is not None:
+            (path / CONFIG).write_text(resolved_yaml(artifact.config))
+        artifact.make(path)
         held.finish(lambda: write_status(path, status | {"state": "complete", "finished": now()}))
         finished = True
     except BaseException as error:

@@ -1,7 +1,7 @@
 """The pre-training stage: recordings or scenes to a model whose parts can be transferred."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from torch import nn
 
 from rwtl.config import outputs_folder
 from rwtl.models.checkpoints import save_model
-from rwtl.pipeline.artifact import Artifact, build
-from rwtl.pipeline.recording import RECORDING, recordings_of
+from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.recording import RECORDING, recordings
 from rwtl.pipeline.source_task import PretrainingPlan, SourceData, evenly, source_data
 from rwtl.sampling import SampleStream
 from rwtl.tracking.loggers import check_loggers, tracking
 from rwtl.tracking.pictures import ClipPictures, FlowPictures, next_frames
+from rwtl.tracking.tracker import Lineage
 from rwtl.training import skill
 from rwtl.training.evaluation import front_errors, over_all
 from rwtl.training.fit import CHECKPOINT, fit
@@ -45,7 +46,7 @@ SHOWN_CLIPS = 4
 
 
 def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
-    """Train on the source task, simulating what is missing; `steps` 0 leaves the model untrained, as a control.
+    """Return the pre-training of a configuration; `steps` 0 leaves the model untrained, as a control.
 
     A `name` tells it from others in the log, and plays no part in its result.
 
@@ -55,7 +56,7 @@ def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
     """
     plan = PretrainingPlan.of(cfg)
     check_loggers(cfg)
-    sources = recordings_of(cfg) if plan.clips_kind == "waves" else []
+    sources = recordings(cfg) if plan.clips_kind == "waves" else []
     parents = {"recording": sources[0]} if len(sources) == 1 else {}
     parents = parents or {f"recording {number}": source for number, source in enumerate(sources, start=1)}
     label = f"pretraining {name}".strip()
@@ -79,7 +80,7 @@ def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
             callbacks.append(ClipPictures(folder / PICTURES))
         elif plan.kind == "wave_flow":
             callbacks.append(FlowPictures(folder / PICTURES, ["waves"]))
-        with tracking(cfg, folder, label, parents) as tracker:
+        with tracking(cfg, folder, label, lineage(parents)) as tracker:
             tracker.transfer(transfer.report)
             of_run = (trainer, folder, f"pretrain {name}".strip(), metrics, callbacks, tracker.loggers)
             curve = fit(module, plan.recipe, stream, [data.validation], *of_run)
@@ -94,7 +95,8 @@ def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
         (folder / VERDICT).write_text(verdict + "\n")
         (folder / CHECKPOINT).unlink(missing_ok=True)
 
-    return build(outputs_folder(cfg), "pretraining", label, plan.values(), make, parents, resumable=True, config=cfg)
+    outputs = outputs_folder(cfg)
+    return Artifact("pretraining", label, plan.values(), make, outputs, parents, resumable=True, config=cfg)
 
 
 def _module(
@@ -138,6 +140,15 @@ def _flow_results(folder: Path, plan: PretrainingPlan, model: nn.Module, data: S
         f"{text}EPE on fronts {of_all.epe:.3g} px ({of_all.normal:.3g} px along their normal), {better} no motion "
         f"({of_all.no_motion:.3g} px)"
     )
+
+
+def lineage(parents: Mapping[str, Artifact]) -> dict[str, Lineage]:
+    """Return what loggers are told of the artifacts that one is made from, by role."""
+    files = {"recording": RECORDING}
+    return {
+        role: Lineage(parent.kind, parent.digest, parent.path / files.get(parent.kind, MODEL))
+        for role, parent in parents.items()
+    }
 
 
 def curve(artifact: Artifact) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import outputs_folder, setting, typed
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact, build, is_planning
+from rwtl.pipeline.artifact import Artifact
 from rwtl.progress import Progress
 from rwtl.waves import Recording, RecordingConfig, open_recording, simulate
 from rwtl.waves.config import SYNTHETIC_VERSION, SyntheticConfig
@@ -83,23 +83,21 @@ def _typed(values: Mapping[str, Any], name: str) -> RecordingConfig | SyntheticC
         raise InputError(f"{name}: {error}") from error  # the classes call their own values recording.…
 
 
-def recordings_of(cfg: DictConfig) -> list[Artifact]:
-    """Make the recordings of `clips.recordings`, each an artifact as of `recording`."""
-    return [make_recording(cfg, config) for config in recording_configs(cfg)]
-
-
 def recording(cfg: DictConfig) -> Artifact:
-    """Make a recording, the first where there are several.
+    """Return the recording of a configuration, the first where there are several.
 
     The artifact holds `recording` (Zarr), `mosaic.png`, `movie.gif`, `statistics.txt`, `waves.csv`, and of a simulation
     `page.html`. What an interrupted simulation left is resumed; a synthetic recording is made anew.
     """
-    return make_recording(cfg, recording_configs(cfg)[0])
+    return recordings(cfg)[0]
 
 
-def make_recording(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -> Artifact:
-    """Make the recording of one of `recording_configs(cfg)`."""
+def recordings(cfg: DictConfig) -> list[Artifact]:
+    """Return the recordings of `clips.recordings`, each an artifact as of `recording`."""
+    return [_recording(cfg, config) for config in recording_configs(cfg)]
 
+
+def _recording(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -> Artifact:
     def make(folder: Path) -> None:
         if isinstance(config, SyntheticConfig):
             write_synthetic(config, folder / RECORDING, Progress("write", config.recorded_frames, "frames"))
@@ -114,12 +112,16 @@ def make_recording(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -
         kind = kind_of(config)
         values = {"kind": kind, **asdict(config), "generator_version": SYNTHETIC_VERSION}
         label = f"recording of {kind.replace('_', ' ')}"
-    made = build(outputs_folder(cfg), "recording", label, values, make, resumable=simulated, config=cfg)
-    if not is_planning():
-        open_recording(
-            made.path / RECORDING
-        )  # one that was reused may have been damaged since, or be of another version
-    return made
+    return Artifact(
+        "recording",
+        label,
+        values,
+        make,
+        outputs_folder(cfg),
+        resumable=simulated,
+        config=cfg,
+        check=lambda folder: open_recording(folder / RECORDING),  # it may be damaged, or of another version
+    )
 
 
 def _simulate(cfg: DictConfig, config: RecordingConfig, path: Path) -> None:

@@ -8,38 +8,47 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import BUILT
+from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.provenance import now
 from rwtl.processes import exit_code, reason_of, terminable
 from rwtl.sweeps.jobs import JobRecord, sweep_folder, write_record
 
-T = TypeVar("T")
+Result = Artifact | tuple[Artifact, float | None] | None
+Main = Callable[[DictConfig], Result]
 
 
 class JobFailed(Exception):
     """Ends a job of a sweep that has said and recorded why, so that the launcher goes on with the others."""
 
 
-def readable_errors(main: Callable[[DictConfig], T]) -> Callable[[DictConfig], T]:
-    """Make bad input end an experiment with one line and exit code 1, in place of a traceback, and SIGTERM as Ctrl-C:
-    what was finished is kept.
+def experiment(stage: Callable[[DictConfig], Artifact] | None = None) -> Callable[[Main], Main]:
+    """Make a function of a configuration an experiment: bad input ends it with one line and exit code 1, in place of a
+    traceback, and SIGTERM as Ctrl-C: what was finished is kept.
 
     A job of a sweep writes its record besides, and raises JobFailed in place of ending the process.
+
+    Args:
+        stage: returns the artifact that the experiment makes of a configuration, so that a cluster can plan its jobs;
+            None for an experiment that makes none. The function returns the artifact, finished, or the artifact and the
+            number that a search of hyper-parameters minimises.
     """
 
-    @functools.wraps(main)
-    def wrapped(cfg: DictConfig) -> T:
-        # Launchers send this function to other processes by its text: what it refers to must be imported there.
-        return _job(main, cfg) if _is_job(cfg) else _alone(main, cfg)
+    def decorate(main: Main) -> Main:
+        @functools.wraps(main)
+        def wrapped(cfg: DictConfig) -> Result:
+            # Launchers send this function to other processes by its text: what it refers to must be imported there.
+            return _job(main, cfg) if _is_job(cfg) else _alone(main, cfg)
 
-    return wrapped
+        wrapped.stage = stage
+        return wrapped
+
+    return decorate
 
 
 def _is_job(cfg: DictConfig) -> bool:
@@ -47,7 +56,7 @@ def _is_job(cfg: DictConfig) -> bool:
     return multirun and cfg.get("sweep") is not None
 
 
-def _alone(main: Callable[[DictConfig], T], cfg: DictConfig) -> T:
+def _alone(main: Main, cfg: DictConfig) -> Result:
     try:
         with terminable():
             return main(cfg)
@@ -62,17 +71,20 @@ def _alone(main: Callable[[DictConfig], T], cfg: DictConfig) -> T:
         sys.exit(exit_code(interrupt))
 
 
-def _job(main: Callable[[DictConfig], T], cfg: DictConfig) -> T:
+def _job(main: Main, cfg: DictConfig) -> Result:
     job = HydraConfig.get()
     folder = sweep_folder(cfg)
-    BUILT.clear()
     record = JobRecord(job.job.num, list(job.overrides.task), _log())
     try:
         write_record(folder, record)
         with terminable():
             result = main(cfg)
-        _conclude(folder, record, "complete", value=_number(result))
-        return result
+        made, value = result if isinstance(result, tuple) else (result, None)
+        if made is not None:
+            record.artifacts = [str(artifact.path) for artifact in made.ancestors()]
+            record.reused = bool(made.reused)
+        _conclude(folder, record, "complete", value=value if value is not None and math.isfinite(value) else None)
+        return None  # launchers would send it back to the sweep, which reads the record
     except InputError as error:
         print(f"error: job {record.number}: {error}", file=sys.stderr, flush=True)
         _conclude_badly(folder, record, "failed", str(error))
@@ -97,14 +109,7 @@ def _conclude_badly(folder: Path, record: JobRecord, state: str, reason: str) ->
 
 def _conclude(folder: Path, record: JobRecord, state: str, reason: str = "", value: float | None = None) -> None:
     record.state, record.reason, record.value, record.finished = state, reason, value, now()
-    record.artifacts = list(dict.fromkeys(str(artifact.path) for artifact in BUILT))
-    record.reused = bool(BUILT) and all(artifact.reused for artifact in BUILT)
     write_record(folder, record)
-
-
-def _number(result: Any) -> float | None:
-    is_number = isinstance(result, int | float) and not isinstance(result, bool)
-    return float(result) if is_number and math.isfinite(result) else None
 
 
 def _log() -> str | None:

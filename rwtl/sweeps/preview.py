@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from rich.markup import escape
 from rich.table import Column, Table
 
 from rwtl.config import CONF
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import CLAIMS, FORMAT, Step, read_status
+from rwtl.pipeline.artifact import CLAIMS, FORMAT, Artifact
 from rwtl.pipeline.claim import holder_of
-from rwtl.pipeline.planning import planned
 from rwtl.progress import Progress
 from rwtl.sweeps.status import show
 from rwtl.sweeps.sweep import jobs_of
@@ -25,43 +25,64 @@ from rwtl.sweeps.sweep import jobs_of
 WILL = {"complete": "reuse", "interrupted": "go on with", "failed": "try again", "missing": "make"}
 
 
+Stage = Callable[[DictConfig], Artifact]
+
+
 @dataclass
-class Intended:
-    """An artifact that a line needs.
+class Preview:
+    """What jobs of an experiment would do.
 
     Args:
-        step: which, and how it stands.
-        jobs: numbers of the jobs that need it.
+        artifacts: that they need, by path, parents first.
+        jobs: the numbers of the jobs that need each, by path.
+        missing: paths of those that some job has to make.
+        problems: what is wrong with jobs, by number.
     """
 
-    step: Step
-    jobs: list[int] = field(default_factory=list)
+    artifacts: dict[Path, Artifact] = field(default_factory=dict)
+    jobs: dict[Path, list[int]] = field(default_factory=dict)
+    missing: set[Path] = field(default_factory=set)
+    problems: dict[int, str] = field(default_factory=dict)
 
-    @property
-    def will(self) -> str:
-        """What becomes of it."""
-        return WILL.get(self.step.state, "wait for")
+    def add(self, number: int, result: Artifact) -> None:
+        """Add the artifact that a job makes, and its ancestors."""
+        self.missing |= {artifact.path for artifact in result.missing()}
+        for artifact in result.ancestors():
+            self.artifacts.setdefault(artifact.path, artifact)
+            self.jobs.setdefault(artifact.path, []).append(number)
 
-    def note(self) -> str:
-        """Who makes it, or why it failed."""
-        if self.step.state == "failed":
-            return (read_status(self.step.path) or {}).get("reason", "").removeprefix("InputError: ")
-        held = holder_of(self.step.path / CLAIMS) if self.step.state == "running" else None
-        return str(held[0]) if held else ""
+    def will(self, artifact: Artifact, state: str) -> str:
+        """Return what becomes of an artifact: one that is gone, but from which nothing has to be made, stays so."""
+        needed = state == "complete" or artifact.path in self.missing
+        return WILL.get(state, "wait for") if needed else "not needed"
 
 
-def show_intended(app: str, line: Sequence[str]) -> int:
-    """Print what a line of an experiment would do; return the exit code: 1 where some of it makes no sense."""
+def _note(artifact: Artifact, state: str) -> str:
+    """Who makes it, or why it failed."""
+    if state == "failed":
+        return artifact.status().get("reason", "").removeprefix("InputError: ")
+    held = holder_of(artifact.path / CLAIMS) if state == "running" else None
+    return str(held[0]) if held else ""
+
+
+def show_preview(app: str, stage: Stage, line: Sequence[str]) -> int:
+    """Print what a line of an experiment would do; return the exit code: 1 where some of it makes no sense.
+
+    Args:
+        app: its name.
+        stage: returns the artifact that it makes of a configuration.
+        line: its overrides and flags.
+    """
     try:
         jobs = _jobs(line)
-        intended, problems = intended_by(app, jobs, getattr(_parsed(line), "config_dir", None))
+        preview = preview_of(app, stage, jobs, getattr(_parsed(line), "config_dir", None))
     except (InputError, HydraException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    _print(list(intended.values()), len(jobs))
-    for number, problem in problems.items():
+    _print(preview, len(jobs))
+    for number, problem in preview.problems.items():
         print(f"error: job {number} ({' '.join(jobs[number])}): {problem}", file=sys.stderr)
-    return 1 if problems else 0
+    return 1 if preview.problems else 0
 
 
 def _parsed(line: Sequence[str]):
@@ -78,48 +99,42 @@ def _jobs(line: Sequence[str]) -> dict[int, list[str]]:
     return {number: [each for each in job if each != "sweep=intended"] for number, job in jobs.items()}
 
 
-def intended_by(
-    app: str, jobs: dict[int, list[str]], config_dir: str | None = None
-) -> tuple[dict[str, Intended], dict[int, str]]:
-    """Return what jobs need, by digest, parents first, and what is wrong with jobs, by number. Makes nothing.
+def preview_of(app: str, stage: Stage, jobs: dict[int, list[str]], config_dir: str | None = None) -> Preview:
+    """Return what jobs would do; makes nothing.
 
     Args:
-        app: one of rwtl.pipeline.planning.APPS.
+        app: the experiment's name.
+        stage: returns the artifact that it makes of a configuration.
         jobs: overrides of each.
         config_dir: a folder of further presets.
 
     Raises HydraException where a configuration cannot be composed.
     """
-    intended: dict[str, Intended] = {}
-    problems: dict[int, str] = {}
+    preview = Preview()
     progress = Progress("plan", len(jobs), "jobs")
     further = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for number, overrides in jobs.items():
             try:
-                for step in planned(app, compose(app, overrides=[*overrides, *further])):
-                    intended.setdefault(step.digest, Intended(step)).jobs.append(number)
+                preview.add(number, stage(compose(app, overrides=[*overrides, *further])))
             except InputError as error:
-                problems[number] = str(error)
+                preview.problems[number] = str(error)
             progress(number + 1)
-    return intended, problems
+    return preview
 
 
-def _print(intended: list[Intended], jobs: int) -> None:
+def _print(preview: Preview, jobs: int) -> None:
     columns = ["stage", Column("digest", no_wrap=True), "label", "will", Column("for jobs", justify="right"), "note"]
     table = Table(*columns)
-    ordered = sorted(intended, key=lambda each: list(FORMAT).index(each.step.kind))
-    for each in ordered:
-        cells = [
-            each.step.kind,
-            each.step.digest,
-            each.step.label,
-            each.will,
-            f"{len(each.jobs)} of {jobs}",
-            each.note(),
-        ]
-        table.add_row(*map(escape, cells), style=None if each.will == "reuse" else "bold")
+    counted: dict[str, Counter] = {}
+    for artifact in sorted(preview.artifacts.values(), key=lambda each: list(FORMAT).index(each.kind)):
+        state = artifact.state()
+        will = preview.will(artifact, state)
+        cells = [artifact.kind, artifact.digest, artifact.label, will]
+        cells += [f"{len(preview.jobs[artifact.path])} of {jobs}", _note(artifact, state)]
+        table.add_row(*map(escape, cells), style=None if will in ("reuse", "not needed") else "bold")
+        counted.setdefault(artifact.kind, Counter())[will] += 1
     show(table)
-    for kind in dict.fromkeys(each.step.kind for each in ordered):
-        counted = Counter(each.will for each in ordered if each.step.kind == kind)
-        print(f"{kind}: {', '.join(f'{count} to {will}' for will, count in counted.items())}", flush=True)
+    for kind, of_kind in counted.items():
+        said = [f"{count} {will if will == 'not needed' else f'to {will}'}" for will, count in of_kind.items()]
+        print(f"{kind}: {', '.join(said)}", flush=True)

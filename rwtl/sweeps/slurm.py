@@ -17,7 +17,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from rwtl.config import typed
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Step, is_complete, read_status
+from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.provenance import now
 from rwtl.sweeps.jobs import JobRecord, read_records, sweep_folder, write_record
 from rwtl.sweeps.slurm_config import SlurmConfig, parameters
@@ -49,11 +49,11 @@ def submit(
     made = Ledger()
     try:
         with _readable(config):
-            for digest, step in plan.upstream.items():
+            for digest, artifact in plan.upstream.items():
                 if digest not in ledger.upstream:
                     after = _known(plan.ancestors[digest], ledger, made)
-                    executor = _executor(config, step.kind, f"{config.name}-{step.kind}", after)
-                    made.upstream[digest] = executor.submit(StageJob(step.kind, step.config, digest)).job_id
+                    executor = _executor(config, artifact.kind, f"{config.name}-{artifact.kind}", after)
+                    made.upstream[digest] = executor.submit(StageJob(artifact)).job_id
             for (kind, needs), numbers in _groups(plan, ledger).items():
                 executor = _executor(config, kind, config.name, _known(needs, ledger, made))
                 jobs = executor.map_array(run, *zip(*(arguments[number] for number in numbers), strict=True))
@@ -66,9 +66,9 @@ def submit(
 
 def _groups(plan: Plan, ledger: Ledger) -> dict[tuple[str | None, frozenset[str]], list[int]]:
     groups: dict[tuple[str | None, frozenset[str]], list[int]] = {}
-    for number, job in plan.jobs.items():
+    for number, kind in plan.jobs.items():
         if number not in ledger.jobs:
-            groups.setdefault((job.kind, job.needs), []).append(number)
+            groups.setdefault((kind, plan.needs[number]), []).append(number)
     return groups
 
 
@@ -172,7 +172,7 @@ class Watch:
         end = self._end(job, ends)
         if end is None:
             return False
-        upstream = [digest for digest in self.plan.jobs[number].needs if digest in self.failed]
+        upstream = [digest for digest in self.plan.needs[number] if digest in self.failed]
         log = str(self.log(job)) if self.log(job).exists() else None
         if record is None:
             record = JobRecord(number, self.ledger.overrides[number], log, host="", process={})
@@ -190,8 +190,8 @@ class Watch:
         return True
 
     def _settle_upstream(self, digest: str, job: str, ends: Mapping[str, Ended]) -> bool:
-        step = self.plan.upstream.get(digest)
-        if step is None or is_complete(step.path):
+        artifact = self.plan.upstream.get(digest)
+        if artifact is None or artifact.state() == "complete":
             return True
         end = self._end(job, ends)
         if end is None:
@@ -200,15 +200,15 @@ class Watch:
         why = (
             self.failed[lacking[0]]
             if lacking
-            else f"{step.label}: {self._reason(step, end)}; its log is {self.log(job)}"
+            else f"{artifact.label}: {self._reason(artifact, end)}; its log is {self.log(job)}"
         )
         self.failed[digest] = why
         if not lacking:
             print(f"sweep {self.name}: {why}", file=sys.stderr, flush=True)
         return True
 
-    def _reason(self, step: Step, end: Ended) -> str:
-        status = read_status(step.path) or {}
+    def _reason(self, artifact: Artifact, end: Ended) -> str:
+        status = artifact.status()
         failed = status.get("state") == "failed"
         return status["reason"].removeprefix("InputError: ") if failed else end.detail
 
@@ -252,7 +252,8 @@ def launch_on_slurm(launcher: Any, jobs: Jobs) -> list[JobReturn]:
     cfg = launcher.config
     config = typed(SlurmConfig, launcher.params, "hydra.launcher")
     folder, name = sweep_folder(cfg), cfg.sweep
-    plan = plan_jobs(cfg.hydra.job.name, {number: _composed(launcher, job) for number, job in jobs.items()})
+    stage = getattr(launcher.task_function, "stage", None)
+    plan = plan_jobs(stage, {number: _composed(launcher, job) for number, job in jobs.items()})
     if plan.here:
         print(f"sweep {name}: {len(plan.here)} of {len(jobs)} jobs have nothing to make and run here", flush=True)
         here = BasicLauncher()

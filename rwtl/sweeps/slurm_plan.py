@@ -7,7 +7,7 @@ hold their GPU meanwhile, and time out.
 import json
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Step
-from rwtl.pipeline.planning import APPS, planned
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A job of a sweep that has something to make.
-
-    Args:
-        kind: of its result; None where that is not known, or of several kinds.
-        needs: digests of what is missing upstream.
-    """
-
-    kind: str | None
-    needs: frozenset[str]
+from rwtl.pipeline.artifact import Artifact, build
 
 
 @dataclass(frozen=True)
@@ -38,64 +24,67 @@ class Plan:
 
     Args:
         here: jobs that have nothing to make, or fail before they make anything: they take no time.
-        jobs: the others, by number.
-        upstream: what is missing upstream, by digest, parents first.
-        ancestors: of each of `upstream`, what is missing upstream of it.
+        jobs: the kind of the others' results, by number; None for apps that make no artifact.
+        needs: digests of what each of them lacks upstream, by number.
+        upstream: the artifacts that are missing upstream, by digest, parents first.
+        ancestors: digests of what each of `upstream` lacks upstream, by its digest.
     """
 
     here: list[int] = field(default_factory=list)
-    jobs: dict[int, Planned] = field(default_factory=dict)
-    upstream: dict[str, Step] = field(default_factory=dict)
+    jobs: dict[int, str | None] = field(default_factory=dict)
+    needs: dict[int, frozenset[str]] = field(default_factory=dict)
+    upstream: dict[str, Artifact] = field(default_factory=dict)
     ancestors: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
-def plan_jobs(app: str, configs: Mapping[int, DictConfig]) -> Plan:
-    """Return what is to be done for jobs of an app with these configurations, by their numbers."""
+def plan_jobs(stage: Callable[[DictConfig], Artifact] | None, configs: Mapping[int, DictConfig]) -> Plan:
+    """Return what is to be done for jobs of an app.
+
+    Args:
+        stage: of the app; None for an app that makes no artifact.
+        configs: of the jobs, by number.
+    """
     plan = Plan()
     for number, cfg in configs.items():
-        if app not in APPS:
-            plan.jobs[number] = Planned(None, frozenset())
+        if stage is None:
+            plan.jobs[number], plan.needs[number] = None, frozenset()
             continue
         try:
-            steps = planned(app, cfg)
+            result = stage(cfg)
+            missing = result.missing()
         except InputError:
             plan.here.append(number)  # where it says so, and is recorded as failed
             continue
-        parents = {parent for step in steps for parent in step.parents}
-        missing = [step for step in steps if step.state != "complete"]
         if not missing:
             plan.here.append(number)
             continue
-        upstream = {step.digest: step for step in missing if step.digest in parents}
-        for digest, step in upstream.items():
-            plan.upstream.setdefault(digest, step)
-            plan.ancestors.setdefault(digest, _ancestors(step, upstream))
-        kinds = {step.kind for step in steps if step.digest not in parents}
-        plan.jobs[number] = Planned(kinds.pop() if len(kinds) == 1 else None, frozenset(upstream))
+        for artifact in missing[:-1]:
+            plan.upstream.setdefault(artifact.digest, artifact)
+            plan.ancestors.setdefault(artifact.digest, _digests(artifact.missing()[:-1]))
+        plan.jobs[number], plan.needs[number] = result.kind, _digests(missing[:-1])
     return plan
 
 
-def _ancestors(step: Step, upstream: Mapping[str, Step]) -> frozenset[str]:
-    direct = [parent for parent in step.parents if parent in upstream]
-    return frozenset(direct).union(*(_ancestors(upstream[parent], upstream) for parent in direct))
+def _digests(artifacts: Iterable[Artifact]) -> frozenset[str]:
+    return frozenset(artifact.digest for artifact in artifacts)
 
 
 class StageJob:
     """Is called on the cluster, and again after it was queued again.
 
     Args:
-        kind, config, digest: those of the artifact's Step.
+        artifact: of which kind, configuration and digest are sent to the cluster.
     """
 
-    def __init__(self, kind: str, config: DictConfig, digest: str):
-        self.kind, self.digest = kind, digest
-        self.config = OmegaConf.to_container(config, resolve=False)
+    def __init__(self, artifact: Artifact):
+        self.kind, self.digest = artifact.kind, artifact.digest
+        self.config = OmegaConf.to_container(artifact.config, resolve=False)
 
     def __call__(self) -> None:
-        from rwtl.pipeline.planning import make_step
+        from rwtl.pipeline.stages import artifact_of  # PyTorch is loaded on the cluster alone
 
         try:
-            make_step(self.kind, OmegaConf.create(self.config), self.digest)
+            build(artifact_of(self.kind, OmegaConf.create(self.config), self.digest))
         except InputError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             raise

@@ -10,8 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import outputs_folder, resolved_yaml, typed
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact
-from rwtl.pipeline.recording import RECORDING
 from rwtl.tracking.tracker import Lineage, Tracked, Tracker, close
 from rwtl.training.transfer.report import TransferReport
 
@@ -68,7 +66,7 @@ def check_loggers(cfg: DictConfig) -> dict[str, Any]:
 
 @contextmanager
 def tracking(
-    cfg: DictConfig, folder: Path, label: str, parents: Mapping[str, Artifact] | None = None
+    cfg: DictConfig, folder: Path, label: str, parents: Mapping[str, Lineage] | None = None
 ) -> Iterator[Tracking]:
     """Return the loggers of the training that makes an artifact, and close them at its end, however it ends.
 
@@ -85,7 +83,7 @@ def tracking(
         label,
         cfg.get("sweep"),
         yaml.safe_load(resolved_yaml(cfg)),
-        {role: _lineage(parent) for role, parent in (parents or {}).items()},
+        dict(parents or {}),
     )
     loggers: list[Tracker] = []
     if "wandb" in configs:
@@ -102,7 +100,3 @@ def tracking(
         close(loggers, failed=True)
         raise
     close(loggers, failed=False)
-
-
-def _lineage(parent: Artifact) -> Lineage:
-    return Lineage(parent.kind, parent.digest, parent.path / (RECORDING if parent.kind == "recording" else MODEL))

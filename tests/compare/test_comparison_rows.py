@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from rwtl.compare.comparison import check
+from rwtl.compare.comparison import comparison
 from rwtl.compare.conditions import comparison_config, conditions_of, difference, needs_pretraining, run_configs
-from rwtl.compare.make import groups_of
+from rwtl.compare.make import planned_runs, sources_of
 from rwtl.errors import InputError
-from rwtl.pipeline.planning import planned
 
 CONF = Path(__file__).parents[2] / "conf"
 QUESTIONS = sorted(
@@ -49,7 +48,7 @@ WITHOUT_REAL_DATA = {
 def test_every_question_is_one_word_and_its_rows_are_sound(question):
     cfg, runs = runs_of(f"experiment={question}", *WITHOUT_REAL_DATA.get(question, []))
     config = comparison_config(cfg)
-    check(runs)
+    planned_runs(runs)
     assert config.baseline == "scratch" and len(config.seeds) >= 2
     assert set(config.rows) == set(config.conditions)
     for run in runs.values():
@@ -89,11 +88,11 @@ def test_what_a_row_differs_in_is_said():
 
 def test_rows_share_a_pretraining_where_it_is_the_same():
     _, runs = runs_of("comparison.rows=[scratch,freeze_none,freeze_encoder]")
-    assert list(groups_of(runs)) == ["freeze_none, freeze_encoder"]
+    assert list(sources_of(planned_runs(runs))) == ["freeze_none, freeze_encoder"]
     _, runs = runs_of(*with_row("dt: 4"))
-    assert list(groups_of(runs)) == ["freeze_none", "dt_4"]
+    assert list(sources_of(planned_runs(runs))) == ["freeze_none", "dt_4"]
     _, runs = runs_of("comparison.rows=[scratch,freeze_none]", "pretraining.seed=${seed}")
-    assert list(groups_of(runs)) == ["freeze_none (seed 1)", "freeze_none (seed 2)"]
+    assert list(sources_of(planned_runs(runs))) == ["freeze_none (seed 1)", "freeze_none (seed 2)"]
 
 
 COLUMNS = [
@@ -144,7 +143,7 @@ def test_fractions_are_run_for_the_rows_that_are_named():
     ]
     run = runs["freeze_none · dt 2 · 10 % of data", 2]
     assert (run.flow_data.fraction, run.clips.dt, run.seed) == (0.1, 2, 2)
-    assert len(groups_of(runs)) == 2, "the pre-training is that of all the data"
+    assert len(sources_of(planned_runs(runs))) == 2, "the pre-training is that of all the data"
     with pytest.raises(InputError, match=r"fraction_rows names freeze_all; the conditions are scratch, "):
         runs_of(*COLUMNS, fractions[0], "comparison.fraction_rows=[freeze_all]")
 
@@ -167,7 +166,7 @@ def test_the_full_study_is_planned_as_a_whole(tmp_path):
     where = [f"paths.flying_chairs={tmp_path}", f"paths.outputs={tmp_path / 'outputs'}"]
     smaller = ["evaluation.datasets=[flying_chairs_validation]", "comparison.seeds=[11,12]"]
     cfg = composed("experiment=study_full", *smaller, *where)
-    counted = Counter(step.kind for step in planned("compare", cfg))
+    counted = Counter(artifact.kind for artifact in comparison(cfg).ancestors())
     seeds, conditions, fractions = 2, 1 + 4 * 2 + 3, 2 * 3
     assert counted["training"] == counted["evaluation"] == seeds * (conditions + fractions)
     untrained = 1  # of one seed for all runs
@@ -190,4 +189,4 @@ ALONE = ["comparison.rows=[scratch,dt_4]"]
 )
 def test_bad_rows_are_named(overrides, message):
     with pytest.raises(InputError, match=message):
-        check(runs_of(*overrides)[1])
+        planned_runs(runs_of(*overrides)[1])

@@ -14,7 +14,7 @@ from rwtl.flow.catalogue import FlowData, FlowDataConfig
 from rwtl.flow.files import write_flo
 from rwtl.models.raft import build_raft
 from rwtl.pipeline.artifact import digest_of
-from rwtl.pipeline.plans import TrainingPlan
+from rwtl.pipeline.flow_training import TrainingPlan
 from rwtl.sampling import BatchesOnDevice, SampleStream
 from rwtl.training.fit import fit
 from rwtl.training.recipe import TrainerConfig

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 
@@ -10,7 +11,7 @@ from omegaconf import OmegaConf
 from rwtl.errors import InputError
 from rwtl.pipeline import artifact as waiting
 from rwtl.pipeline import claim as claims
-from rwtl.pipeline.artifact import BUILT, Reached, build, digest_of, is_planning, planning, state_of, until
+from rwtl.pipeline.artifact import Artifact, build, digest_of, state_of
 
 SPAWNED = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads can hang
 WAIT = 120.0  # s, at most, for what takes a few
@@ -20,8 +21,12 @@ def write_number(folder):
     (folder / "number").write_text("1")
 
 
-def make(outputs, values, function=write_number, parents=None):
-    return build(outputs, "training", "a run", values, function, parents)
+def planned(outputs, values, function=write_number, parents=None, **others):
+    return Artifact("training", "a run", values, function, outputs, parents or {}, **others)
+
+
+def make(outputs, values, function=write_number, parents=None, **others):
+    return build(planned(outputs, values, function, parents, **others))
 
 
 def test_made_once_and_reused(tmp_path):
@@ -113,7 +118,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_the_whole_configuration_is_kept_with_its_interpolations(tmp_path):
     config = OmegaConf.create({"a": 1, "b": {"c": "${a}", "d": "???", "e": ["${b.d}", "${a}"]}})
-    made = build(tmp_path, "training", "a run", {}, write_number, config=config)
+    made = make(tmp_path, {}, config=config)
     kept = OmegaConf.load(made.path / "config.yaml")
     assert OmegaConf.to_container(kept, resolve=False) == {"a": 1, "b": {"c": 1, "d": "???", "e": ["${b.d}", 1]}}
 
@@ -124,12 +129,10 @@ def test_a_resumable_one_goes_on_with_what_is_there_and_remembers_who_made_it(tm
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build(tmp_path, "training", "a run", {}, fail, resumable=True)
+        make(tmp_path, {}, fail, resumable=True)
     (path,) = (tmp_path / "training").iterdir()
     assert state_of(path) == "interrupted"
-    made = build(
-        tmp_path, "training", "a run", {}, lambda folder: (folder / "half").rename(folder / "whole"), None, True
-    )
+    made = make(tmp_path, {}, lambda folder: (folder / "half").rename(folder / "whole"), resumable=True)
     assert (made.path / "whole").read_text() == "x"
     (before,) = made.status()["history"]
     assert before["state"] == "interrupted" and before["pid"] == os.getpid() and before["git_commit"]
@@ -162,28 +165,62 @@ def test_a_clock_that_differs_is_named(tmp_path, capsys):
     assert "3600 s ahead of this host's" in line or "3599 s" in line
 
 
+def copy_number(parent):
+    return lambda folder: (folder / "number").write_text((parent.path / "number").read_text() + "2")
+
+
 def chain(outputs):
-    first = make(outputs, {"first": 1})
-    if not is_planning():
-        assert (first.path / "number").exists()
-    return make(outputs, {"second": 2}, parents={"first": first})
+    """A plan of three: two are made from the first, and the last from both."""
+    first = planned(outputs, {"first": 1})
+    second = planned(outputs, {"second": 2}, copy_number(first), {"first": first})
+    return planned(outputs, {"third": 3}, copy_number(second), {"first": first, "second": second})
 
 
 def test_a_plan_says_what_is_there_and_makes_nothing(tmp_path):
-    with planning() as steps:
-        chain(tmp_path)
-    first, second = steps
+    last = chain(tmp_path)
+    first, second, third = last.ancestors()
+    assert third is last and list(second.parents.values()) == [first] and last.reused is None
+    assert [artifact.state() for artifact in last.ancestors()] == ["missing"] * 3
+    assert [artifact.digest for artifact in last.missing()] == [first.digest, second.digest, third.digest]
     assert not (tmp_path / "training").exists()
-    assert (first.state, second.state, second.parents) == ("missing", "missing", (first.digest,))
-    with pytest.raises(Reached) as reached, until(first.digest):
-        chain(tmp_path)
-    assert reached.value.artifact.path == first.path and not second.path.exists()
-    with planning() as steps:
-        chain(tmp_path)
-    assert [step.state for step in steps] == ["complete", "missing"]
-    BUILT.clear()
-    assert chain(tmp_path).digest == second.digest
-    assert [(artifact.digest, artifact.reused) for artifact in BUILT] == [(first.digest, True), (second.digest, False)]
+
+
+def test_what_is_missing_is_made_parents_first_and_each_once(tmp_path, capsys):
+    last = chain(tmp_path)
+    first, second, _ = last.ancestors()
+    assert not build(first).reused
+    assert [artifact.digest for artifact in last.missing()] == [second.digest, last.digest]
+    made = build(last)
+    assert (made.path / "number").read_text() == "122" and made.digest == last.digest and not made.reused
+    assert last.status()["parents"] == {"first": first.digest, "second": second.digest}
+    said = capsys.readouterr().out
+    assert said.count("a run: making") == 3 and "reused" not in said, "what was made here need not be said to be there"
+
+
+def test_of_one_that_is_complete_nothing_upstream_is_made_again(tmp_path):
+    last = build(chain(tmp_path))
+    shutil.rmtree(last.ancestors()[0].path)
+    assert chain(tmp_path).missing() == [] and build(chain(tmp_path)).reused
+    assert last.ancestors()[0].state() == "missing"
+
+
+def test_what_is_reused_is_checked(tmp_path):
+    def refuse(folder):
+        raise InputError(f"{folder} is damaged")
+
+    make(tmp_path, {}, check=refuse)
+    with pytest.raises(InputError, match="is damaged"):
+        make(tmp_path, {}, check=refuse)
+
+
+def test_one_that_was_found_is_read_and_not_made(tmp_path):
+    made = make(tmp_path, {"rate": 1})
+    found = Artifact.at(made.path)
+    assert (found.kind, found.digest, found.path, found.state()) == ("training", made.digest, made.path, "complete")
+    assert build(found).reused
+    shutil.rmtree(made.path)
+    with pytest.raises(InputError, match="is not complete, and only who planned it can make it"):
+        build(found)
 
 
 def test_a_job_that_was_taken_over_says_so_and_touches_nothing(tmp_path, monkeypatch):

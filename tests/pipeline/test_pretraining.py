@@ -14,10 +14,10 @@ from rwtl.compare.skill_grid import errors_by_predictor, skill_grid
 from rwtl.errors import InputError
 from rwtl.models.checkpoints import save_official
 from rwtl.models.raft import build_raft
-from rwtl.pipeline.plans import TrainingPlan
+from rwtl.pipeline.artifact import build
+from rwtl.pipeline.flow_training import TrainingPlan, training
 from rwtl.pipeline.pretraining import against_baselines, curve, pretraining, skill_of
 from rwtl.pipeline.source_task import PretrainingPlan
-from rwtl.pipeline.stages import training
 from rwtl.training.transfer.source import load_source
 
 CONF = str(Path(__file__).parents[2] / "conf")
@@ -53,7 +53,7 @@ def weights(folder):
 
 
 def test_next_frame_prediction_leaves_a_model_its_skill_and_pictures(configured):
-    made = pretraining(configured("pretrain", *NEXT_FRAME, "clips.length=4", "clips.calcium_range=null"))
+    made = build(pretraining(configured("pretrain", *NEXT_FRAME, "clips.length=4", "clips.calcium_range=null")))
     assert list(curve(made).step) == [0, 2]
     table = skill_of(made)
     assert list(table.predictor) == ["model", "copy", "extrapolation", "constant_motion"]
@@ -71,8 +71,8 @@ def test_next_frame_prediction_leaves_a_model_its_skill_and_pictures(configured)
 @pytest.mark.parametrize("kind", FLOW_KINDS)
 def test_flow_of_waves_trains_a_raft_whose_parts_all_go_into_another(kind, configured):
     cfg = configured("train", *FLOW_KINDS[kind], *TARGET, "transfer=all_parts")
-    trained = training(cfg)
-    source = pretraining(cfg)
+    trained = build(training(cfg))
+    source = build(pretraining(cfg))
     assert "than no motion" in against_baselines(source)
     fronts = pd.read_csv(source.path / "fronts.csv")
     assert len(fronts) == 2 and (fronts.no_motion > 0).all()
@@ -81,7 +81,7 @@ def test_flow_of_waves_trains_a_raft_whose_parts_all_go_into_another(kind, confi
 
 
 def test_scenes_are_a_source_in_colour(configured):
-    made = pretraining(configured("pretrain", "clips=scenes", "clips.crop=32", *NEXT_FRAME[5 + 3 :], *SCENES))
+    made = build(pretraining(configured("pretrain", "clips=scenes", "clips.crop=32", *NEXT_FRAME[5 + 3 :], *SCENES)))
     assert load_source(made.path).colour == "rgb"
     assert np.load(made.path / "predictions.npz")["clips"].shape[2] == 3
     assert not (made.path / "normalisation.json").exists() and made.status()["parents"] == {}
@@ -89,7 +89,7 @@ def test_scenes_are_a_source_in_colour(configured):
 
 def test_no_steps_leave_the_model_as_it_was_drawn(configured):
     cfg = configured("pretrain", *NEXT_FRAME, "pretraining.steps=0", "pretraining.seed=5")
-    made = pretraining(cfg)
+    made = build(pretraining(cfg))
     torch.manual_seed(5)
     drawn = PretrainingPlan.of(cfg).build().state_dict()
     assert all(torch.equal(tensor, drawn[name]) for name, tensor in weights(made.path).items())
@@ -97,11 +97,11 @@ def test_no_steps_leave_the_model_as_it_was_drawn(configured):
 
 
 def test_several_recordings_are_parents_and_the_order_of_values_counts_once(configured):
-    made = pretraining(configured("pretrain", *NEXT_FRAME, "clips.recordings=[{},{seed: 9}]"))
+    made = build(pretraining(configured("pretrain", *NEXT_FRAME, "clips.recordings=[{},{seed: 9}]")))
     parents = made.status()["parents"]
     assert set(parents) == {"recording 1", "recording 2"} and len(set(parents.values())) == 2
-    alone = pretraining(configured("pretrain", *NEXT_FRAME))
-    same = pretraining(configured("pretrain", *NEXT_FRAME, "clips.recordings=[{seed: 0}]"))
+    alone = build(pretraining(configured("pretrain", *NEXT_FRAME)))
+    same = build(pretraining(configured("pretrain", *NEXT_FRAME, "clips.recordings=[{seed: 0}]")))
     assert same.digest == alone.digest != made.digest
 
 
@@ -109,7 +109,7 @@ def test_a_pretraining_begins_with_the_weights_of_another_raft(configured, tmp_p
     official = tmp_path / "raft.pth"
     save_official(official, build_raft("small"))
     begin = ["transfer@initial=freeze_encoder", f"initial.source={official}", "model=stock_small"]
-    made = pretraining(configured("pretrain", *NEXT_FRAME, *begin))
+    made = build(pretraining(configured("pretrain", *NEXT_FRAME, *begin)))
     source = load_source(official).weights
     name = "feature_encoder.conv1.weight"
     assert torch.equal(weights(made.path)[name], source[name])
@@ -117,10 +117,11 @@ def test_a_pretraining_begins_with_the_weights_of_another_raft(configured, tmp_p
 
 
 def test_a_training_takes_a_source_from_a_folder_wherever_it_lies(configured, tmp_path):
-    source = pretraining(configured("pretrain", *NEXT_FRAME))
+    source = build(pretraining(configured("pretrain", *NEXT_FRAME)))
     elsewhere = shutil.copytree(source.path, tmp_path / "elsewhere")
+    encoder = ["transfer=freeze_encoder"]
     by_path = [
-        training(configured("train", *SOURCE[4:8], *TARGET, "transfer=freeze_encoder", f"transfer.source={path}"))
+        build(training(configured("train", *SOURCE[4:8], *TARGET, *encoder, f"transfer.source={path}")))
         for path in (source.path, elsewhere)
     ]
     assert by_path[0].digest == by_path[1].digest and by_path[1].reused
@@ -139,7 +140,7 @@ def test_official_encoders_are_transferred_and_what_was_done_is_printed(configur
     official = tmp_path / "raft.pth"
     save_official(official, build_raft("basic"))
     cfg = configured("train", *TARGET, "model=stock_basic", "transfer=both_encoders", f"transfer.source={official}")
-    trained = training(cfg)
+    trained = build(training(cfg))
     report = json.loads((trained.path / "transfer.json").read_text())
     printed = capsys.readouterr().out
     assert "139 tensors loaded" in printed and f"all names are in {trained.path / 'transfer.json'}" in printed
@@ -170,13 +171,13 @@ BAD = {
 def test_bad_input_is_named(case, configured):
     overrides, message = BAD[case]
     with pytest.raises(InputError, match=message):
-        pretraining(configured("pretrain", *NEXT_FRAME, *overrides))
+        build(pretraining(configured("pretrain", *NEXT_FRAME, *overrides)))
 
 
 def test_flow_kinds_need_waves(configured):
     cfg = configured("pretrain", "pretraining=wave_flow", "clips=scenes", *SCENES)
     with pytest.raises(InputError, match=r"wave_flow, which learns from waves; use clips=triplets"):
-        pretraining(cfg)
+        build(pretraining(cfg))
 
 
 BAD_TRANSFER = {
@@ -194,19 +195,19 @@ BAD_TRANSFER = {
 def test_a_bad_transfer_is_named_before_anything_is_built(case, configured, tmp_path):
     overrides, message = BAD_TRANSFER[case]
     with pytest.raises(InputError, match=message):
-        training(configured("train", *NEXT_FRAME, *TARGET, *overrides))
+        build(training(configured("train", *NEXT_FRAME, *TARGET, *overrides)))
     assert not (tmp_path / "outputs").exists()
 
 
 def test_a_source_of_another_variant_or_colour_is_refused_before_anything_is_built(configured, tmp_path):
-    source = pretraining(configured("pretrain", *NEXT_FRAME, "clips.colour=blue_red")).path
+    source = build(pretraining(configured("pretrain", *NEXT_FRAME, "clips.colour=blue_red"))).path
     transfer = ["transfer=freeze_none", f"transfer.source={source}"]
     with pytest.raises(
         InputError, match=r"colour blue_red, but grey is configured; use clips=triplets clips\.colour=bl"
     ):
-        training(configured("train", *TARGET, *transfer))
+        build(training(configured("train", *TARGET, *transfer)))
     with pytest.raises(InputError) as refused:
-        training(configured("train", *TARGET, *transfer, "clips.colour=blue_red", "model=basic"))
+        build(training(configured("train", *TARGET, *transfer, "clips.colour=blue_red", "model=basic")))
     for tensor in build_raft("basic", "batch").feature_encoder.state_dict():
         if not tensor.endswith("num_batches_tracked"):
             assert f"feature_encoder.{tensor} " in str(refused.value)

@@ -13,7 +13,7 @@ import pytest
 from test_multirun import SCENES, SHAPES, SOURCE, TRAINING, run
 
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import build, read_status, write_status
+from rwtl.pipeline.artifact import Artifact, build, read_status, write_status
 from rwtl.pipeline.claim import claim, this_process
 from rwtl.sweeps.status import age, entries_of, print_entries, print_sweeps, remove, states_of
 
@@ -27,7 +27,7 @@ def make(outputs, number, parents=None, error=None):
             raise error
         (folder / "data").write_bytes(b"0" * 2000)
 
-    return build(outputs, "training", f"run {number}", {"number": number}, function, parents)
+    return build(Artifact("training", f"run {number}", {"number": number}, function, outputs, parents or {}))
 
 
 @pytest.fixture

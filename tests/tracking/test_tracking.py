@@ -23,7 +23,8 @@ from wandb_server import WandbServer
 from rwtl.errors import InputError
 from rwtl.models.next_frame import build_next_frame
 from rwtl.pipeline.artifact import Artifact
-from rwtl.pipeline.planning import planned
+from rwtl.pipeline.flow_training import training
+from rwtl.pipeline.pretraining import lineage
 from rwtl.sampling import Part, SampleStream
 from rwtl.tracking.loggers import check_loggers, tracking
 from rwtl.tracking.pictures import ClipPictures
@@ -53,7 +54,7 @@ def recording(outputs):
     folder = outputs / "recording" / SOURCE
     (folder / "recording" / "calcium").mkdir(parents=True, exist_ok=True)
     (folder / "recording" / "calcium" / "shard").write_bytes(bytes(1000))
-    return {"recording": Artifact(folder, "recording", SOURCE, reused=True)}
+    return lineage({"recording": Artifact.at(folder)})
 
 
 def train(outputs, digest, logger, *callbacks):
@@ -363,7 +364,7 @@ def test_loggers_are_chosen_by_name(app):
 
 def test_loggers_enter_no_digest(tmp_path):
     plans = [
-        planned("train", composed("train", "transfer=freeze_encoder", f"paths.outputs={tmp_path}", *logger))
+        training(composed("train", "transfer=freeze_encoder", f"paths.outputs={tmp_path}", *logger)).ancestors()
         for logger in ([], ["logger=[wandb,tensorboard]", "logger.wandb.project=mine"])
     ]
-    assert [step.digest for step in plans[0]] == [step.digest for step in plans[1]] and len(plans[0]) == 3
+    assert [each.digest for each in plans[0]] == [each.digest for each in plans[1]] and len(plans[0]) == 3

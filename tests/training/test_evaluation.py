@@ -12,7 +12,7 @@ from rwtl.flow.layouts import KITTI, Sintel
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.models.padding import carry_forward
 from rwtl.models.raft import build_raft
-from rwtl.pipeline.stages import write_submission, writer_of
+from rwtl.pipeline.evaluation import write_submission, writer_of
 from rwtl.training.evaluation import EstimationConfig, evaluate, pooled
 
 CPU = torch.device("cpu")

@@ -9,7 +9,8 @@ import zarr
 from hydra import compose, initialize_config_dir
 
 from rwtl.errors import InputError
-from rwtl.pipeline.recording import MOSAIC, MOVIE, PAGE, RECORDING, STATISTICS, WAVES, recording_configs, recordings_of
+from rwtl.pipeline.artifact import build
+from rwtl.pipeline.recording import MOSAIC, MOVIE, PAGE, RECORDING, STATISTICS, WAVES, recording_configs, recordings
 from rwtl.waves import RecordingConfig, open_recording
 from rwtl.waves.measure.onsets import find_activity
 from rwtl.waves.measure.statistics import wave_statistics
@@ -235,7 +236,7 @@ def test_wrong_sections_are_named(overrides, message):
 def test_artifacts_hold_the_recordings_and_what_can_be_drawn(tmp_path, capsys):
     overrides = ["recording=moving_shapes", "recording.rows=24", "recording.columns=24", "recording.duration=2"]
     overrides += ["clips.recordings=[{},{seed: 1}]", f"paths.outputs={tmp_path}"]
-    made = recordings_of(composed(*overrides))
+    made = [build(artifact) for artifact in recordings(composed(*overrides))]
     assert len({artifact.digest for artifact in made}) == 2
     for artifact in made:
         values = artifact.status()["values"]
@@ -245,6 +246,6 @@ def test_artifacts_hold_the_recordings_and_what_can_be_drawn(tmp_path, capsys):
             assert (artifact.path / name).stat().st_size > 100
         assert not (artifact.path / PAGE).exists()
         assert "warning" not in (artifact.path / STATISTICS).read_text()
-    again = recordings_of(composed(*overrides))
+    again = [build(artifact) for artifact in recordings(composed(*overrides))]
     assert [artifact.digest for artifact in again] == [artifact.digest for artifact in made]
     assert all(artifact.reused for artifact in again)

@@ -1,27 +1,36 @@
-"""The checked configuration of each stage: typed sections and open data sets, before anything is made of them."""
+"""Optical-flow training: its checked configuration, and the stage from a pre-training to a trained RAFT."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from torch.utils.data import Dataset
 
-from rwtl.config import path_of, require_seed, setting, typed
+from rwtl.config import outputs_folder, path_of, require_seed, setting, typed
 from rwtl.errors import InputError
-from rwtl.flow.catalogue import FlowData, FlowDataConfig, catalogue, open_dataset, open_with_flow
-from rwtl.models.checkpoints import CheckpointInfo, digest_of_weights, recognise
+from rwtl.flow.catalogue import FlowData, FlowDataConfig, catalogue
+from rwtl.models.checkpoints import CheckpointInfo, digest_of_weights, recognise, save_model
 from rwtl.models.encoder import ModelConfig
 from rwtl.models.raft import build_raft
+from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.pretraining import CURVE, MODEL, TRANSFER, lineage, pretraining
 from rwtl.pipeline.source_task import PretrainingPlan, clips_colour, transfer_values
-from rwtl.sampling import require_scenes
-from rwtl.training.evaluation import EstimationConfig
+from rwtl.sampling import SampleStream, require_scenes
+from rwtl.tracking.loggers import check_loggers, tracking
+from rwtl.tracking.pictures import FlowPictures
+from rwtl.training.fit import CHECKPOINT, fit
 from rwtl.training.recipe import TrainerConfig
-from rwtl.training.tasks.optical_flow import FlowRecipe
+from rwtl.training.tasks.optical_flow import FlowRecipe, OpticalFlowModule
 from rwtl.training.transfer.callback import Transfer, require_unfreezing_within
 from rwtl.training.transfer.config import PRETRAINING, TransferConfig
 from rwtl.training.transfer.source import Source, load_source
+
+PICTURES = "pictures"
+SUBSET = "subset.json"
 
 
 @dataclass
@@ -103,30 +112,44 @@ def _start(path: Path | None, model: ModelConfig) -> CheckpointInfo | None:
     return info
 
 
-@dataclass
-class EstimationPlan:
-    """The checked configuration of an evaluation or a submission, with its data sets."""
+def training(cfg: DictConfig) -> Artifact:
+    """Return the optical-flow training of a configuration. One that was interrupted is resumed bit-identically.
 
-    config: EstimationConfig
-    trainer: TrainerConfig
-    datasets: dict[str, Dataset]
+    The artifact holds `model.pt`, `curve.csv`, `metrics.csv`, `transfer.json`, `subset.json` (the samples that training
+    draws from) and `pictures`.
+    """
+    plan = TrainingPlan.of(cfg)
+    check_loggers(cfg)
+    config, recipe, seed, trainer = plan.transfer, plan.recipe, plan.seed, plan.trainer
+    parents = {"pretraining": pretraining(cfg)} if config.source == PRETRAINING else {}
 
-    @classmethod
-    def of(cls, cfg: DictConfig, section: str) -> "EstimationPlan":
-        """Return the plan of the section `evaluation`, whose data sets must have flow, or `submission`."""
-        config = typed(EstimationConfig, setting(cfg, section), section)
-        trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
-        entries = catalogue(cfg, config.datasets)
-        opened = open_with_flow if section == "evaluation" else open_dataset
-        plan = cls(config, trainer, {name: opened(name, entries) for name in config.datasets})
-        if config.warm_start and not any(hasattr(dataset, "sequences") for dataset in plan.datasets.values()):
-            raise InputError(
-                f"{section}.warm_start goes on within sequences, of which there are none in "
-                f"{', '.join(plan.datasets)}: set it to false"
-            )
-        return plan
+    def make(folder: Path) -> None:
+        pl.seed_everything(seed, verbose=False)
+        arguments = asdict(plan.model) | {"iterations": recipe.iterations}
+        model = build_raft(**arguments, correlation=trainer.correlation)
+        if plan.start_from:
+            model.load_state_dict(plan.start_from.weights)
+            print(f"  starting from {cfg.start_from}: {plan.start_from}", flush=True)
+        source = load_source(parents["pretraining"].path) if parents else plan.source
+        transfer = Transfer(model, config, source, plan.colour, seed)
+        print(f"  transfer {config.name}: {transfer.report}; all names are in {folder / TRANSFER}", flush=True)
+        if config.load:
+            print(indent(transfer.report.table(), "    "), flush=True)
+        (folder / TRANSFER).write_text(json.dumps(transfer.report.to_dict(), indent=2) + "\n")
+        (folder / SUBSET).write_text(json.dumps(plan.data.drawn(), indent=2) + "\n")
+        stream = SampleStream(list(plan.data.parts.values()), seed, recipe.steps * recipe.batch_size)
+        module = OpticalFlowModule(model, recipe, plan.data.validation, transfer)
+        callbacks = [transfer, FlowPictures(folder / PICTURES, list(plan.data.validation))]
+        validation = list(plan.data.validation.values())
+        with tracking(cfg, folder, label, lineage(parents)) as tracker:
+            tracker.transfer(transfer.report)
+            of_run = (trainer, folder, f"train {config.name} seed {seed}", module.metrics, callbacks, tracker.loggers)
+            curve = fit(module, recipe, stream, validation, *of_run)
+            curve.to_csv(folder / CURVE, index=False)
+            save_model(folder / MODEL, "raft", arguments, model)
+            tracker.model(folder / MODEL)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
 
-    def values(self) -> dict[str, Any]:
-        """Return what determines the result, apart from the model."""
-        datasets = {name: data.identity() for name, data in self.datasets.items()}
-        return asdict(self.config) | {"datasets": datasets, "precision": self.trainer.precision}
+    label = f"training {config.name} seed {seed}"
+    outputs = outputs_folder(cfg)
+    return Artifact("training", label, plan.values(), make, outputs, parents, resumable=True, config=cfg)

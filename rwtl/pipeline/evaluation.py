@@ -1,0 +1,152 @@
+"""Evaluation on pairs with known flow, and submission to a benchmark: from a trained RAFT to errors, or to files."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Float32
+from numpy import ndarray
+from omegaconf import DictConfig
+from torch.utils.data import Dataset
+
+from rwtl.config import outputs_folder, path_of, setting, typed
+from rwtl.errors import InputError
+from rwtl.flow.catalogue import catalogue, open_dataset, open_with_flow
+from rwtl.flow.layouts import KITTI, Sintel
+from rwtl.flow.submission import write_kitti, write_sintel
+from rwtl.models.checkpoints import digest_of_weights, load_raft, recognise
+from rwtl.models.raft import ITERATIONS, RAFT
+from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.flow_training import training
+from rwtl.pipeline.pretraining import MODEL
+from rwtl.progress import Progress
+from rwtl.training.evaluation import EstimationConfig, estimates, evaluate
+from rwtl.training.recipe import TrainerConfig, accelerate
+
+ERRORS = "errors.csv"
+SUBMISSION = "submission"
+
+
+Write = Callable[[int, Float32[ndarray, "2 h w"]], Path]
+
+
+def writer_of(name: str, dataset: Dataset, folder: Path) -> Write:
+    """Return what writes the flow of a pair, by its number; InputError where no benchmark takes such files."""
+    match dataset:
+        case Sintel():
+            return lambda index, flow: write_sintel(
+                folder, dataset.render, dataset.sequences[index], int(dataset.names[index][-4:]), flow
+            )
+        case KITTI():
+            return lambda index, flow: write_kitti(folder, dataset.names[index], flow)
+    raise InputError(f"there is no submission format for {name}; name data sets of MPI-Sintel or KITTI")
+
+
+def write_submission(
+    model: RAFT,
+    datasets: dict[str, Dataset],
+    config: EstimationConfig,
+    folder: Path,
+    device: torch.device,
+    precision: str,
+) -> int:
+    """Write the flow of every pair below `folder` and return how many there are."""
+    writers = {name: writer_of(name, dataset, folder) for name, dataset in datasets.items()}
+    model.eval().to(device)
+    progress = Progress("submission", sum(len(dataset) for dataset in datasets.values()), "pairs")
+    written = 0
+    for name, dataset in datasets.items():
+        for index, _, estimate in estimates(model, dataset, config.iterations, config.warm_start, device, precision):
+            writers[name](index, estimate.flow[0].float().cpu().numpy())
+            written += 1
+            progress(written)
+    return written
+
+
+@dataclass
+class EstimationPlan:
+    """The checked configuration of an evaluation or a submission, with its data sets."""
+
+    config: EstimationConfig
+    trainer: TrainerConfig
+    datasets: dict[str, Dataset]
+
+    @classmethod
+    def of(cls, cfg: DictConfig, section: str) -> "EstimationPlan":
+        """Return the plan of the section `evaluation`, whose data sets must have flow, or `submission`."""
+        config = typed(EstimationConfig, setting(cfg, section), section)
+        trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
+        entries = catalogue(cfg, config.datasets)
+        opened = open_with_flow if section == "evaluation" else open_dataset
+        plan = cls(config, trainer, {name: opened(name, entries) for name in config.datasets})
+        if config.warm_start and not any(hasattr(dataset, "sequences") for dataset in plan.datasets.values()):
+            raise InputError(
+                f"{section}.warm_start goes on within sequences, of which there are none in "
+                f"{', '.join(plan.datasets)}: set it to false"
+            )
+        return plan
+
+    def values(self) -> dict[str, Any]:
+        """Return what determines the result, apart from the model."""
+        datasets = {name: data.identity() for name, data in self.datasets.items()}
+        return asdict(self.config) | {"datasets": datasets, "precision": self.trainer.precision}
+
+
+def evaluation(cfg: DictConfig) -> Artifact:
+    """Return the evaluation of the configuration's `checkpoint`, or else of the training that it describes.
+
+    The artifact holds `errors.csv`.
+    """
+    plan = EstimationPlan.of(cfg, "evaluation")
+    values, parents = plan.values(), {}
+    if cfg.get("checkpoint") is not None:
+        checkpoint, label = path_of(cfg, "checkpoint"), f"evaluate {cfg.checkpoint}"
+        values |= _described(checkpoint, plan.config)
+    else:
+        trained = parents["training"] = training(cfg)
+        checkpoint, label = trained.path / MODEL, f"evaluate {cfg.transfer.name} seed {cfg.seed}"
+
+    def make(folder: Path) -> None:
+        torch.set_num_threads(plan.trainer.threads)
+        model, device = load_raft(checkpoint, correlation=plan.trainer.correlation), plan.trainer.device()
+        accelerate(model, plan.trainer.compile, plan.trainer.channels_last)
+        how = (plan.config.iterations, plan.config.warm_start, label, device, plan.trainer.precision)
+        errors = evaluate(model, plan.datasets, *how)
+        errors.to_csv(folder / ERRORS, index=False)
+
+    return Artifact("evaluation", label, values, make, outputs_folder(cfg), parents, config=cfg)
+
+
+def submission(cfg: DictConfig) -> Artifact:
+    """Return a checkpoint's flow of a benchmark's test split; the artifact holds the folder `submission`."""
+    checkpoint = path_of(cfg, "checkpoint")
+    plan = EstimationPlan.of(cfg, "submission")
+    trainer = plan.trainer
+    for name, dataset in plan.datasets.items():
+        writer_of(name, dataset, Path(SUBMISSION))  # one that no benchmark takes is refused before any work
+    values = plan.values() | _described(checkpoint, plan.config)
+
+    def make(folder: Path) -> None:
+        torch.set_num_threads(trainer.threads)
+        model = load_raft(checkpoint, correlation=trainer.correlation)
+        accelerate(model, trainer.compile, trainer.channels_last)
+        write_submission(model, plan.datasets, plan.config, folder / SUBMISSION, trainer.device(), trainer.precision)
+
+    return Artifact("submission", f"submission of {checkpoint}", values, make, outputs_folder(cfg), config=cfg)
+
+
+def _described(checkpoint: Path, config: EstimationConfig) -> dict[str, Any]:
+    """Say what a checkpoint holds, and return what an estimate by it depends on: not whose format it has."""
+    info = recognise(checkpoint)
+    print(f"{checkpoint} holds {info}", flush=True)
+    iterations = config.iterations or info.arguments.get("iterations", ITERATIONS)
+    weights = digest_of_weights(info.weights)
+    return {"model": [info.variant, info.feature_norm], "weights": weights, "iterations": iterations}
+
+
+def errors_by_pair(artifact: Artifact) -> pd.DataFrame:
+    """Return the errors of an evaluation, one row for each pair."""
+    return pd.read_csv(artifact.path / ERRORS, dtype={"pair": str})
