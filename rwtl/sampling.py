@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -119,13 +119,22 @@ class SampleStream(Dataset):
         return sample
 
 
+@runtime_checkable
+class RendersBatches(Protocol):
+    """A data set whose samples are made and not read, many at once and where they are needed."""
+
+    def batch(self, indices: Sequence[int], device: torch.device) -> Any:
+        """Return the samples of these indices as one batch."""
+        ...
+
+
 class BatchesOnDevice(IterableDataset):
     """The batches of a stream of procedural scenes, each rendered at once on the device where it is needed.
 
     The samples are those of the stream, up to rounding.
 
     Args:
-        stream: of one part, whose data set renders batches (`ProceduralFlow.batch`), without augmentations.
+        stream: of one part, whose data set is one of RendersBatches, without augmentations.
         batch_size: samples in a batch.
         device: where they are rendered.
         first_step: the batch to begin with, 0 or more.
@@ -163,7 +172,7 @@ class BatchesOnDevice(IterableDataset):
 def require_scenes(parts: Sequence[Part]) -> None:
     """Raise an InputError where parts are anything but one data set that renders batches, without augmentation."""
     part, *others = parts
-    if others or part.augmentations or not hasattr(part.dataset, "batch"):
+    if others or part.augmentations or not isinstance(part.dataset, RendersBatches):
         names = ", ".join(type(part.dataset).__name__ for part in parts)
         raise InputError(
             "trainer.scenes_on_device renders procedural scenes alone, without augmentation; this training has "
