@@ -11,6 +11,7 @@ from rwtl.clips.fronts import Fronts, front_flow, fronts_of
 from rwtl.clips.transforms import to_rgb, zoomed
 from rwtl.errors import InputError
 from rwtl.flow.sample import FlowDataset, FlowSample, flow_sample
+from rwtl.sampling import evenly
 
 
 class WaveFlow(FlowDataset):
@@ -100,7 +101,7 @@ class WholePairs(FlowDataset):
     def __init__(self, data: WaveFlow, zoom: float, most: int) -> None:
         self.data = data
         self.zoom = zoom
-        self.numbers = np.linspace(0, len(data) - 1, min(most, len(data))).round().astype(int).tolist()
+        self.numbers = evenly(len(data), most)
         self.names = [data.names[number] for number in self.numbers]
 
     def __len__(self) -> int:

@@ -20,6 +20,7 @@ from rwtl.errors import InputError
 from rwtl.flow.displacements import Displacements, distance, gathered
 from rwtl.flow.sample import MAX_DISPLACEMENT, FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
+from rwtl.sampling import evenly
 from rwtl.waves.measure.statistics import WaveStatistics
 
 Setting = tuple[float, float]  # dt in s, and zoom
@@ -95,8 +96,7 @@ def wave_motion(recordings: Iterable[WaveStatistics], dt: float, zoom: float) ->
 
 def flow_motion(dataset: FlowDataset, pairs: int) -> Displacements:
     """Return the displacements of at most so many pairs of a data set of flow, evenly spread over it."""
-    chosen = np.linspace(0, len(dataset) - 1, min(pairs, len(dataset))).round().astype(int).tolist()
-    return gathered(_fields(dataset, chosen))
+    return gathered(_fields(dataset, evenly(len(dataset), pairs)))
 
 
 def _fields(

@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 
 from rwtl.errors import InputError
 from rwtl.files import replaced
-from rwtl.random import generator
+from rwtl.random import named_rng
 from rwtl.waves.model.parameters import SacParameters
 
 # Of every cell, in the order in which programs write them: membrane potential (V), the gates n, r, s, calcium and
@@ -156,7 +156,7 @@ def starting_snapshot(
     if start.kind == "smooth_random":
         for name in ("r", "s"):
             low, high = getattr(start, name)
-            noise = generator(seed, f"start of {name}").standard_normal((rows, columns))
+            noise = named_rng(seed, f"start of {name}").standard_normal((rows, columns))
             smooth = gaussian_filter(noise, start.correlation_length / spacing, mode="wrap")
             rank = smooth.ravel().argsort().argsort().reshape(rows, columns) / max(1, rows * columns - 1)
             snapshot.values[name][:] = low + (high - low) * rank
