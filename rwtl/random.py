@@ -1,19 +1,30 @@
-"""Counter-based random numbers: each a function of its seed and of what it is for, never of what was drawn before."""
+"""Counter-based random numbers: each a function of its seed and of what it is for, never of what was drawn before.
+
+Nothing here may change the bits of what is drawn: artifacts of older versions hold them.
+"""
 
 import zlib
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
+# What a generator of `counter_rng` is for is the last of its counters; those before it are named here.
+ORDER = 1  # of an epoch's samples: epoch, 0
+AUGMENTATION = 2  # of a sample: epoch, number of the sample
+SUBSET = 3  # of a data set: 0, 0
+CLIPS_IN_TIME = 3  # shuffled: number of the recording, 1 for its validation part; as SUBSET's where both are 0
+CELLS_IN_SPACE = 4  # shuffled: rows and columns of the lattice
 
-def counter_rng(seed: int, *counter: int) -> np.random.Generator:
-    """Return a generator that is a function of the seed and up to three counters, and of nothing else."""
+
+def counter_rng(seed: int | tuple[int, int], *counter: int) -> np.random.Generator:
+    """Return a generator that is a function of the seed, 0 or more, and of up to three counters alone."""
+    # A generator advances the first word of its counter: those that differ in another word never overlap.
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, *counter, *[0] * (3 - len(counter))]))
 
 
-def generator(seed: int, purpose: str) -> np.random.Generator:
-    """Random numbers that depend on the seed (0 ≤ seed < 2⁶³) and on what they are for, and on nothing else."""
-    return np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(purpose.encode())]))
+def named_rng(seed: int, purpose: str) -> np.random.Generator:
+    """Return a generator that is a function of the seed (0 ≤ seed < 2⁶³) and of what it is for, in words, alone."""
+    return counter_rng((seed, zlib.crc32(purpose.encode())))
 
 
 # More than are used: a new use takes the next ones, and leaves the others as they were.
@@ -31,8 +42,7 @@ class Draws:
     """
 
     def __init__(self, key: tuple[int, int], indices: list[int], layers: int) -> None:
-        # The generator advances the first word of its counter: scenes that differ in the last one never overlap.
-        self._generators = [np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, i])) for i in indices]
+        self._generators = [counter_rng(key, 0, 0, index) for index in indices]
         uniform = np.array([generator.random((layers, _UNIFORM)) for generator in self._generators])
         normal = np.array([generator.standard_normal((layers, _NORMAL)) for generator in self._generators])
         self._uniform, self._normal = uniform.transpose(2, 0, 1), normal.transpose(2, 0, 1)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,15 +13,13 @@ from jaxtyping import Int32
 from torch.utils.data import Dataset, IterableDataset, Sampler
 
 from rwtl.errors import InputError
-from rwtl.random import counter_rng
-
-_ORDER, _AUGMENTATION, _SUBSET = 1, 2, 3  # what a generator is for: no two purposes share random numbers
+from rwtl.random import AUGMENTATION, ORDER, SUBSET, counter_rng
 
 
 @lru_cache(maxsize=2)  # of each process, for the epoch that ends and the one that begins
 def _order(size: int, seed: int, epoch: int) -> np.ndarray:
     # 4 bytes an entry: mixtures have a million of them, and every worker process has its own copy.
-    return counter_rng(seed, epoch, 0, _ORDER).permutation(np.arange(size, dtype=np.int32))
+    return counter_rng(seed, epoch, 0, ORDER).permutation(np.arange(size, dtype=np.int32))
 
 
 def first_of_fixed_order(count: int, size: int, seed: int) -> Int32[np.ndarray, " count"]:
@@ -30,7 +28,12 @@ def first_of_fixed_order(count: int, size: int, seed: int) -> Int32[np.ndarray, 
     The shuffling is a function of the size and the seed alone. So data sets of one size that show the same scenes, as
     Sintel's clean and final pass do, give the same scenes.
     """
-    return counter_rng(seed, 0, 0, _SUBSET).permutation(np.arange(size, dtype=np.int32))[:count]
+    return counter_rng(seed, 0, 0, SUBSET).permutation(np.arange(size, dtype=np.int32))[:count]
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Return at most `most` of the indices 0..`count`-1, evenly spread, the first and the last among them."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +116,19 @@ class SampleStream(Dataset):
         part = self.parts[part_number]
         first = self._ends[part_number] - len(part)
         sample = part.dataset[part.index(number - first)]
-        rng = counter_rng(self.seed, epoch, number, _AUGMENTATION)
+        rng = counter_rng(self.seed, epoch, number, AUGMENTATION)
         for augmentation in part.augmentations:
             sample = augmentation(sample, rng)
         return sample
+
+
+@runtime_checkable
+class RendersBatches(Protocol):
+    """A data set whose samples are made and not read, many at once and where they are needed."""
+
+    def batch(self, indices: Sequence[int], device: torch.device) -> Any:
+        """Return the samples of these indices as one batch."""
+        ...
 
 
 class BatchesOnDevice(IterableDataset):
@@ -125,7 +137,7 @@ class BatchesOnDevice(IterableDataset):
     The samples are those of the stream, up to rounding.
 
     Args:
-        stream: of one part, whose data set renders batches (`ProceduralFlow.batch`), without augmentations.
+        stream: of one part, whose data set is one of RendersBatches, without augmentations.
         batch_size: samples in a batch.
         device: where they are rendered.
         first_step: the batch to begin with, 0 or more.
@@ -163,7 +175,7 @@ class BatchesOnDevice(IterableDataset):
 def require_scenes(parts: Sequence[Part]) -> None:
     """Raise an InputError where parts are anything but one data set that renders batches, without augmentation."""
     part, *others = parts
-    if others or part.augmentations or not hasattr(part.dataset, "batch"):
+    if others or part.augmentations or not isinstance(part.dataset, RendersBatches):
         names = ", ".join(type(part.dataset).__name__ for part in parts)
         raise InputError(
             "trainer.scenes_on_device renders procedural scenes alone, without augmentation; this training has "

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     ("errors",),
     ("files",),
-    ("config", "random", "processes", "progress"),
+    ("config", "random", "processes", "progress", "terminal"),
     ("sampling",),
     ("waves", "flow"),
     ("clips",),

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from rwtl.errors import InputError
 from rwtl.flow.augmentation import Augmentation, AugmentationConfig, SparseAugmentation, SparseAugmentationConfig
 from rwtl.flow.sample import FlowSample
-from rwtl.sampling import Part, SampleStream
+from rwtl.sampling import Part, SampleStream, evenly
 
 
 class Numbers(Dataset):
@@ -151,3 +151,10 @@ def test_what_cannot_be_trained_on_is_refused():
     with pytest.raises(IndexError):
         SampleStream([Part(Numbers(3))], 1, 10)[10]
     assert np.isin([SampleStream([Part(Numbers(3))], 1, 10)[k] for k in range(10)], range(3)).all()
+
+
+def test_evenly_spread_indices_hold_both_ends():
+    assert evenly(9, 3) == [0, 4, 8]
+    assert evenly(10, 4) == [0, 3, 6, 9]
+    assert evenly(4, 3) == [0, 2, 3], "1.5 is rounded to the even number"
+    assert evenly(3, 10) == [0, 1, 2] and evenly(5, 1) == [0] and evenly(1, 5) == [0] and evenly(0, 5) == []

@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 from rwtl.clips.config import ClipsConfig, Part, frames_of, require_room, stride_of, zoom_fraction
 from rwtl.clips.transforms import CropAndZoom, enlarge, rotate_and_flip
 from rwtl.errors import InputError
-from rwtl.random import counter_rng
+from rwtl.random import CELLS_IN_SPACE, CLIPS_IN_TIME, counter_rng
+from rwtl.sampling import evenly
 from rwtl.waves.config import FRAMES_PER_SHARD
 from rwtl.waves.store import Recording, open_recording
 
@@ -152,7 +153,6 @@ class PartFrames:
 
 MEMORY = 512 * 2**20  # bytes
 FEWEST_SHUFFLED = 8  # clips of a recording's part that shuffling in time needs: among fewer, some would stay in order
-_TIME, _SPACE = 3, 4  # what a generator is for, beside those of rwtl.sampling
 
 
 @dataclass(frozen=True)
@@ -285,11 +285,11 @@ def _in_other_order(
             f"shuffle, fewer than {FEWEST_SHUFFLED}: some would stay in order; simulate longer, or widen clips.active"
         )
     # Each position on its own, so that every position keeps exactly the frames that it has without the shuffle.
-    return counter_rng(0, recording, int(part == "validation"), _TIME).permuted(clips, axis=0)
+    return counter_rng(0, recording, int(part == "validation"), CLIPS_IN_TIME).permuted(clips, axis=0)
 
 
 def _cell_order(shape: tuple[int, int]) -> Int[np.ndarray, " cells"]:
-    return counter_rng(0, *shape, _SPACE).permutation(shape[0] * shape[1])
+    return counter_rng(0, *shape, CELLS_IN_SPACE).permutation(shape[0] * shape[1])
 
 
 class ZoomedClips(Dataset):
@@ -306,7 +306,7 @@ class ZoomedClips(Dataset):
 
     def __init__(self, clips: WaveClips, most: int):
         self.clips = clips
-        self.indices = np.linspace(0, len(clips) - 1, min(most, len(clips))).round().astype(int).tolist()
+        self.indices = evenly(len(clips), most)
         self.calcium_range, self.active_level = clips.calcium_range, clips.active_level
         self._zoom = zoom_fraction(clips.config.zoom)
         step = self._zoom.denominator

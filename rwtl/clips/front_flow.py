@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float32
-from torch.utils.data import Dataset
 
 from rwtl.clips.config import Colour
 from rwtl.clips.dataset import WaveClips
 from rwtl.clips.fronts import Fronts, front_flow, fronts_of
 from rwtl.clips.transforms import to_rgb, zoomed
 from rwtl.errors import InputError
-from rwtl.flow.sample import FlowSample, flow_sample
+from rwtl.flow.sample import FlowDataset, FlowSample, flow_sample
+from rwtl.sampling import evenly
 
 
-class WaveFlow(Dataset):
+class WaveFlow(FlowDataset):
     """Clips of two frames as FlowSample, whose flow is that of `front_flow`: along the normal, on fronts only.
 
     Flow comes from onset times over the whole recording, frames from the clips. Items are whole frames at the
@@ -38,7 +38,6 @@ class WaveFlow(Dataset):
     """
 
     sparse = True
-    has_flow = True
 
     def __init__(
         self, clips: WaveClips, colour: Colour, behind: float, ahead: float, fronts: Sequence[Fronts] | None = None
@@ -88,7 +87,7 @@ class WaveFlow(Dataset):
         return flow_sample(image1, image2, *self._flow(index))
 
 
-class WholePairs(Dataset):
+class WholePairs(FlowDataset):
     """At most so many whole frames' samples, evenly spread over a WaveFlow, zoomed: what is validated on.
 
     Args:
@@ -98,12 +97,11 @@ class WholePairs(Dataset):
     """
 
     sparse = True
-    has_flow = True
 
     def __init__(self, data: WaveFlow, zoom: float, most: int) -> None:
         self.data = data
         self.zoom = zoom
-        self.numbers = np.linspace(0, len(data) - 1, min(most, len(data))).round().astype(int).tolist()
+        self.numbers = evenly(len(data), most)
         self.names = [data.names[number] for number in self.numbers]
 
     def __len__(self) -> int:

@@ -14,13 +14,13 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from rwtl.clips.config import zoom_fraction
 from rwtl.errors import InputError
 from rwtl.flow.displacements import Displacements, distance, gathered
-from rwtl.flow.sample import MAX_DISPLACEMENT
+from rwtl.flow.sample import MAX_DISPLACEMENT, FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
+from rwtl.sampling import evenly
 from rwtl.waves.measure.statistics import WaveStatistics
 
 Setting = tuple[float, float]  # dt in s, and zoom
@@ -94,14 +94,13 @@ def wave_motion(recordings: Iterable[WaveStatistics], dt: float, zoom: float) ->
     return gathered([(moved, (moved.norm(dim=0) < MAX_DISPLACEMENT).to(moved.dtype))])
 
 
-def flow_motion(dataset: Dataset, pairs: int) -> Displacements:
+def flow_motion(dataset: FlowDataset, pairs: int) -> Displacements:
     """Return the displacements of at most so many pairs of a data set of flow, evenly spread over it."""
-    chosen = np.linspace(0, len(dataset) - 1, min(pairs, len(dataset))).round().astype(int).tolist()
-    return gathered(_fields(dataset, chosen))
+    return gathered(_fields(dataset, evenly(len(dataset), pairs)))
 
 
 def _fields(
-    dataset: Dataset, chosen: list[int]
+    dataset: FlowDataset, chosen: list[int]
 ) -> Iterator[tuple[Float[Tensor, "*batch 2 h w"], Float[Tensor, "*batch h w"]]]:
     for index in chosen:
         if isinstance(dataset, ProceduralFlow):  # without rendering what is not looked at

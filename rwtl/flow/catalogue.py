@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 from omegaconf import DictConfig
-from torch.utils.data import Dataset
 
 from rwtl.config import setting, typed
 from rwtl.errors import InputError
 from rwtl.flow.augmentation import Augmentation, AugmentationConfig, SparseAugmentation, SparseAugmentationConfig
 from rwtl.flow.layouts import HD1K, KITTI, FlyingChairs, FlyingThings3D, Middlebury, Sintel
 from rwtl.flow.pairs import FlowFolder
+from rwtl.flow.sample import FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.sampling import Part, first_of_fixed_order
 
-FLOW_DATASETS: dict[str, type[Dataset]] = {
+FLOW_DATASETS: dict[str, type[FlowDataset]] = {
     "flying_chairs": FlyingChairs,
     "flying_things": FlyingThings3D,
     "sintel": Sintel,
@@ -30,7 +30,7 @@ FLOW_DATASETS: dict[str, type[Dataset]] = {
 }
 
 
-def flow_dataset(values: dict[str, Any], section: str) -> Dataset:
+def flow_dataset(values: dict[str, Any], section: str) -> FlowDataset:
     """Return the data set that a section of the configuration describes.
 
     Args:
@@ -134,7 +134,7 @@ class FlowData:
     """
 
     parts: dict[str, Part]
-    validation: dict[str, Dataset]
+    validation: dict[str, FlowDataset]
     augmentations: dict[str, dict[str, Any] | None]
     subset_seed: int
 
@@ -184,15 +184,15 @@ class FlowData:
         }
 
 
-def open_dataset(name: str, catalogue: Catalogue) -> Dataset:
+def open_dataset(name: str, catalogue: Catalogue) -> FlowDataset:
     """Return a data set of the catalogue; what it cannot be made of is an InputError."""
     return flow_dataset(catalogue[name], f"datasets.{name}")
 
 
-def open_with_flow(name: str, catalogue: Catalogue) -> Dataset:
+def open_with_flow(name: str, catalogue: Catalogue) -> FlowDataset:
     """Return a data set of the catalogue; one without flow, a test split, is an InputError."""
     dataset = open_dataset(name, catalogue)
-    if not getattr(dataset, "has_flow", True):
+    if not dataset.has_flow:
         raise InputError(f"{name} holds no flow to train on or compare with: it is a test split, made for submit.py")
     return dataset
 
@@ -203,11 +203,12 @@ def _subset(size: int, fraction: float, seed: int) -> Int32[np.ndarray, " sample
     return None if samples >= size else first_of_fixed_order(samples, size, seed)
 
 
-def _augmentation(values: dict[str, Any] | None, dataset: Dataset, section: str) -> tuple[Any, dict | None]:
+def _augmentation(values: dict[str, Any] | None, dataset: FlowDataset, section: str) -> tuple[Any, dict | None]:
     if values is None:
         return None, None
-    sparse = getattr(dataset, "sparse", False)
-    kind, augment = (SparseAugmentationConfig, SparseAugmentation) if sparse else (AugmentationConfig, Augmentation)
+    kind, augment = AugmentationConfig, Augmentation
+    if dataset.sparse:
+        kind, augment = SparseAugmentationConfig, SparseAugmentation
     config = typed(kind, values, f"{section}.augmentation")
     return augment(config), asdict(config)
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from rwtl.errors import InputError
 from rwtl.flow.files import read_flow, read_image
-from rwtl.flow.sample import FlowSample, flow_sample
+from rwtl.flow.sample import FlowDataset, FlowSample, flow_sample
 
 _READ_WHOLE = 10**9  # bytes
 _SAMPLED_FILES = 64
@@ -33,7 +32,7 @@ class FlowPair:
         return [path for path in (self.image1, self.image2, self.flow) if path is not None]
 
 
-class FlowPairs(Dataset[FlowSample]):
+class FlowPairs(FlowDataset):
     """Pairs of frames on disk; a subclass is a layout, which says what the pairs are.
 
     Files are read when a pair is asked for. Where a pair has no flow, the sample's flow is 0 and nowhere valid.
@@ -43,18 +42,13 @@ class FlowPairs(Dataset[FlowSample]):
         pairs: At least one, each of another name.
 
     Attributes:
-        names: The name of each pair, in the order of the indices.
         pairs: The files of each pair.
-        sparse: Whether much of the flow is not known, so that it must not be interpolated.
-        padding: How RAFT's official evaluation pads the frames: as `sintel`, or as `kitti`.
         layout: The files that the data set consists of, for messages.
 
     Raises:
         InputError: There is no pair. When a pair is read: a file is damaged, or frames and flow differ in size.
     """
 
-    sparse: bool = False
-    padding: str = "sintel"
     layout: str = "pairs of frames"
 
     def __init__(self, root: Path, pairs: list[FlowPair]) -> None:

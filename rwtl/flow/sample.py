@@ -1,16 +1,20 @@
-"""The one form in which every optical-flow data set hands out a pair of frames."""
+"""The one form of a data set of optical flow, and of the pairs of frames that it hands out."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
+from torch.utils.data import Dataset
 
 # Middlebury: a component beyond this means that the flow is not known.
 UNKNOWN = 1e9
 # RAFT leaves longer displacements out of its loss (Teed and Deng 2020, official training code).
 MAX_DISPLACEMENT = 400.0
+# How RAFT's official evaluation pads frames to multiples of 8 px: on all sides, or the height at the bottom alone.
+PaddingMode = Literal["sintel", "kitti"]
 
 
 class FlowSample(NamedTuple):
@@ -49,3 +53,35 @@ def flow_sample(
         The sample; it shares memory with the arrays.
     """
     return FlowSample(*(torch.from_numpy(array) for array in (image1, image2, flow, known)))
+
+
+class FlowDataset(Dataset[FlowSample]):
+    """A data set of flow: all that a training, an evaluation and a picture ask of one.
+
+    A subclass has `__len__` and `__getitem__`, sets `names`, and states what differs from the defaults below.
+
+    Attributes:
+        names: The name of each pair, in the order of the indices; no two are equal.
+        has_flow: Whether there is any flow to learn from or to compare with; a test split keeps all of it back.
+        sparse: Whether much of the flow is not known, so that an augmentation must not interpolate it.
+        padding: How RAFT pads the frames.
+        sequences: The sequence of each pair, in the order of the indices; the pairs of one follow each other in time.
+            None where pairs have nothing to do with each other.
+    """
+
+    names: Sequence[str]
+    has_flow: bool = True
+    sparse: bool = False
+    padding: PaddingMode = "sintel"
+    sequences: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, Any]:
+        """Return the values that determine the samples, as JSON takes them.
+
+        They are part of the digest of what is trained or evaluated on the data set, so all data sets of the catalogue
+        have them. A data set that is made of other artifacts needs none: those are in the digest themselves.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs an identity() to be a data set of the catalogue")

@@ -1,6 +1,6 @@
 """Images to a size that the encoders can halve three times, and back; and the start of a sequence's next pair."""
 
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,8 +10,8 @@ from scipy.interpolate import NearestNDInterpolator
 from torch import Tensor
 
 from rwtl.errors import InputError
+from rwtl.flow.sample import FlowDataset, PaddingMode
 
-PaddingMode = Literal["sintel", "kitti"]
 SMALLEST = 8  # px
 
 
@@ -53,9 +53,9 @@ def crop_to(images: Float[Tensor, "b c h2 w2"], window: Window) -> Float[Tensor,
     return images[..., window.top : window.top + window.height, window.left : window.left + window.width]
 
 
-def padding_of(dataset: Any) -> PaddingMode:
+def padding_of(dataset: FlowDataset) -> PaddingMode:
     """Return how the images of a data set are padded, as officially: KITTI's its way, all others as Sintel's."""
-    return getattr(dataset, "padding", "sintel")
+    return dataset.padding
 
 
 def carry_forward(coarse: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 2 h w"]:

@@ -1,6 +1,5 @@
 """The W&B workspace of a sweep, built from what its runs have logged."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from wandb_workspaces.reports.v2.interface import ParallelCoordinatesPlotColumn
 
 from rwtl.config import outputs_folder, setting
 from rwtl.errors import InputError
+from rwtl.files import write_json
 from rwtl.tracking.loggers import check_loggers
 from rwtl.tracking.read_back import WandbRun, read_runs
 
@@ -42,7 +42,7 @@ def dashboard(cfg: DictConfig) -> Path:
     built = workspace(sweep, stage, runs, config.project, config.entity or "")
     file = outputs / "dashboard" / (f"{sweep}.json" if stage == "training" else f"{sweep}_{stage}.json")
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(specification(built), indent=2) + "\n")
+    write_json(file, specification(built))
     print(f"{len(runs)} runs")
     if config.mode == "online":
         print(f"dashboard: {publish(built)}")

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 import torch
-from torch.utils.data import Dataset
 
 from rwtl.errors import InputError
-from rwtl.flow.sample import FlowSample
-from rwtl.models.padding import carry_forward, padding_of
+from rwtl.flow.sample import FlowDataset, FlowSample
+from rwtl.models.padding import carry_forward
 from rwtl.models.raft import RAFT, FlowEstimate
 from rwtl.progress import Progress
 from rwtl.training.metrics import METRICS, FlowMetrics, end_point_error, normal_error, pixels_of
@@ -40,11 +39,10 @@ class EstimationConfig:
 
 @torch.no_grad()
 def estimates(
-    model: RAFT, dataset: Dataset, iterations: int | None, warm_start: bool, device: torch.device, precision: str
+    model: RAFT, dataset: FlowDataset, iterations: int | None, warm_start: bool, device: torch.device, precision: str
 ) -> Iterator[tuple[int, FlowSample, FlowEstimate]]:
     """Yield the number of every pair, its sample (CPU) and its estimate (`device`), of frames padded as officially."""
-    sequences = getattr(dataset, "sequences", None)
-    padding = padding_of(dataset)
+    sequences = dataset.sequences
     half = autocast(device, precision)
     initial = None
     for index in range(len(dataset)):
@@ -52,7 +50,7 @@ def estimates(
         continued = warm_start and sequences is not None and index > 0 and sequences[index] == sequences[index - 1]
         images = (sample.image1[None].to(device), sample.image2[None].to(device))
         with half:
-            estimate = model.estimate(*images, iterations, initial if continued else None, padding)
+            estimate = model.estimate(*images, iterations, initial if continued else None, dataset.padding)
         if warm_start and sequences is not None:
             initial = carry_forward(estimate.coarse)
         yield index, sample, estimate
@@ -60,7 +58,7 @@ def estimates(
 
 def evaluate(
     model: RAFT,
-    datasets: dict[str, Dataset],
+    datasets: dict[str, FlowDataset],
     iterations: int | None,
     warm_start: bool,
     label: str,
@@ -108,7 +106,7 @@ def pooled(errors: pd.DataFrame) -> pd.DataFrame:
 FRONT_METRICS = ("epe", "normal", "no_motion", "mean_speed")
 
 
-def front_errors(model: RAFT, data: Dataset, device: torch.device, precision: str) -> pd.DataFrame:
+def front_errors(model: RAFT, data: FlowDataset, device: torch.device, precision: str) -> pd.DataFrame:
     """Return one row for each pair with its number of valid pixels and, in px, the means over them of FRONT_METRICS.
 
     `epe` is the end-point error; `normal` that of the component along the true flow alone, all that is known of a

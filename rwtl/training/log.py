@@ -1,6 +1,5 @@
 """The log of a training: its metrics, measurements and progress."""
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from rwtl.errors import InputError
+from rwtl.files import replaced
 from rwtl.progress import Progress
 
 STEP_METRICS = ("loss", "learning_rate", "learning_rate_loaded", "gradient_norm")
@@ -60,10 +60,9 @@ class MetricsLog(pl.Callback):
     def write(self) -> None:
         """Write the file; a reader sees the old or the new one, never half of it."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.file.with_name(f"{self.file.name}.draft")
         names = [name for name in (*STEP_METRICS, *self.metrics) if any(name in row for row in self.rows)]
-        pd.DataFrame(self.rows, columns=["step", *names]).to_csv(draft, index=False)
-        os.replace(draft, self.file)
+        with replaced(self.file) as draft:
+            pd.DataFrame(self.rows, columns=["step", *names]).to_csv(draft, index=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}

@@ -22,7 +22,7 @@ from rwtl.clips.motion import (
 from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.flow.displacements import DIRECTIONS, distance, gathered, histogram_figure
-from rwtl.flow.sample import FlowSample
+from rwtl.flow.sample import FlowDataset, FlowSample
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.waves import open_recording
 from rwtl.waves.measure.statistics import wave_statistics
@@ -99,7 +99,7 @@ def test_directions_apart_is_the_share_that_would_have_to_turn():
     assert directions_apart(right, both) == pytest.approx(50)
 
 
-class Pairs(torch.utils.data.Dataset):
+class Pairs(FlowDataset):
     """Pair k moves k px to the right, and is known in its first column alone."""
 
     def __len__(self):

@@ -2,15 +2,19 @@
 
 import json
 import shutil
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from rwtl.errors import InputError
+from rwtl.flow.catalogue import FLOW_DATASETS
 from rwtl.flow.files import write_flo, write_kitti_flow, write_pfm
-from rwtl.flow.layouts import HD1K, KITTI, FlyingThings3D, Middlebury, Sintel
+from rwtl.flow.layouts import HD1K, KITTI, FlyingChairs, FlyingThings3D, Middlebury, Sintel
 from rwtl.flow.pairs import FlowFolder
+from rwtl.flow.sample import FlowDataset, PaddingMode
+from rwtl.flow.scenes.dataset import ProceduralFlow
 
 HEIGHT, WIDTH = 4, 6
 
@@ -220,12 +224,16 @@ def test_kitti_with_parts_missing_is_refused(tmp_path):
     _refused(lambda: KITTI(tmp_path), "no KITTI pairs", "training/image_2/000000_10.png")
 
 
-def test_hd1k_leaves_out_the_last_flow_of_each_sequence(tmp_path):
+def _hd1k(root):
     for start, sequence, length in ((10, "000000", 3), (110, "000001", 2)):
         for frame in range(length):
-            _frame(tmp_path / "hd1k_input" / "image_2" / f"{sequence}_{frame:04d}.png", start + frame)
-            _flow(tmp_path / "hd1k_flow_gt" / "flow_occ" / f"{sequence}_{frame:04d}.png", start + frame)
-    hd1k = HD1K(tmp_path)
+            _frame(root / "hd1k_input" / "image_2" / f"{sequence}_{frame:04d}.png", start + frame)
+            _flow(root / "hd1k_flow_gt" / "flow_occ" / f"{sequence}_{frame:04d}.png", start + frame)
+    return root
+
+
+def test_hd1k_leaves_out_the_last_flow_of_each_sequence(tmp_path):
+    hd1k = HD1K(_hd1k(tmp_path))
     assert hd1k.names == ["000000_0000", "000000_0001", "000001_0000"] and hd1k.sparse
     assert _greys_and_flows(hd1k) == [(10, 11, 10), (11, 12, 11), (110, 111, 110)]
     flow = tmp_path / "hd1k_flow_gt" / "flow_occ"
@@ -239,13 +247,17 @@ def test_hd1k_leaves_out_the_last_flow_of_each_sequence(tmp_path):
     _refused(lambda: HD1K(tmp_path), f"{flow}: frames but no flow for 000000")
 
 
-def test_middlebury_takes_the_scenes_with_public_flow(tmp_path):
+def _middlebury(root):
     for start, scene in ((10, "Dimetrodon"), (110, "Venus"), (210, "Walking")):
         for frame in (9, 10, 11):
-            _frame(tmp_path / "other-data" / scene / f"frame{frame:02d}.png", start + frame)
+            _frame(root / "other-data" / scene / f"frame{frame:02d}.png", start + frame)
         if scene != "Walking":
-            _flow(tmp_path / "other-gt-flow" / scene / "flow10.flo", start)
-    middlebury = Middlebury(tmp_path)
+            _flow(root / "other-gt-flow" / scene / "flow10.flo", start)
+    return root
+
+
+def test_middlebury_takes_the_scenes_with_public_flow(tmp_path):
+    middlebury = Middlebury(_middlebury(tmp_path))
     assert middlebury.names == ["Dimetrodon", "Venus"] and not middlebury.sparse
     assert _greys_and_flows(middlebury) == [(20, 21, 10), (120, 121, 110)]
 
@@ -264,13 +276,17 @@ def test_middlebury_takes_the_scenes_with_public_flow(tmp_path):
     _refused(lambda: Middlebury(tmp_path), "other-data: no such folder", "other-gt-flow/Dimetrodon/flow10.flo")
 
 
-def test_own_folder_by_patterns_in_one_folder(tmp_path):
+def _own(root):
     for start, name in ((10, "b+1"), (110, "a")):
-        _frame(tmp_path / f"{name}_img1.png", start)
-        _frame(tmp_path / f"{name}_img2.png", start + 1)
-        _flow(tmp_path / f"{name}_flow.flo", start)
+        for frame in (1, 2):
+            _frame(root / f"{name}_img{frame}.png", start + frame - 1)
+        _flow(root / f"{name}_flow.flo", start)
+    return root
+
+
+def test_own_folder_by_patterns_in_one_folder(tmp_path):
     (tmp_path / "notes.txt").write_text("no pattern matches me")
-    folder = FlowFolder(tmp_path, "*_img1.png", "*_img2.png", "*_flow.flo")
+    folder = FlowFolder(_own(tmp_path), "*_img1.png", "*_img2.png", "*_flow.flo")
     assert folder.names == ["a", "b+1"] and not folder.sparse
     assert _greys_and_flows(folder) == [(110, 111, 110), (10, 11, 10)]
 
@@ -342,3 +358,43 @@ def test_identity_looks_into_the_middle_of_large_files(tmp_path):
         write_flo(root / "a.flo", flow)
         found.add(FlowFolder(root, "*_1.png", "*_2.png", "*.flo").identity()["sha256"])
     assert len(found) == 2
+
+
+def _chairs(root):
+    for frame in (1, 2):
+        Image.new("RGB", (WIDTH, HEIGHT), (frame, 0, 0)).save(root / f"00001_img{frame}.ppm")
+    _flow(root / "00001_flow.flo", 1)
+    return root
+
+
+OPENED = {
+    "flying_chairs": lambda root: FlyingChairs(_chairs(root)),
+    "flying_things": lambda root: FlyingThings3D(_things(root)),
+    "sintel": lambda root: Sintel(_sintel(root)),
+    "kitti": lambda root: KITTI(_kitti(root)),
+    "hd1k": lambda root: HD1K(_hd1k(root)),
+    "middlebury": lambda root: Middlebury(_middlebury(root)),
+    "folder": lambda root: FlowFolder(_own(root), "*_img1.png", "*_img2.png", "*_flow.flo"),
+    "procedural": lambda root: ProceduralFlow(2, height=16, width=16),
+}
+
+
+@pytest.mark.parametrize("name", FLOW_DATASETS)
+def test_every_data_set_of_the_catalogue_says_what_a_training_asks(tmp_path, name):
+    dataset = OPENED[name](tmp_path)
+    assert isinstance(dataset, FlowDataset) and type(dataset) is FLOW_DATASETS[name]
+    assert len(dataset) == len(dataset.names) == len(set(dataset.names)) > 0
+    assert dataset.has_flow and dataset.padding in get_args(PaddingMode)
+    assert dataset.sequences is None or len(dataset.sequences) == len(dataset)
+    identity = dataset.identity()
+    assert identity and json.loads(json.dumps(identity)) == identity
+    valid = dataset[0].valid
+    assert dataset.sparse == (valid.mean() < 1), "in these files, what is sparse is known in the left half alone"
+
+
+def test_a_data_set_without_an_identity_is_no_part_of_a_training():
+    class Nameless(FlowDataset):
+        names = ("one",)
+
+    with pytest.raises(NotImplementedError, match="Nameless needs an identity"):
+        Nameless().identity()

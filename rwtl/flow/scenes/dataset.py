@@ -13,10 +13,9 @@ from typing import Any, Literal, get_args
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from rwtl.errors import InputError
-from rwtl.flow.sample import FlowSample
+from rwtl.flow.sample import FlowDataset, FlowSample
 from rwtl.flow.scenes.render import first_frame, occlusion, render
 from rwtl.flow.scenes.scene import Scenes, draw_scenes
 from rwtl.flow.scenes.texture import TEXTURES
@@ -30,7 +29,7 @@ _LEAST |= {"background_motion": 0, "nonrigid": 0, "contrast": 0, "photometric": 
 
 
 @dataclass(eq=False)
-class ProceduralFlow(Dataset[FlowSample]):
+class ProceduralFlow(FlowDataset):
     """Textured shapes that move over a textured background, with the exact flow of every pixel of the first frame.
 
     A scene is a function of the arguments but `size`, and of its index, whatever the worker or the order; on another

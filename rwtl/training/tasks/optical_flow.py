@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from rwtl.clips.config import ClipsConfig
 from rwtl.clips.dataset import WaveClips
@@ -14,9 +13,8 @@ from rwtl.clips.front_flow import WaveFlow, WholePairs
 from rwtl.clips.fronts import fronts_of
 from rwtl.clips.transforms import CropAndZoomFlow, FlowAugmentation, rotate_and_flip_flow
 from rwtl.errors import InputError
-from rwtl.flow.sample import FlowSample
+from rwtl.flow.sample import FlowDataset, FlowSample
 from rwtl.models.encoder import batch_norms
-from rwtl.models.padding import padding_of
 from rwtl.models.raft import RAFT
 from rwtl.training.metrics import METRICS, FlowMetrics, sequence_loss
 from rwtl.training.recipe import Recipe, adamw_one_cycle
@@ -61,13 +59,13 @@ class OpticalFlowModule(pl.LightningModule):
     """
 
     def __init__(
-        self, model: RAFT, recipe: FlowRecipe, validation: Mapping[str, Dataset], transfer: Transfer | None = None
+        self, model: RAFT, recipe: FlowRecipe, validation: Mapping[str, FlowDataset], transfer: Transfer | None = None
     ):
         super().__init__()
         self.model = model
         self.recipe = recipe
         self.transfer = transfer
-        self.paddings = [padding_of(dataset) for dataset in validation.values()]
+        self.paddings = [dataset.padding for dataset in validation.values()]
         self.prefixes = ["", *(f"{name}/" for name in list(validation)[1:])]
         self.validation_metrics = nn.ModuleList(FlowMetrics() for _ in validation)
 

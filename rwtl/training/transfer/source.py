@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from rwtl.errors import InputError
+from rwtl.files import MODEL, STATUS
 from rwtl.models.checkpoints import read_own, recognise
-
-MODEL = "model.pt"
-STATUS = "status.json"
 
 
 @dataclass(frozen=True)

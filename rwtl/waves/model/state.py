@@ -1,6 +1,5 @@
 """The state of a simulation: at model time 0, and between two frames, where it can be resumed bit-identically."""
 
-import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import brentq
 
 from rwtl.errors import InputError
-from rwtl.random import generator
+from rwtl.files import replaced
+from rwtl.random import named_rng
 from rwtl.waves.model.parameters import SacParameters
 
 # Of every cell, in the order in which programs write them: membrane potential (V), the gates n, r, s, calcium and
@@ -40,14 +40,8 @@ class Snapshot:
 
     def save(self, file: Path) -> None:
         """Write the snapshot in one step: after a kill at any moment the file is the old or the new one."""
-        draft = file.with_name(f"{file.name}.partial")
-        try:
-            with open(draft, "wb") as stream:
-                np.savez(stream, frame=self.frame, **self.values)
-            os.replace(draft, file)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
+        with replaced(file) as draft, open(draft, "wb") as stream:
+            np.savez(stream, frame=self.frame, **self.values)
 
 
 def load_snapshot(file: Path) -> Snapshot:
@@ -162,7 +156,7 @@ def starting_snapshot(
     if start.kind == "smooth_random":
         for name in ("r", "s"):
             low, high = getattr(start, name)
-            noise = generator(seed, f"start of {name}").standard_normal((rows, columns))
+            noise = named_rng(seed, f"start of {name}").standard_normal((rows, columns))
             smooth = gaussian_filter(noise, start.correlation_length / spacing, mode="wrap")
             rank = smooth.ravel().argsort().argsort().reshape(rows, columns) / max(1, rows * columns - 1)
             snapshot.values[name][:] = low + (high - low) * rank

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from scipy.special import ndtr, ndtri
 
 from rwtl.errors import InputError
-from rwtl.random import generator
+from rwtl.random import named_rng
 from rwtl.waves.model.parameters import PARAMETERS, SacParameters
 
 # From the cell to its neighbour, (rows down, columns to the right); four or eight of them.
@@ -135,6 +135,6 @@ def cell_values(
                 f"{SPREAD_LIMIT:g} standard deviations below it {name} is {lowest:.4g}; stay below "
                 f"{mean / SPREAD_LIMIT:.4g}"
             )
-        uniform = generator(seed, f"spread of {name}").random(count)
+        uniform = named_rng(seed, f"spread of {name}").random(count)
         values[name] = mean + deviation * ndtri(tail + uniform * (1 - 2 * tail))
     return values

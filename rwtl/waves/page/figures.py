@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 
 from rwtl.errors import InputError
+from rwtl.sampling import evenly
 from rwtl.waves.measure.statistics import WaveStatistics
 from rwtl.waves.store import SAC, Recording
 
@@ -138,8 +139,7 @@ def _spread(recording: Recording, count: int) -> list[int]:
     """At most `count` frame numbers at equal distances, the first and the last valid frame among them."""
     if recording.valid_frames == 0:
         raise InputError(f"{recording.path} has no valid frame yet: let the simulation run on")
-    chosen = np.linspace(0, recording.valid_frames - 1, min(count, recording.valid_frames))
-    return [round(index) for index in chosen.tolist()]
+    return evenly(recording.valid_frames, count)
 
 
 _CALCIUM_COLOUR, _ONSET_COLOUR = "#31688e", "#b2182b"

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -10,9 +9,9 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 
+from rwtl.terminal import console
 from rwtl.waves.measure.onsets import calcium_quantiles
 from rwtl.waves.measure.statistics import WaveStatistics
 from rwtl.waves.measure.verdict import verdict
@@ -71,16 +70,16 @@ def summary_rows(statistics: WaveStatistics) -> list[Row]:
 
 def print_summary(statistics: WaveStatistics, file: TextIO | None = None) -> None:
     """Print the table, and the warnings below it, on the terminal or into a file."""
-    console = Console(file=file, width=None if file is None and sys.stdout.isatty() else 120)
+    printed = console(file)
     rows, columns = statistics.recording.shape
     title = f"{statistics.duration:g} s of {rows} × {columns} cells, {statistics.recording.spacing:g} µm apart"
     table = Table("quantity", "measured", "unit", EXPECTED_HEADING, EXPERIMENTS_HEADING, title=title)
     for row in summary_rows(statistics):
         table.add_row(*row)
-    console.print(table)
-    console.print(NOTE, style="dim", highlight=False)
+    printed.print(table)
+    printed.print(NOTE, style="dim", highlight=False)
     for warning in verdict(statistics):
-        console.print(f"warning: {warning}", style="bold red", highlight=False)
+        printed.print(f"warning: {warning}", style="bold red", highlight=False)
 
 
 def _quartiles(values: np.ndarray, digits: int) -> str:

@@ -1,0 +1,90 @@
+"""The names of the files in an artifact's folder, to be read as `files.MODEL`, and writing a file in one step."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+# Of every artifact.
+STATUS = "status.json"  # state, values, parents, versions, times
+CONFIG = "config.yaml"  # the whole configuration, resolved
+
+# Of a recording.
+RECORDING = "recording"  # a Zarr group: calcium, a frame a chunk
+STATE = "state.npz"  # in that group: all cells at the end of the last whole shard, while the simulation runs
+MOSAIC = "mosaic.png"  # frames side by side
+MOVIE = "movie.gif"
+STATISTICS = "statistics.txt"  # of the waves, as a table to read
+WAVES = "waves.csv"  # one row for each wave
+PAGE = "page.html"  # of a simulation: statistics, pictures and parameters
+
+# Of a pre-training and of a training.
+MODEL = "model.pt"  # builder's arguments and weights
+CURVE = "curve.csv"  # the metrics of every validation
+METRICS = "metrics.csv"  # the same, and loss, learning rate and gradient norm every few steps
+CHECKPOINT = "training.ckpt"  # what an interrupted training is resumed from; deleted at its end
+TRANSFER = "transfer.json"  # which tensors were loaded, left out, shuffled, frozen
+PICTURES = "pictures"  # a folder: predictions at every validation
+
+# Of a pre-training alone.
+NORMALISATION = "normalisation.json"  # the calcium concentrations that became 0 and 1
+VERDICT = "verdict.txt"  # one line: the model beside the baselines of its source task
+SKILL = "skill.csv"  # of next-frame prediction: errors beside those of simple predictions
+PREDICTIONS = "predictions.npz"  # of next-frame prediction: some clips, and what is predicted of them
+PREDICTIONS_FIGURE = "predictions.png"  # the same, as a picture
+FRONTS = "fronts.csv"  # of the other source tasks: errors on the measured flow of fronts, one row for each pair
+
+# Of a training alone.
+SUBSET = "subset.json"  # which samples of each data set it draws from
+
+# Of an evaluation, and of a submission.
+ERRORS = "errors.csv"  # one row for each pair
+SUBMISSION = "submission"  # a folder: flow in the layout of the benchmark
+
+# Of a comparison.
+COMPARISON = "comparison"  # .csv, .md, .tex: the table, of every row, column and fraction
+RUNS = "runs.csv"  # one row for each run
+CURVES = "curves.csv"  # the validations of all runs
+REPORT = "report.html"  # all of it as one page
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Let a file be written in one step: whoever reads it, after a crash too, sees the old or the new one.
+
+    Yields:
+        A path in the same folder, which no other writer has, to be written and closed in the block. It then takes the
+        place of `path`; after an exception it is deleted. What a kill leaves of it ends in `.partial`.
+    """
+    draft = path.with_name(f".{path.name}.{uuid4().hex}.partial")
+    try:
+        yield draft
+        _sync(draft)
+        os.replace(draft, path)
+        _sync(path.parent)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, have reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file whole, in one step, in place of an earlier one; text as UTF-8."""
+    with replaced(path) as draft:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, in one step; what JSON cannot hold is a TypeError and changes nothing."""
+    write_atomically(path, json.dumps(value, indent=2) + "\n")
