@@ -56,7 +56,9 @@ def simulate(
 
     Frame k of the recording is the state at model time transient + (k + 1) · frame_interval. The frames depend on
     `config` alone: not on threads, nor on interruptions, and on engine and precision only by rounding. An incomplete
-    recording of the same configuration at `path` is resumed after its last whole shard.
+    recording of the same configuration at `path` is resumed after its last whole shard. Only one process may simulate
+    into a path at a time, and nothing here prevents a second one; the recordings of `rwtl.pipeline` are protected by
+    the claim of their artifact.
 
     Args:
         config: what to simulate.
@@ -65,8 +67,8 @@ def simulate(
         progress: called after every frame with the model time (s) that has been simulated.
 
     Raises:
-        InputError: `path` holds a complete recording, one of another configuration or something else, another process
-            writes it, or the disk is too small for it.
+        InputError: `path` holds a complete recording, one of another configuration or something else, or the disk is
+            too small for it.
         InputError: the engine lacks a tool, or the simulation failed; the frames that were written before stay valid.
     """
     with RecordingWriter(path, config) as writer:

@@ -15,7 +15,6 @@ from jaxtyping import Float32
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from rwtl.errors import InputError
-from rwtl.pipeline.claim import LEASE, Claim, Holder, claim
 from rwtl.waves.config import FRAMES_PER_SHARD, SYNTHETIC_VERSION, RecordingConfig
 from rwtl.waves.model.parameters import MODEL_VERSION
 from rwtl.waves.model.state import Snapshot, load_snapshot
@@ -161,32 +160,29 @@ class RecordingWriter:
     `frame_interval` and `first_frame_time` (s), `spacing` (µm), `seed`, `config`, everything that determined the
     recording, `model_version` and `format`.
 
-    A context manager: what was handed over is written before it closes, whatever ended the simulation.
+    A context manager: what was handed over is written before it closes, whatever ended the simulation. Only one process
+    may write a recording at a time, and nothing here prevents a second one: recordings that `rwtl.pipeline` makes are
+    protected by the claim of their artifact.
 
     Attributes:
         snapshot: where an unfinished recording goes on, or None where it starts.
 
     Raises:
         InputError: `path` exists, and is not an incomplete recording of the same configuration and model.
-        InputError: another process is writing it, or the disk has less room than it may take.
+        InputError: the disk has less room than it may take.
     """
 
     def __init__(self, path: Path, config: RecordingConfig) -> None:
         self._path, self._config = path, config
-        self._claim = _claimed(path)
-        try:
-            self.snapshot = _resumed(path, config)
-            _require_room(path, (config.recorded_frames, config.rows, config.columns))
-            if self.snapshot is None:
-                _create(path, config)
-            self._group = zarr.open_group(path, mode="r+")
-            self._calcium = self._group["calcium"]
-            self._written = self._whole(self.snapshot.frame if self.snapshot else 0)
-            if self._group.attrs["valid_frames"] != self._written:  # killed between the state and the attributes
-                self._group.attrs["valid_frames"] = self._written
-        except BaseException:
-            self._claim.release()
-            raise
+        self.snapshot = _resumed(path, config)
+        _require_room(path, (config.recorded_frames, config.rows, config.columns))
+        if self.snapshot is None:
+            _create(path, config)
+        self._group = zarr.open_group(path, mode="r+")
+        self._calcium = self._group["calcium"]
+        self._written = self._whole(self.snapshot.frame if self.snapshot else 0)
+        if self._group.attrs["valid_frames"] != self._written:  # killed between the state and the attributes
+            self._group.attrs["valid_frames"] = self._written
         self._frame = self.snapshot.frame if self.snapshot else 0
         self._shard = np.empty((FRAMES_PER_SHARD, config.rows, config.columns), np.float32)
         self._held = 0
@@ -204,10 +200,6 @@ class RecordingWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._thread.shutdown(wait=True)
-        if self._group.attrs["complete"]:
-            self._claim.finish(lambda: None)
-        else:
-            self._claim.release()
 
     def write(self, number: int, calcium: Float32[np.ndarray, "row column"], snapshot: Snapshot | None) -> None:
         """Append one frame; frames of the transient are left out, and their snapshots kept.
@@ -255,22 +247,6 @@ class RecordingWriter:
             self._group.attrs["valid_frames"] = self._written
 
 
-def _claimed(path: Path) -> Claim:
-    silent = 0.0  # s since the last sign of life of another writer
-
-    def waiting(writer: Holder | None, silence: float) -> None:
-        nonlocal silent
-        if writer is None:
-            return
-        if writer.dead() is False or silence < silent:  # which it cannot give after its death
-            raise InputError(f"{path} is being written by {writer}: wait for it, stop it, or record elsewhere")
-        if silent == 0:
-            print(f"{path} was written by {writer}: waiting for a sign of life, {LEASE:g} s at most", flush=True)
-        silent = max(silence, 1e-9)
-
-    return claim(path.with_name(f"{path.name}.claims"), lambda: False, waiting)
-
-
 def _resumed(path: Path, config: RecordingConfig) -> Snapshot | None:
     """Where an unfinished recording goes on; None where there is none, or nothing of it was kept."""
     if not path.exists():
@@ -306,10 +282,12 @@ def _difference(recorded: Any, wanted: Any, name: str = "recording") -> str:
 
 
 def _require_room(path: Path, shape: tuple[int, int, int]) -> None:
+    """Refuse a recording that the disk has no room for; the folder that it goes to is made where it is missing."""
     # Noise hardly compresses: the array's full size is what it may come to, less what is there.
     frames, rows, columns = shape
     needed = 4.0 * frames * rows * columns + _MARGIN
     needed -= sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.exists() else 0
+    path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if needed > free:
         raise InputError(
@@ -369,6 +347,8 @@ def write_whole(
 ) -> None:
     """Write a recording whose frames are cheap to make; nothing is at `path` before it is complete.
 
+    Only one process may write it at a time, as with `RecordingWriter`.
+
     Args:
         path: of the Zarr group.
         frames: calcium in nM, as many as `shape` says, which is (frames, rows, columns).
@@ -376,28 +356,19 @@ def write_whole(
         progress: called after every frame with how many have been made.
 
     Raises:
-        InputError: something is at `path`, another process writes it, or the disk is too small for it.
+        InputError: something is at `path`, or the disk is too small for it.
     """
-    held = _claimed(path)
-    finished = False
-    try:
-        if path.exists():
-            raise InputError(f"{path} exists: remove it, or record elsewhere")
-        _require_room(path, shape)
-        draft = _draft_of(path)
-        group = _create_group(draft, shape, {**attributes, "valid_frames": shape[0], "complete": True})
-        for start in range(0, shape[0], FRAMES_PER_SHARD):
-            stop = min(start + FRAMES_PER_SHARD, shape[0])
-            shard = np.empty((stop - start, *shape[1:]), np.float32)
-            for place in range(stop - start):
-                shard[place] = next(frames)
-                if progress is not None:
-                    progress(start + place + 1)
-            group["calcium"][start:stop] = shard
-        draft.rename(path)
-        finished = True
-    finally:
-        if finished:
-            held.finish(lambda: None)
-        else:
-            held.release()
+    if path.exists():
+        raise InputError(f"{path} exists: remove it, or record elsewhere")
+    _require_room(path, shape)
+    draft = _draft_of(path)
+    group = _create_group(draft, shape, {**attributes, "valid_frames": shape[0], "complete": True})
+    for start in range(0, shape[0], FRAMES_PER_SHARD):
+        stop = min(start + FRAMES_PER_SHARD, shape[0])
+        shard = np.empty((stop - start, *shape[1:]), np.float32)
+        for place in range(stop - start):
+            shard[place] = next(frames)
+            if progress is not None:
+                progress(start + place + 1)
+        group["calcium"][start:stop] = shard
+    draft.rename(path)

@@ -328,7 +328,7 @@ def write_synthetic(config: SyntheticConfig, path: Path, progress: Callable[[flo
         progress: called after every frame with how many have been made.
 
     Raises:
-        InputError: something is at `path`, another process writes it, or the disk is too small for it.
+        InputError: something is at `path`, or the disk is too small for it.
     """
     kind = kind_of(config)
     attributes = {

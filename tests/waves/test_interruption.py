@@ -50,12 +50,30 @@ def programs_below(folder) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def side_by_side(tmp_path_factory):
+    """The outputs folder of two undisturbed jobs that want the same recording at once, and what they print."""
+    outputs = tmp_path_factory.mktemp("side_by_side")
+    jobs = [start(outputs), start(outputs)]
+    said = [job.communicate() for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], said
+    return outputs, [printed for printed, _ in said]
+
+
+def test_of_two_jobs_that_want_the_same_recording_one_simulates_and_the_other_waits(side_by_side):
+    outputs, printed = side_by_side
+    made, waited = sorted(printed, key=lambda text: "simulate: " not in text)
+    (path,) = outputs.glob("recording/*")
+    assert "simulate: " in made and "simulate: " not in waited
+    assert re.search(rf"recording: process \d+ on .* is making {path}; waiting for it", waited)
+    assert f"recording: reused {path}" in waited
+    assert not [name for name in os.listdir(path) if name.endswith("claims")]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(side_by_side):
     """The frames of a simulation that nobody stops."""
-    outputs = tmp_path_factory.mktemp("undisturbed")
-    job = start(outputs)
-    printed, errors = job.communicate()
-    assert job.returncode == 0, errors
+    outputs, texts = side_by_side
+    printed = max(texts, key=lambda text: "simulate: " in text)
     assert re.search(r"simulate: [\d.]+/82 s of model time · [\d.]+ × real time · \d+:\d\d left", printed) or (
         "simulate: 82/82 s of model time · took" in printed
     )

@@ -1,12 +1,10 @@
 """Recordings on disk: what is written when, and what a reader may see."""
 
 import dataclasses
-import json
 import os
 import random
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ import zarr
 from PIL import Image
 
 from rwtl.errors import InputError
-from rwtl.pipeline import claim
 from rwtl.waves import RecordingConfig, SacParameters, open_recording, simulate
 from rwtl.waves.model.state import VARIABLES, Snapshot, load_snapshot
 from rwtl.waves.page.figures import draw_mosaic, write_movie
@@ -73,6 +70,12 @@ def test_the_transient_is_left_out_and_the_rest_is_kept(path):
     assert (recording.complete, recording.valid_frames) == (True, FRAMES)
     np.testing.assert_array_equal(recording.frames(0, FRAMES), [frame_of(number) for number in range(11, 161)])
     np.testing.assert_array_equal(recording.frames(149, 150), [frame_of(160)])
+
+
+def test_the_folder_of_a_recording_is_made(tmp_path):
+    path = tmp_path / "of" / "mine" / "recording.zarr"
+    simulate(CONFIG, CountingEngine(), path)
+    assert open_recording(path).complete and [file.name for file in path.parent.iterdir()] == ["recording.zarr"]
 
 
 def test_the_format_is_the_documented_one(path):
@@ -183,41 +186,6 @@ def test_a_recording_of_another_version_is_refused(path, name):
         open_recording(path)
     with pytest.raises(InputError, match=message):
         simulate(CONFIG, CountingEngine(), path)
-
-
-def test_a_second_writer_is_refused(path):
-    with RecordingWriter(path, CONFIG), pytest.raises(InputError, match=rf"being written by process {os.getpid()} on"):
-        simulate(CONFIG, CountingEngine(), path)
-    simulate(CONFIG, CountingEngine(), path)
-
-
-def written_elsewhere(path):
-    """The claim of a writer on another machine, of whose death only its silence speaks."""
-    folder = path.with_name(f"{path.name}.claims")
-    folder.mkdir(exist_ok=True)
-    (folder / "000009").write_text(json.dumps(dataclasses.asdict(claim.this_process()) | {"machine": "another"}))
-    return folder / "000009"
-
-
-def test_a_writer_on_another_machine_is_waited_for_until_it_must_be_dead(path, monkeypatch, capsys):
-    monkeypatch.setattr(claim, "LEASE", 0.3)
-    monkeypatch.setattr(claim, "POLL", 0.05)
-    interrupted(path, 80)
-    written_elsewhere(path)
-    simulate(CONFIG, CountingEngine(), path)
-    assert "waiting for a sign of life" in capsys.readouterr().out
-    assert open_recording(path).complete and not list(path.parent.glob("*.claims"))
-
-
-def test_a_writer_on_another_machine_that_gives_signs_of_life_is_not_disturbed(path, monkeypatch):
-    monkeypatch.setattr(claim, "POLL", 0.05)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = written_elsewhere(path)
-    heart = threading.Timer(0.2, os.utime, [file])
-    heart.start()
-    with pytest.raises(InputError, match=r"is being written by process"):
-        simulate(CONFIG, CountingEngine(), path)
-    heart.join()
 
 
 def test_a_disk_that_is_too_small_is_told_before_anything_starts(path):
