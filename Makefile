@@ -28,7 +28,7 @@ test: export OMP_NUM_THREADS = 1
 test: install  ## lint and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -rs -W ignore -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -q -rs -W ignore -n 3 --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
 
 docs: install  ## the documentation as a site: docs/_build/index.html
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build

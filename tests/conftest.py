@@ -1,12 +1,28 @@
 """Every tensor annotation of rwtl is checked while testing, and W&B reports no errors of tests to its makers."""
 
 import os
+from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
 
 os.environ["WANDB_ERROR_REPORTING"] = "false"
 install_import_hook("rwtl", "beartype.beartype")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiler_that_remembers(tmp_path_factory):
+    """Simulations of this process and its children are compiled by `tests/compiler`, which compiles nothing twice."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which the processes of a session share
+    (folder / "objects").mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as environment:
+        if "CXX" in os.environ:
+            environment.setenv("RWTL_CXX", os.environ["CXX"])
+        environment.setenv("RWTL_OBJECTS", str(folder / "objects"))
+        environment.setenv("CXX", str(Path(__file__).with_name("compiler")))
+        yield
 
 
 @pytest.fixture

@@ -1,6 +1,10 @@
-"""What a right simulation shows, against independently measured figures: fronts, bursts, convergence."""
+"""What a right simulation shows, against independently measured figures: fronts, bursts, convergence.
+
+Nearly all are simulated on the lattice `TORUS`, whose program is then compiled once (see `tests/compiler`).
+"""
 
 import dataclasses
+import gc
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from rwtl.waves.simulation import first_snapshot
 
 ACTIVE = 200.0  # nM
 QUIET = SacParameters(sigma=0.0)
+ALONE = SacParameters(sigma=0.0, g_A=0.0)  # does not hear its neighbours
 TORUS = RecordingConfig(
     rows=3,
     columns=70,
@@ -29,6 +34,7 @@ TORUS = RecordingConfig(
 
 
 def calcium_of(config, start=None, precision="float32") -> np.ndarray:
+    gc.collect()  # Brian2 then has no object left, and the next ones, and so the program's text, have the same names
     engine = CppEngine(threads=1, precision=precision)
     return np.array([frame.calcium for frame in engine.frames(config, start or first_snapshot(config))])
 
@@ -76,7 +82,7 @@ def test_bias_makes_fronts_fast_along_it_and_slow_against_it():
 
 def test_an_isolated_cell_bursts_as_the_model_does():
     """About 2.6 s above 200 nM, a peak of 400 nM, an undershoot to 60 nM, back to the rest of 103 nM."""
-    config = dataclasses.replace(TORUS, rows=1, columns=1, duration=60.0)
+    config = dataclasses.replace(TORUS, duration=60.0, cell=ALONE)
     calcium = calcium_of(config, kicked(config, np.s_[:, :]))[:, 0, 0]
     active = calcium > ACTIVE
     assert (active[1:] & ~active[:-1]).sum() == 1
@@ -89,21 +95,21 @@ def test_an_isolated_cell_bursts_as_the_model_does():
 @pytest.mark.parametrize(("sigma", "rate"), [(2.0, 0.0), (4.0, 1.0)])
 def test_noise_makes_isolated_cells_burst_so_often(sigma, rate):
     cell = SacParameters(g_A=0.0, sigma=sigma)
-    config = dataclasses.replace(TORUS, rows=20, columns=20, duration=160.0, cell=cell, frame_interval=0.1)
+    config = dataclasses.replace(TORUS, duration=160.0, cell=cell, frame_interval=0.1)
     active = calcium_of(config)[400:] > ACTIVE
     bursts = (active[1:] & ~active[:-1]).sum()
-    assert bursts / (400 * 2) == pytest.approx(rate, abs=0.15)  # in each of two minutes
+    assert bursts / (210 * 2) == pytest.approx(rate, abs=0.15)  # in each of two minutes
 
 
 def test_an_isolated_cell_without_noise_stays_at_rest():
-    config = dataclasses.replace(TORUS, rows=1, columns=1, duration=5.0)
+    config = dataclasses.replace(TORUS, columns=6, duration=5.0, cell=ALONE)
     calcium = calcium_of(config, precision="float64")
     np.testing.assert_allclose(calcium, 103.42, atol=0.01)
 
 
 def test_the_other_pair_of_conductance_and_leak_is_excitable_alike():
     cell = dataclasses.replace(QUIET, g_C=10.0, V_L=-70.0)
-    resting = dataclasses.replace(TORUS, cell=cell, duration=3.0, rows=1, columns=1)
+    resting = dataclasses.replace(TORUS, cell=dataclasses.replace(cell, g_A=0.0), duration=3.0)
     assert np.ptp(calcium_of(resting)) < 0.1
     assert 1.5 < front_speed(dataclasses.replace(TORUS, cell=cell)) < 3.5
 
@@ -127,7 +133,7 @@ def test_the_bound_of_the_step_is_where_the_integration_is_still_stable():
     bound = largest_time_step("midpoint", SacParameters())
     assert 2.5e-4 < bound < 3e-4
     assert largest_time_step("rk4", SacParameters()) == pytest.approx(bound * 2.785 / 2)
-    config = dataclasses.replace(TORUS, columns=6, duration=2.0, time_step=2.5e-4)
+    config = dataclasses.replace(TORUS, duration=2.0, time_step=2.5e-4)
     assert np.isfinite(calcium_of(config, kicked(config, np.s_[:, :2]))).all()
 
 
