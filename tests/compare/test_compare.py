@@ -250,6 +250,7 @@ OVERLAPS = """
 """
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_loads_quietly_and_nothing_overlaps(page_at, width):
     page = page_at(width)
@@ -262,6 +263,7 @@ def test_the_page_loads_quietly_and_nothing_overlaps(page_at, width):
     assert drawn == {f"plot-{place}" for place in places}
 
 
+@pytest.mark.browser
 def test_the_test_of_overlaps_can_fail(page_at):
     page = page_at(400)
     page.evaluate("document.querySelector('h2').style.marginTop = '-5rem'")
@@ -285,6 +287,7 @@ POINT = """
 """
 
 
+@pytest.mark.browser
 def test_the_curves_answer(page_at):
     page = page_at(1280)
     page.mouse.move(*page.evaluate(POINT))
@@ -297,6 +300,7 @@ def test_the_curves_answer(page_at):
     assert page.evaluate(VISIBLE) == before[1:]
 
 
+@pytest.mark.browser
 def test_it_prints_with_its_curves(page_at, tmp_path):
     page = page_at(1280)
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -306,6 +310,7 @@ def test_it_prints_with_its_curves(page_at, tmp_path):
     assert (tmp_path / "report.pdf").stat().st_size > 50_000
 
 
+@pytest.mark.browser
 def test_the_page_shows_all_that_it_promises(page_at):
     page = page_at(1280)
     headings = page.locator("h2").all_inner_texts()

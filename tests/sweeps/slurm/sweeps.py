@@ -16,7 +16,6 @@ SCENES = [
     *(f"datasets.procedural_training.{value}" for value in ("height=32", "width=32", "mean_displacement=2", "size=4")),
     "datasets.procedural_validation.size=2",
 ]
-TARGET = [*SOURCE, *SCENES, "pretraining.steps=0", *(f"training.{value}" for value in TRAINING)]
 SLURM = ["hydra/launcher=slurm", *(f"hydra.launcher.{value}" for value in ("cpus_per_task=1", "mem_gb=1", "poll=1"))]
 WAIT = 150.0  # s, at most, for what takes a few
 
