@@ -27,6 +27,7 @@ ROWS = [
     "comparison.fractions=[0.5]",
     "comparison.fraction_rows=[scratch,freeze_none dt 0.5]",
     "comparison.seeds=[1,2]",
+    "comparison.jobs=1",  # test_experiments has several side by side
     "logger=wandb",
 ]
 CELLS = {"scratch": 2, "freeze_none · dt 0.2": 1, "freeze_none · dt 0.5": 2}  # and how many fractions each has
