@@ -23,12 +23,13 @@ run: install  ## the whole study in its small form, from simulated waves to outp
 	$(BIN)/python experiments/compare.py experiment=demo $(ARGS)
 
 # One thread for each test process: two that use two each get in each other's way.
-# A file is one process's, for its tests share what they simulate and train; first come those that wait for SLURM.
+# A file is one process's, for its tests share what they simulate and train; first come those that wait for SLURM
+# (tests/conftest.py).
 test: export OMP_NUM_THREADS = 1
 test: install  ## lint and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -rs -W ignore -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -q -rs -W ignore -n 3 --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
 
 docs: install  ## the documentation as a site: docs/_build/index.html
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build

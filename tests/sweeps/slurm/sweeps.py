@@ -46,12 +46,12 @@ def queue(*fields):
     return [tuple(line.split("|")) for line in lines]
 
 
-def until(condition, what):
-    """Return the first true value of a function."""
+def until(condition, what, every=0.05):
+    """Return the first true value of a function that is called every so many seconds."""
     last = time.monotonic() + WAIT
     while not (value := condition()):
         assert time.monotonic() < last, f"{what} did not come"
-        time.sleep(0.05)
+        time.sleep(every)
     return value
 
 
