@@ -23,7 +23,8 @@ run: install  ## the whole study in its small form, from simulated waves to outp
 	$(BIN)/python experiments/compare.py experiment=demo $(ARGS)
 
 # One thread for each test process: two that use two each get in each other's way.
-# A file is one process's, for its tests share what they simulate and train; first come those that wait for SLURM.
+# A file is one process's, for its tests share what they simulate and train; first come those that wait for SLURM
+# (tests/conftest.py).
 test: export OMP_NUM_THREADS = 1
 test: install  ## lint and tests
 	$(BIN)/ruff check .

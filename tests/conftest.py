@@ -1,6 +1,7 @@
 """Every tensor annotation of rwtl is checked while testing, and W&B reports no errors of tests to its makers."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,30 @@ def compiler_that_remembers(tmp_path_factory):
         environment.setenv("RWTL_OBJECTS", str(folder / "objects"))
         environment.setenv("CXX", str(Path(__file__).with_name("compiler")))
         yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Sort the files so that those with most slow tests, and the cluster's above all, begin first."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (item.get_closest_marker("cluster") is None, -slow[item.path]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With --dist loadfile, give a file to one process, for its tests share what they make, and to one process, too,
+    all files whose tests share the cluster."""
+    from xdist.scheduler import LoadFileScheduling
+
+    if config.getvalue("dist") != "loadfile":
+        return None
+
+    class OneCluster(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "cluster" if "/slurm/" in file else file
+
+    return OneCluster(config, log)
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """Command lines of a study so small that it runs in seconds."""
 
-import subprocess
 import sys
 from pathlib import Path
+
+import forked
 
 ROOT = Path(__file__).parents[1]
 WAVES = ["recording.rows=24", "recording.columns=24", "recording.duration=6", "recording.transient=1"]
@@ -21,8 +22,19 @@ TINY_EVALUATION = [*TINY_TRAINING, "datasets.procedural_test.size=4"]
 
 
 def command(app, outputs, *overrides):
-    return [sys.executable, str(ROOT / "experiments" / f"{app}.py"), *overrides, f"paths.outputs={outputs}"]
+    """The words of a command line, as a shell would get them."""
+    return [sys.executable, *_words(app, outputs, overrides)]
 
 
-def run(app, outputs, *overrides, cwd=ROOT):
-    return subprocess.run(command(app, outputs, *overrides), capture_output=True, text=True, cwd=cwd)
+def start(app, outputs, *overrides, cwd=ROOT, **where):
+    """Start an app in a process of its own (see forked.py)."""
+    return forked.Program(_words(app, outputs, overrides), cwd=cwd, **where)
+
+
+def run(app, outputs, *overrides, cwd=ROOT, **where):
+    """Run an app in a process of its own; return its exit code and what it printed."""
+    return forked.run(_words(app, outputs, overrides), cwd=cwd, **where)
+
+
+def _words(app, outputs, overrides):
+    return [str(ROOT / "experiments" / f"{app}.py"), *overrides, f"paths.outputs={outputs}"]

@@ -1,8 +1,6 @@
 """The examples of docs/extending.md, as a reader runs them."""
 
-import subprocess
-import sys
-
+import forked
 import numpy as np
 import pytest
 import torch
@@ -20,7 +18,7 @@ def outputs(tmp_path_factory):
 
 
 def example(name, *arguments):
-    done = subprocess.run([sys.executable, EXAMPLES / name, *arguments], capture_output=True, text=True)
+    done = forked.run([EXAMPLES / name, *arguments])
     assert done.returncode == 0, done.stderr
     return done.stdout
 

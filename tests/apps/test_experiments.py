@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
-from tiny import ROOT, TINY_EVALUATION, TINY_SOURCE, TINY_TRAINING, WAVES, command, run
+from omegaconf import OmegaConf
+from tiny import ROOT, TINY_EVALUATION, TINY_SOURCE, TINY_TRAINING, WAVES, command, run, start
 
 from rwtl.flow.files import write_flo
 
@@ -105,9 +106,7 @@ def test_the_same_training_gives_the_same_weights_on_another_day(compared, outpu
 
 def test_ctrl_c_keeps_what_is_finished_and_says_so(compared, outputs):
     overrides = [*TINY_SOURCE, "pretraining.seed=3", "pretraining.steps=4000", "pretraining.validate_every=4000"]
-    job = subprocess.Popen(
-        command("pretrain", outputs, *overrides), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    job = start("pretrain", outputs, *overrides)
     while "/4000 steps" not in job.stdout.readline():
         pass
     job.send_signal(signal.SIGINT)
@@ -191,11 +190,19 @@ def test_a_recording_is_shown(compared, outputs):
     assert (folder / "movie.gif").read_bytes().startswith(b"GIF8")
 
 
-@pytest.mark.parametrize("app", ["simulate", "compare"])
-def test_help_lists_groups_and_values(app, tmp_path):
-    done = run(app, tmp_path / "outputs", "--help")
+APPS = sorted(file.stem for file in (ROOT / "experiments").glob("*.py") if file.stem != "transfers")
+LIGHT = {"dashboard", "status"}  # do without PyTorch
+
+
+@pytest.mark.parametrize("app", [pytest.param(app, marks=[] if app in LIGHT else pytest.mark.slow) for app in APPS])
+def test_every_app_starts_from_nothing_and_lists_groups_and_values(app, tmp_path):
+    """The other tests fork them from a process that has imported what they use."""
+    done = subprocess.run(command(app, tmp_path / "outputs", "--help"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^recording: .*\brings, silence", done.stdout, re.MULTILINE) and "g_A: 0.1" in done.stdout
+    assert re.search(r"^recording: .*\brings, silence", done.stdout, re.MULTILINE)
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        values = compose(app, overrides=[f"paths.outputs={tmp_path / 'outputs'}"])
+    assert OmegaConf.to_yaml(values) in done.stdout
 
 
 def damaged(pairs, tmp_path, change):

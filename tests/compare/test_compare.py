@@ -27,6 +27,7 @@ ROWS = [
     "comparison.fractions=[0.5]",
     "comparison.fraction_rows=[scratch,freeze_none dt 0.5]",
     "comparison.seeds=[1,2]",
+    "comparison.jobs=1",  # test_experiments has several side by side
     "logger=wandb",
 ]
 CELLS = {"scratch": 2, "freeze_none · dt 0.2": 1, "freeze_none · dt 0.5": 2}  # and how many fractions each has
@@ -250,6 +251,7 @@ OVERLAPS = """
 """
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_loads_quietly_and_nothing_overlaps(page_at, width):
     page = page_at(width)
@@ -262,6 +264,7 @@ def test_the_page_loads_quietly_and_nothing_overlaps(page_at, width):
     assert drawn == {f"plot-{place}" for place in places}
 
 
+@pytest.mark.browser
 def test_the_test_of_overlaps_can_fail(page_at):
     page = page_at(400)
     page.evaluate("document.querySelector('h2').style.marginTop = '-5rem'")
@@ -285,6 +288,7 @@ POINT = """
 """
 
 
+@pytest.mark.browser
 def test_the_curves_answer(page_at):
     page = page_at(1280)
     page.mouse.move(*page.evaluate(POINT))
@@ -297,6 +301,7 @@ def test_the_curves_answer(page_at):
     assert page.evaluate(VISIBLE) == before[1:]
 
 
+@pytest.mark.browser
 def test_it_prints_with_its_curves(page_at, tmp_path):
     page = page_at(1280)
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -306,6 +311,7 @@ def test_it_prints_with_its_curves(page_at, tmp_path):
     assert (tmp_path / "report.pdf").stat().st_size > 50_000
 
 
+@pytest.mark.browser
 def test_the_page_shows_all_that_it_promises(page_at):
     page = page_at(1280)
     headings = page.locator("h2").all_inner_texts()

@@ -4,15 +4,12 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+import tiny
 import torch
 
-ROOT = Path(__file__).parents[2]
 SIGNALS = {"pretrain": [signal.SIGKILL, signal.SIGTERM], "train": [signal.SIGKILL, signal.SIGINT]}
 CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 WAVES = ["recording=moving_shapes", "recording.rows=32", "recording.columns=32", "recording.duration=30"]
@@ -30,9 +27,7 @@ APPS = {
 
 
 def start(app, outputs):
-    overrides = [*APPS[app][1], "trainer.threads=1", "trainer.checkpoint_minutes=0.001", f"paths.outputs={outputs}"]
-    command = [sys.executable, str(ROOT / "experiments" / f"{app}.py"), *overrides]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return tiny.start(app, outputs, *APPS[app][1], "trainer.threads=1", "trainer.checkpoint_minutes=0.001")
 
 
 def finished(app, outputs):

@@ -30,7 +30,7 @@ SCENES = [
     f"datasets.procedural_training.{value}" for value in ("height=32", "width=32", "mean_displacement=2", "size=8")
 ]
 TARGET = [f"training.{value}" for value in ("steps=2", "validate_every=2", "batch_size=2", "iterations=1")]
-TARGET += [*SCENES, "datasets.procedural_validation.size=1"]
+TARGET += ["training.validation_iterations=1", *SCENES, "datasets.procedural_validation.size=1"]
 FLOW_KINDS = {
     "wave_flow": ["pretraining=wave_flow", *SOURCE, "pretraining.validation_pairs=2"],
     "self_supervised": ["pretraining=self_supervised", *SOURCE, "pretraining.validation_pairs=2"],

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
+from tiny import run, start
 
 from rwtl.errors import InputError
 from rwtl.pipeline.claim import this_process
 from rwtl.sweeps.jobs import JobRecord, job_states, read_records, write_record
 from rwtl.sweeps.sweep import claimed, launch
 
-ROOT = Path(__file__).parents[2]
 SHAPES = ["recording=moving_shapes", "recording.rows=24", "recording.columns=24", "recording.duration=8"]
 CLIPS = ["clips.active=[0,1]", "clips.gap=0.5", "clips.crop=16", "trainer.threads=1"]
 PRETRAINING = ["validate_every=4", "batch_size=2", "validation_clips=4", "iterations=1"]
@@ -30,14 +30,6 @@ SCENES = [
     *(f"datasets.procedural_training.{value}" for value in ("height=32", "width=32", "mean_displacement=2", "size=4")),
     "datasets.procedural_validation.size=2",
 ]
-
-
-def command(app, outputs, *overrides):
-    return [sys.executable, str(ROOT / "experiments" / f"{app}.py"), *overrides, f"paths.outputs={outputs}"]
-
-
-def run(app, outputs, *overrides, cwd=ROOT):
-    return subprocess.run(command(app, outputs, *overrides), capture_output=True, text=True, cwd=cwd)
 
 
 def records_of(outputs):
@@ -119,8 +111,7 @@ def test_paired_choices_are_presets_not_products(tmp_path):
 
 
 def pretrain(outputs, *overrides):
-    line = command("pretrain", outputs, "-m", *SOURCE, "clips.dt=0.2", *overrides)
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return start("pretrain", outputs, "-m", *SOURCE, "clips.dt=0.2", *overrides)
 
 
 def wait_for_trainings(job, count):

@@ -3,21 +3,18 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from test_multirun import SCENES, SHAPES, SOURCE, TRAINING, run
+from test_multirun import SCENES, SHAPES, SOURCE, TRAINING
+from tiny import run
 
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, build, read_status, write_status
 from rwtl.pipeline.claim import claim, this_process
 from rwtl.sweeps.status import age, entries_of, print_entries, print_sweeps, remove, states_of
 
-ROOT = Path(__file__).parents[2]
 TARGET = [*SOURCE, *SCENES, "clips.dt=0.2", "pretraining.steps=0", *(f"training.{value}" for value in TRAINING)]
 
 
@@ -124,8 +121,7 @@ def test_a_claim_without_a_status_is_of_a_job_that_died(tmp_path):
 
 
 def plan(outputs, *line):
-    command = [sys.executable, str(ROOT / "experiments" / "status.py"), *line, f"paths.outputs={outputs}"]
-    return subprocess.run(command, capture_output=True, text=True)
+    return run("status", outputs, *line)
 
 
 def test_a_line_is_planned_before_and_in_between_and_afterwards(tmp_path):

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import forked
 import numpy as np
 import pandas as pd
 import pytest
@@ -319,7 +320,8 @@ for step in range(3):
 time.sleep(2.5)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    (tmp_path / "killed.py").write_text(code)
+    assert forked.run([tmp_path / "killed.py"]).returncode == -signal.SIGKILL
     (run,) = read_runs(tmp_path / "wandb")
     assert list(run.history.step) == [0, 1, 2] and run.exit_code is None
 

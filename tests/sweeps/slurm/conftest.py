@@ -10,7 +10,14 @@ import pytest
 from cluster import READY
 from machine import prepare
 
+HERE = Path(__file__).parent
 START = 300.0  # s that a cluster may take to come up
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +27,7 @@ def cluster():
     if reason:
         pytest.skip(f"no SLURM cluster: {reason}")
     program = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("cluster.py")],
+        [sys.executable, HERE / "cluster.py"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -3,11 +3,10 @@
 import os
 import re
 import subprocess
-import sys
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from tiny import start
+
 SHAPES = ["recording=moving_shapes", "recording.rows=24", "recording.columns=24", "recording.duration=8"]
 CLIPS = ["clips.active=[0,1]", "clips.gap=0.5", "clips.crop=16", "trainer.threads=1"]
 PRETRAINING = ["validate_every=20", "batch_size=2", "validation_clips=2", "iterations=1"]
@@ -17,14 +16,8 @@ SCENES = [
     *(f"datasets.procedural_training.{value}" for value in ("height=32", "width=32", "mean_displacement=2", "size=4")),
     "datasets.procedural_validation.size=2",
 ]
-TARGET = [*SOURCE, *SCENES, "pretraining.steps=0", *(f"training.{value}" for value in TRAINING)]
 SLURM = ["hydra/launcher=slurm", *(f"hydra.launcher.{value}" for value in ("cpus_per_task=1", "mem_gb=1", "poll=1"))]
 WAIT = 150.0  # s, at most, for what takes a few
-
-
-def start(app, outputs, *overrides, **how):
-    command = [sys.executable, str(ROOT / "experiments" / f"{app}.py"), *overrides, f"paths.outputs={outputs}"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, **how)
 
 
 def end(job):
@@ -53,12 +46,12 @@ def queue(*fields):
     return [tuple(line.split("|")) for line in lines]
 
 
-def until(condition, what):
-    """Return the first true value of a function."""
+def until(condition, what, every=0.05):
+    """Return the first true value of a function that is called every so many seconds."""
     last = time.monotonic() + WAIT
     while not (value := condition()):
         assert time.monotonic() < last, f"{what} did not come"
-        time.sleep(0.05)
+        time.sleep(every)
     return value
 
 

@@ -88,7 +88,7 @@ def test_preemption_a_lost_node_and_a_cancelled_job(cluster, undisturbed, tmp_pa
     )
     slurm("scontrol", "update", f"nodename={nodes[2][1]}", "state=down", "reason=test")
     try:
-        until(lambda: not {job_id for job_id, _ in nodes.values()} & running(), "the end of what runs")
+        until(lambda: not {job_id for job_id, _ in nodes.values()} & running(), "the end of what runs", every=0.5)
         for pid in held.values():
             release(pid)
         code, output, errors = end(job)
@@ -116,7 +116,7 @@ def test_a_time_limit_queues_a_job_again(cluster, undisturbed, tmp_path):
     outputs, job, _ = begin(tmp_path, undisturbed, (1,), *(f"hydra.launcher.{each}" for each in limits))
     (number,) = running()
     slurm("scontrol", "update", f"jobid={number}", "endtime=now+60")
-    until(lambda: not running(), "SLURM's warning")  # with which it lets go of a job that is held
+    until(lambda: not running(), "SLURM's warning", every=0.5)  # with which it lets go of a job that is held
     slurm("scontrol", "update", f"jobid={number}", "timelimit=10")  # of its second start
     code, output, errors = end(job)
     assert code == 0 and row(output, 0)[1] == "done", errors

@@ -6,81 +6,84 @@ import pty
 import signal
 from pathlib import Path
 
-from sweeps import SCENES, SHAPES, SLURM, SOURCE, TARGET, TRAINING, environment, queue, row, run, slurm, start, until
+from sweeps import SCENES, SHAPES, SLURM, SOURCE, TRAINING, environment, queue, row, run, slurm, start, until
 
-
-def test_a_sweep_makes_what_its_jobs_need_in_jobs_of_its_own_and_again_needs_no_cluster(cluster, tmp_path):
-    outputs = tmp_path / "outputs"
-    line = ["-m", *TARGET, *SLURM, "clips.dt=0.2,0.4", "transfer=scratch,freeze_none,freeze_encoder"]
-    line += ["+hydra.launcher.stages.pretraining.partition=low", "sweep=grid"]
-    code, output, errors = run("train", outputs, *line)
-    assert code == 0, errors
-    states = [row(output, number)[1] for number in range(6)]
-    assert {states.pop(3), states.pop(0)} == {"done", "reused"}, "training from scratch is the same at both dt"
-    assert states == ["done"] * 4
-    assert "sweep grid: 6 jobs submitted, 3 for what they need" in output
-
-    fields = ("JobID", "JobName", "Partition", "State", "Start", "End")
-    lines = slurm("sacct", "-XnP", f"--format={','.join(fields)}").splitlines()
-    jobs = [dict(zip(fields, line.split("|"), strict=True)) for line in lines]
-    made = {
-        name: [job for job in jobs if job["JobName"] == f"train{name}"] for name in ("-recording", "-pretraining", "")
-    }
-    assert [len(of) for of in made.values()] == [1, 2, 6]
-    assert {job["State"] for of in made.values() for job in of} == {"COMPLETED"}
-    assert {job["Partition"] for job in made["-pretraining"]} == {"low"}
-    assert made["-recording"][0]["End"] <= min(job["Start"] for job in made["-pretraining"])
-    begun = json.loads((outputs / "sweeps" / "grid" / "slurm_jobs.json").read_text())["jobs"]
-    apart = [job for job in made[""] if job["JobID"] in (begun["0"], begun["3"])]
-    assert len(apart) == 2, "training from scratch needs nothing, and waits for nothing"
-    last = max(job["End"] for job in made["-pretraining"])
-    assert all(
-        job["Start"] >= min(each["End"] for each in made["-pretraining"]) for job in made[""] if job not in apart
-    )
-    assert max(job["Start"] for job in made[""]) >= last
-
-    for folder in (*outputs.glob("recording/*"), *outputs.glob("pretraining/*"), *outputs.glob("training/*")):
-        status = json.loads((folder / "status.json").read_text())
-        assert status["state"] == "complete" and status["slurm_job"], "made on the cluster"
-    log = Path(outputs / "sweeps" / "grid" / "slurm" / begun["1"] / f"{begun['1']}_0_log.out")
-    assert "validation EPE after 1 steps" in log.read_text()
-
-    code, output, errors = run("train", outputs, *line, env=environment(SLURM_CONF="/nowhere"))
-    assert code == 0 and "6 of 6 jobs have nothing to make and run here" in output, errors
-    assert [row(output, number)[1] for number in range(6)] == ["reused"] * 6
-
-
-PRESETS = {
-    "fine": "seed: 1",
-    "broken": "seed: 2\ntrainer: {accelerator: gpu}",
-    "lost": "seed: 1\ntransfer: {source: pretraining}\npretraining: {learning_rate: 1e30, steps: 40}",
-    "senseless": "seed: -1",
+MADE = {
+    "scratch": ("scratch", "clips: {dt: 0.2}"),
+    "scratch_far": ("scratch", "clips: {dt: 0.4}"),
+    "near": ("freeze_none", "clips: {dt: 0.2}"),
+    "near_frozen": ("freeze_encoder", "clips: {dt: 0.2}"),
+    "far": ("freeze_none", "clips: {dt: 0.4}"),
+}
+FAILED = {
+    "broken": ("scratch", "seed: 2\ntrainer: {accelerator: gpu}"),
+    "lost": ("freeze_none", "clips: {dt: 0.2}\npretraining: {learning_rate: 1e30, steps: 40}"),
+    "senseless": ("scratch", "seed: -1"),
 }
 
 
-def test_jobs_that_fail_here_there_and_upstream_are_told_apart_and_stop_no_other(cluster, tmp_path):
-    presets = tmp_path / "presets" / "experiment"
+def accounts():
+    """What SLURM's accounts say of every job of an app, by its number."""
+    fields = ("JobIDRaw", "JobID", "JobName", "Partition", "State", "Start", "End")
+    lines = slurm("sacct", "-XnP", f"--format={','.join(fields)}").splitlines()
+    return {line.split("|")[0]: dict(zip(fields, line.split("|"), strict=True)) for line in lines}
+
+
+def test_a_sweep_makes_what_its_jobs_need_in_jobs_of_its_own_and_one_that_fails_stops_no_other(cluster, tmp_path):
+    """Of eight jobs two find the same training, one fails on the cluster, one before it, and one upstream."""
+    outputs, presets = tmp_path / "outputs", tmp_path / "presets" / "experiment"
     presets.mkdir(parents=True)
-    for name, changes in PRESETS.items():
-        defaults = "defaults:\n  - override /transfer: freeze_none\n" if name == "lost" else ""
-        (presets / f"{name}.yaml").write_text(f"# @package _global_\n{defaults}{changes}\n")
-    line = [
-        "-m",
-        "--config-dir",
-        str(presets.parent),
-        *SOURCE,
-        "clips.dt=0.2",
-        *SCENES,
-        *(f"training.{value}" for value in TRAINING),
-    ]
-    code, output, errors = run("train", tmp_path / "outputs", *line, *SLURM, f"experiment={','.join(PRESETS)}")
-    assert code == 1
-    (fine, broken, lost, senseless) = (row(output, number) for number in range(4))
-    assert [each[1] for each in (fine, broken, lost, senseless)] == ["done", "failed", "failed", "failed"], output
-    assert "trainer.accelerator is 'gpu'" in broken[2]
-    assert "what it needs was not made: pretraining" in lost[2] and "the loss is" in errors and "its log is" in errors
-    assert "senseless" in senseless[0] and "1 of 4 jobs have nothing to make" in output
+    for name, (transfer, changes) in (MADE | FAILED).items():
+        steps = "" if "steps" in changes else "pretraining: {steps: 0}\n"
+        content = f"# @package _global_\ndefaults:\n  - override /transfer: {transfer}\n{steps}{changes}\n"
+        (presets / f"{name}.yaml").write_text(content)
+    line = ["-m", "--config-dir", str(presets.parent), *SOURCE, *SCENES]
+    line += [*(f"training.{value}" for value in TRAINING), *SLURM, "sweep=grid"]
+    line += ["+hydra.launcher.stages.pretraining.partition=low"]
+    code, output, errors = run("train", outputs, *line, f"experiment={','.join(MADE | FAILED)}")
+    assert code == 1, errors
+    states = {name: row(output, number)[1] for number, name in enumerate(MADE | FAILED)}
+    assert {states.pop("scratch"), states.pop("scratch_far")} == {"done", "reused"}, "the same training at both dt"
+    assert states == dict.fromkeys(("near", "near_frozen", "far"), "done") | dict.fromkeys(FAILED, "failed"), output
+    assert "sweep grid: 7 jobs submitted, 4 for what they need" in output
+    assert "senseless" in row(output, 7)[0] and "1 of 8 jobs have nothing to make" in output
+    assert "trainer.accelerator is 'gpu'" in row(output, 5)[2]
+    assert "what it needs was not made: pretraining" in row(output, 6)[2]
+    assert "the loss is" in errors and "its log is" in errors
     assert "Traceback" not in errors and queue("%i") == []
+
+    jobs = accounts()
+    states = {
+        name: sorted(job["State"] for job in jobs.values() if job["JobName"] == f"train{name}")
+        for name in ("-recording", "-pretraining", "")
+    }
+    assert states["-recording"] == ["COMPLETED"]
+    assert states["-pretraining"] == ["COMPLETED", "COMPLETED", "FAILED"]
+    assert states[""].count("COMPLETED") == 6, "also the one that recorded why it failed; one never began"
+    assert {job["Partition"] for job in jobs.values() if job["JobName"] == "train-pretraining"} == {"low"}
+    made = {}
+    for file in outputs.glob("*/*/status.json"):
+        status = json.loads(file.read_text())
+        if status["state"] == "complete":
+            made[file.parent.name] = (jobs[status["slurm_job"]], status["parents"].values())
+    assert sorted(job["JobName"] for job, _ in made.values()) == [
+        *["train"] * 4,
+        *["train-pretraining"] * 2,
+        "train-recording",
+    ]
+    for job, parents in made.values():
+        assert all(made[parent][0]["End"] <= job["Start"] for parent in parents), "jobs wait for what they need"
+    begun = json.loads((outputs / "sweeps" / "grid" / "slurm_jobs.json").read_text())["jobs"]
+    (first,) = (job["Start"] for job in jobs.values() if job["JobID"] == begun["0"])
+    needed = max(job["End"] for job, _ in made.values() if job["JobName"] == "train-pretraining")
+    assert first < needed, "training from scratch waits for nothing"
+    log = Path(outputs / "sweeps" / "grid" / "slurm" / begun["2"] / f"{begun['2']}_0_log.out")
+    assert "validation EPE after 1 steps" in log.read_text()
+
+    line.append(f"experiment={','.join(MADE)}")
+    code, output, errors = run("train", outputs, *line, env=environment(SLURM_CONF="/nowhere"))
+    assert code == 0 and "5 of 5 jobs have nothing to make and run here" in output, errors
+    assert [row(output, number)[1] for number in range(5)] == ["reused"] * 5
 
 
 def test_ctrl_c_asks_whether_to_cancel_and_the_same_line_goes_on_watching(cluster, tmp_path):
