@@ -1,7 +1,8 @@
 """Processes that train one model together, each on a device of its own, with one BatchNorm over the whole batch.
 
 The process that asked for the training is the first of them, so that artifacts, logs and signals stay where they are.
-Lightning's own launchers start the whole script again, or pickle what only one process should hold.
+Lightning's launchers do not keep that: `ddp` starts the program's command line again, which in a sweep is the whole
+sweep, and `ddp_spawn` trains in children alone, whose curve, pictures and signals this process would not have.
 """
 
 import ctypes
@@ -30,7 +31,6 @@ from rwtl.processes import helper_context
 HOST = "127.0.0.1"  # all processes are on one node
 END = 10.0  # s that a process has to end when the first has
 LAST_WORDS = 2.0  # s in which the end of a process is seen that the first has noticed as a broken connection
-READY = "ready"  # said by a process that is about to train
 _PR_SET_PDEATHSIG = 1
 
 
@@ -53,42 +53,26 @@ class Rank:
     port: int = 0
 
     def environment(self) -> LightningEnvironment:
-        """Return what Lightning is told: SLURM's variables, which speak of the job, are not for it."""
+        """Return what Lightning reads in place of SLURM's variables, which describe the job."""
         return _Environment(self) if self.count > 1 else LightningEnvironment()
 
 
 class _Environment(LightningEnvironment):
-    def __init__(self, rank: Rank):
-        super().__init__()
-        self.rank = rank
+    """One machine, whose processes exist already; nothing of it is read from variables of the environment."""
 
     creates_processes_externally = True
     main_address = HOST
 
-    @property
-    def main_port(self) -> int:
-        return self.rank.port
-
-    def world_size(self) -> int:
-        return self.rank.count
-
-    def set_world_size(self, size: int) -> None:
-        pass
-
-    def global_rank(self) -> int:
-        return self.rank.number
-
-    def set_global_rank(self, rank: int) -> None:
-        pass
+    def __init__(self, rank: Rank):
+        super().__init__()
+        self._main_port = rank.port
+        self._local_rank = rank.number
 
     def local_rank(self) -> int:
-        return self.rank.number
+        return self._local_rank
 
     def node_rank(self) -> int:
         return 0
-
-    def teardown(self) -> None:
-        pass
 
 
 @contextmanager
@@ -117,15 +101,16 @@ def together(count: int, train: Callable[..., None], *arguments: Any) -> Iterato
             process.start()
             end.close()
             others.append((process, words))
-        for number, (process, words) in enumerate(others, start=1):
-            _raise_if_ended(number, process, words.recv())  # which ends with EOFError where the process does
+        for _, words in others:
+            if isinstance(said := words.recv(), Exception):  # or EOFError: the process is dead
+                raise said
         yield Rank(0, count, port)
         for process, _ in others:
             process.join(END)
+    except (InputError, ProcessFailed):
+        raise
     except Exception as error:  # of this process, or what it saw of the end of another
-        if isinstance(error, (InputError, ProcessFailed)):
-            raise
-        _raise_last_words(others, error)
+        _raise_what_ended_another(others, error)
         raise
     finally:
         for process, _ in others:
@@ -135,50 +120,47 @@ def together(count: int, train: Callable[..., None], *arguments: Any) -> Iterato
             distributed.destroy_process_group()
 
 
-def _raise_last_words(others: list[tuple[BaseProcess, Connection]], error: Exception) -> None:
-    ending = multiprocessing.connection.wait([process.sentinel for process, _ in others], LAST_WORDS)
+def _raise_what_ended_another(others: list[tuple[BaseProcess, Connection]], cause: Exception) -> None:
+    ended = multiprocessing.connection.wait([process.sentinel for process, _ in others], LAST_WORDS)
     for number, (process, words) in enumerate(others, start=1):
-        if process.sentinel in ending:
+        if process.sentinel in ended:
             process.join(LAST_WORDS)  # a dying process lets go of its files a moment before its end is known
-        said = READY
         with suppress(EOFError):
-            said = words.recv() if words.poll() else READY
-        _raise_if_ended(number, process, said, error)
-
-
-def _raise_if_ended(number: int, process: BaseProcess, said: Any, cause: Exception | None = None) -> None:
-    if isinstance(said, InputError):
-        raise said from cause
-    if said != READY:
-        raise ProcessFailed(f"process {number} of the training failed: {said}") from cause
-    if process.exitcode:
-        how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
-        raise ProcessFailed(
-            f"process {number} of the training ({process.pid}) ended with {how}: killed, or out of memory"
-        ) from cause
+            while words.poll():
+                if isinstance(said := words.recv(), Exception):
+                    raise said from cause
+        if process.exitcode:
+            how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
+            raise ProcessFailed(
+                f"process {number} of the training ({process.pid}) ended with {how}: killed, or out of memory"
+            ) from cause
 
 
 def _other(rank: Rank, copied: bytes, words: Connection) -> None:
+    """Train in another process than the first. It says its rank when it begins, and the error that ends it, if any."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # it outlives the first process in no case
     try:
         train, arguments = pickle.loads(copied)
-        words.send(READY)
+        words.send(rank)
         train(rank, *arguments)
     except InputError as error:
         words.send(InputError(str(error)))
-        os._exit(1)
+        os._exit(1)  # at once, which is how the others notice
     except BaseException as error:
-        words.send(f"{type(error).__name__}: {error}")
+        words.send(ProcessFailed(f"process {rank.number} of the training failed: {type(error).__name__}: {error}"))
         os._exit(1)
-    finally:
-        words.close()
 
 
 def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
-    """Return the mean of a value over the processes that train together, without a gradient; with one, the value."""
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
-        return value.detach()
-    total = value.detach().clone()
+    """Return the mean of a value over the processes that train together, without a gradient; with one, the value.
+
+    DDP averages gradients. A loss that divides by a count, such as that of valid pixels, is that of the whole batch
+    only where it divides by the mean of the processes' counts.
+    """
+    total = value.detach()
+    if not distributed.is_initialized():
+        return total
+    total = total.clone()
     distributed.all_reduce(total)
     return total / distributed.get_world_size()
 
@@ -192,47 +174,40 @@ def _free_port() -> int:
     raise InputError("no port from 20000 to 30000 is free, where the processes of trainer=ddp could meet")
 
 
-class _Sum(torch.autograd.Function):
-    """The sum over all processes, of values and, on the way back, of gradients: of the losses of all processes."""
+class _Mean(torch.autograd.Function):
+    """Mean over all processes, of values and, on the way back, of the gradients."""
 
     @staticmethod
     def forward(ctx, values: Tensor) -> Tensor:
-        total = values.clone()
-        distributed.all_reduce(total)
-        return total
+        return mean_over_processes(values)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        distributed.all_reduce(total)
-        return total
+        return mean_over_processes(gradient)
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
     """In training, BatchNorm with mean and variance over the batches of all processes, which are of equal size.
 
-    PyTorch's SyncBatchNorm refuses tensors on a CPU, where this is tested.
+    PyTorch's SyncBatchNorm has no CPU kernels (2.13: no `batch_norm_stats`), so two processes on CPUs cannot test it.
     """
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         if not self.training or not distributed.is_initialized():
             return super().forward(input)
-        processes = distributed.get_world_size()
         features = input.float()
-        mean = _Sum.apply(features.mean(dim=(0, 2, 3))) / processes
+        mean = _Mean.apply(features.mean(dim=(0, 2, 3)))
         centred = features - mean[:, None, None]
-        variance = _Sum.apply(centred.square().mean(dim=(0, 2, 3))) / processes
-        self._remember(mean.detach(), variance.detach(), processes * input.numel() // input.shape[1])
+        variance = _Mean.apply(centred.square().mean(dim=(0, 2, 3)))
+        with torch.no_grad():
+            count = distributed.get_world_size() * input.numel() // input.shape[1]
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
         scaled = centred * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
             scaled = scaled * self.weight[:, None, None] + self.bias[:, None, None]
         return scaled.to(input.dtype)
-
-    @torch.no_grad()
-    def _remember(self, mean: Float[Tensor, " c"], variance: Float[Tensor, " c"], count: int) -> None:
-        self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
 
 
 def share_batchnorm(model: nn.Module) -> None:

@@ -47,10 +47,14 @@ def fit(
     Everything that is logged goes to `folder`/metrics.csv and to the loggers. The returned frame has a column `step`
     and one for each of the validation's `metrics`, the first of which is shown as progress.
 
-    `folder`/training.ckpt is kept up to date meanwhile. Where an earlier job left one, the training goes on from there,
-    to the same bits as if it had never stopped; it is for the caller to remove it when the result is kept. Ctrl-C,
-    SIGTERM and SLURM's warning take effect after a checkpoint at the end of the step or validation; the same signal
-    again takes effect at once.
+    `folder`/training.ckpt is kept up to date meanwhile. Where an earlier job left one, the training resumes from it,
+    bit-identically; the caller removes it when the result is kept. Ctrl-C, SIGTERM and SLURM's warning take effect
+    after a checkpoint at the end of the step or validation; the same signal again takes effect at once.
+
+    Raises:
+        InputError: The devices are not there or cannot share a batch equally, the checkpoint cannot be read, or a
+            sample is bad.
+        ProcessFailed: Of several devices' processes, another failed or was killed.
     """
     _quiet_lightning()
     trainer_config.require_devices()
@@ -92,7 +96,7 @@ class _Task:
 
 
 def _train_beside(rank: Rank, task: _Task, transfers: list[Transfer]) -> None:
-    """Train in another process than the first, which alone says, logs and decides; both take part in checkpoints."""
+    """Train in another process than the first. The first alone prints, logs and heeds signals; all join checkpoints."""
     _quiet_lightning()
     _train(rank, task, [*transfers, task.resumption(Interruption())], [])
 
@@ -129,7 +133,7 @@ def _train(rank: Rank, task: _Task, callbacks: list[pl.Callback], loggers: Seque
 
 
 def _restore(module: pl.LightningModule, log: MetricsLog, checkpoint: dict[str, Any]) -> None:
-    """Load what a training had come to whose job was stopped after its last step."""
+    """Load the result of a training whose job was stopped after the last step."""
     module.load_state_dict(checkpoint["state_dict"])
     log.load_state_dict(checkpoint["callbacks"][log.state_key])
 
@@ -165,19 +169,19 @@ def _trainer(
 
 
 def _loaders(task: _Task, device: torch.device, first_step: int, rank: Rank) -> tuple[DataLoader, list[DataLoader]]:
-    """Return the loader of the training, which begins at a step, and one for each validation data set."""
+    """Return the training's loader, which begins at `first_step`, and one for each validation data set."""
     recipe, config = task.recipe, task.config
     workers = {"num_workers": config.data_workers}
     if config.data_workers:
         workers |= {"multiprocessing_context": helper_context(), "worker_init_fn": end_when_the_parent_asks}
         workers["persistent_workers"] = True
     workers["pin_memory"] = device.type == "cuda"
+    share = (first_step, rank.number, rank.count)
     if config.scenes_on_device:
-        share = (first_step, rank.number, rank.count)
         batches = BatchesOnDevice(task.training, recipe.batch_size, device, *share)
         training_loader = DataLoader(batches, batch_size=None)
     else:
-        batches = StepBatches(recipe.steps, recipe.batch_size, first_step, rank.number, rank.count)
+        batches = StepBatches(recipe.steps, recipe.batch_size, *share)
         training_loader = DataLoader(task.training, batch_sampler=batches, collate_fn=_collate, **workers)
     # Pairs may differ in size. Every process validates on all of them, for metrics are then the same everywhere.
     return training_loader, [DataLoader(dataset, 1, **workers) for dataset in task.validation]

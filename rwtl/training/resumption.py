@@ -45,7 +45,7 @@ class Interruption:
         return self
 
     def hold(self) -> None:
-        """Begin to hold signals back; to be called again when somebody else has set handlers since."""
+        """Begin to hold signals back; call it again after other code has set handlers."""
         for number in self._before:
             signal.signal(number, self._hold)
 
@@ -62,7 +62,7 @@ class Interruption:
         os.write(STDERR, f"\n  {self.pending.name}: saves, then ends; again to end at once\n".encode())
 
     def deliver(self) -> None:
-        """Hand a signal that waits to who would have had it: that may end the process, or raise."""
+        """Hand a signal that waits to the handler it was held back from, which may raise or end the process."""
         if self.pending is None:
             return
         number, self.pending = self.pending, None
@@ -85,9 +85,9 @@ class Resumption(Checkpoint):
 
     Args:
         file: the checkpoint, which is replaced in one step.
-        minutes: at least so many between checkpoints, besides validations.
+        minutes: shortest time between checkpoints, apart from those of validations.
         validate_every: steps between validations.
-        interruption: the signals that wait for a checkpoint.
+        interruption: signals that wait for a checkpoint.
     """
 
     def __init__(self, file: Path, minutes: float, validate_every: int, interruption: Interruption):
