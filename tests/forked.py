@@ -4,7 +4,7 @@ Importing PyTorch, Lightning, Brian2 and W&B takes 5 to 8 s of every `python exp
 them once, and forks a process for each program, which has a process id, signals, an exit code, standard streams, a
 folder and an environment of its own and ends as any Python program does. Forking is safe, because the process that
 forks has one thread and computes nothing. Such a program cannot show that it imports all it uses: test_experiments
-starts each app from nothing, too.
+starts each app without rwtl, and some of them from nothing, too.
 """
 
 import atexit
@@ -38,11 +38,13 @@ class Program:
         arguments: the file of the program, and what it is called with.
         cwd, env: its folder and environment, by default those of this process.
         stdin: a file descriptor, by default of an empty file.
+        libraries_only: whether it finds rwtl not imported.
     """
 
-    def __init__(self, arguments, cwd=None, env=None, stdin=None):
+    def __init__(self, arguments, cwd=None, env=None, stdin=None, libraries_only=False):
         self.args = [str(each) for each in arguments]
         where = {"cwd": str(cwd or Path.cwd()), "environment": dict(os.environ if env is None else env)}
+        where["libraries_only"] = libraries_only
         pipes = [os.pipe() for _ in range(3)]
         with open(os.devnull) as empty:
             streams = [empty.fileno() if stdin is None else stdin, *(writing for _, writing in pipes)]
@@ -159,6 +161,9 @@ def _become(asked, streams):
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["cwd"])
+    if asked["libraries_only"]:
+        for module in [each for each in sys.modules if each.partition(".")[0] == "rwtl"]:
+            del sys.modules[module]
     return asked["arguments"]
 
 

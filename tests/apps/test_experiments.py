@@ -1,14 +1,14 @@
-"""The experiments as a user runs them: whole processes, real simulation, real training, at a tiny scale."""
+"""The experiments as a user runs them: programs of their own, real simulation, real training, at a tiny scale."""
 
 import importlib.util
 import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+import forked
 import numpy as np
 import pandas as pd
 import pytest
@@ -135,7 +135,7 @@ def pairs(tmp_path_factory):
 
 
 def test_transfers_says_what_every_preset_does_in_every_variant():
-    done = subprocess.run([sys.executable, str(ROOT / "experiments" / "transfers.py")], capture_output=True, text=True)
+    done = forked.run([ROOT / "experiments" / "transfers.py"])
     assert done.returncode == 0, done.stderr
     rows = {
         cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in map(table_row, done.stdout.split("\n"))
@@ -191,13 +191,21 @@ def test_a_recording_is_shown(compared, outputs):
 
 
 APPS = sorted(file.stem for file in (ROOT / "experiments").glob("*.py") if file.stem != "transfers")
-LIGHT = {"dashboard", "status"}  # do without PyTorch
 
 
-@pytest.mark.parametrize("app", [pytest.param(app, marks=[] if app in LIGHT else pytest.mark.slow) for app in APPS])
-def test_every_app_starts_from_nothing_and_lists_groups_and_values(app, tmp_path):
-    """The other tests fork them from a process that has imported what they use."""
+@pytest.mark.parametrize("app", APPS)
+def test_every_app_imports_what_it_uses_and_lists_groups_and_values(app, tmp_path):
+    assert_helpful(run(app, tmp_path / "outputs", "--help", libraries_only=True), app, tmp_path)
+
+
+@pytest.mark.parametrize("app", ["simulate", pytest.param("compare", marks=pytest.mark.slow)])
+def test_an_app_starts_from_nothing(app, tmp_path):
+    """The other tests fork programs from a process that has imported the libraries."""
     done = subprocess.run(command(app, tmp_path / "outputs", "--help"), capture_output=True, text=True)
+    assert_helpful(done, app, tmp_path)
+
+
+def assert_helpful(done, app, tmp_path):
     assert done.returncode == 0, done.stderr
     assert re.search(r"^recording: .*\brings, silence", done.stdout, re.MULTILINE)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
