@@ -103,8 +103,12 @@ def _ascending(values: list[float]) -> bool:
     return len(values) == 2 and -math.inf < values[0] < values[1] < math.inf
 
 
-def zoom_fraction(zoom: float) -> Fraction:
+def zoom_fraction(zoom: float, key: str = "clips.zoom") -> Fraction:
     """Return the zoom as a fraction of whole numbers, by which frames are resized exactly.
+
+    Args:
+        zoom: by how much frames are enlarged.
+        key: of the configuration, where the zoom stands.
 
     Raises:
         InputError: The zoom is not positive, or no fraction with a denominator of at most 100 comes within 0.1 % of it.
@@ -112,7 +116,7 @@ def zoom_fraction(zoom: float) -> Fraction:
     fraction = Fraction(zoom).limit_denominator(_FINEST_ZOOM) if 0 < zoom < math.inf else Fraction(0)
     if fraction <= 0 or abs(fraction / Fraction(zoom) - 1) > Fraction(1, 1000):
         raise InputError(
-            f"clips.zoom is {zoom}; it must be a positive ratio of whole numbers, the second at most {_FINEST_ZOOM}, "
+            f"{key} is {zoom}; it must be a positive ratio of whole numbers, the second at most {_FINEST_ZOOM}, "
             "such as 2, 1.5 or 0.3333"
         )
     return fraction

@@ -56,10 +56,7 @@ class MotionConfig:
             if not 0 < dt < math.inf:
                 raise InputError(f"motion.dt has {dt} s; it must be finite and positive")
         for zoom in self.zoom:
-            try:
-                zoom_fraction(zoom)
-            except InputError as error:
-                raise InputError(str(error).replace("clips.zoom", "motion.zoom")) from error
+            zoom_fraction(zoom, "motion.zoom")
 
     @property
     def grid(self) -> list[Setting]:
