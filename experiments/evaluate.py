@@ -3,9 +3,10 @@
 import hydra
 from omegaconf import DictConfig
 
+from rwtl import files
 from rwtl.compare.tables import print_evaluation
 from rwtl.pipeline.artifact import Artifact, build
-from rwtl.pipeline.evaluation import ERRORS, errors_by_pair, evaluation
+from rwtl.pipeline.evaluation import errors_by_pair, evaluation
 from rwtl.sweeps.app import experiment
 
 
@@ -14,7 +15,7 @@ from rwtl.sweeps.app import experiment
 def main(cfg: DictConfig) -> Artifact:
     made = build(evaluation(cfg))
     print_evaluation(errors_by_pair(made))
-    print(f"table: {made.path / ERRORS}")
+    print(f"table: {made.path / files.ERRORS}")
     return made
 
 

@@ -6,12 +6,13 @@ import hydra
 import pandas as pd
 from omegaconf import DictConfig
 
+from rwtl import files
 from rwtl.clips.motion import MotionConfig, best_settings, drawn_sets, flow_motion, motion_table, wave_motion
 from rwtl.config import outputs_folder, setting, typed
 from rwtl.flow.catalogue import catalogue, open_with_flow
 from rwtl.flow.displacements import histogram_figure, histograms, summary
 from rwtl.pipeline.artifact import build
-from rwtl.pipeline.recording import RECORDING, recording_configs, recordings
+from rwtl.pipeline.recording import recording_configs, recordings
 from rwtl.sweeps.app import experiment
 from rwtl.waves.measure.statistics import WaveStatistics, wave_statistics
 from rwtl.waves.store import open_recording
@@ -32,7 +33,7 @@ def main(cfg: DictConfig) -> None:
     entries = catalogue(cfg, config.datasets)
     datasets = {name: open_with_flow(name, entries) for name in config.datasets}
 
-    measured = [wave_statistics(open_recording(made.path / RECORDING)) for made in map(build, recordings(cfg))]
+    measured = [wave_statistics(open_recording(made.path / files.RECORDING)) for made in map(build, recordings(cfg))]
     flows = {name: flow_motion(dataset, config.pairs) for name, dataset in datasets.items()}
     waves = {(dt, zoom): wave_motion(measured, dt, zoom) for dt, zoom in config.grid}
     table = motion_table(waves, flows)

@@ -3,8 +3,9 @@
 import hydra
 from omegaconf import DictConfig
 
+from rwtl import files
 from rwtl.pipeline.artifact import Artifact, build
-from rwtl.pipeline.pretraining import CURVE, MODEL, against_baselines, pretraining, skill_of
+from rwtl.pipeline.pretraining import against_baselines, pretraining, skill_of
 from rwtl.sweeps.app import experiment
 from rwtl.training.skill import ratio_to_best
 
@@ -18,7 +19,7 @@ def main(cfg: DictConfig) -> tuple[Artifact, float | None]:
     if table is not None:
         print(table.to_string(index=False, float_format="{:.4g}".format))
     print(against_baselines(made))
-    print(f"model: {made.path / MODEL}\ncurve: {made.path / CURVE}")
+    print(f"model: {made.path / files.MODEL}\ncurve: {made.path / files.CURVE}")
     return made, None if table is None else ratio_to_best(table)
 
 

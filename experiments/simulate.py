@@ -3,8 +3,9 @@
 import hydra
 from omegaconf import DictConfig
 
+from rwtl import files
 from rwtl.pipeline.artifact import Artifact, build
-from rwtl.pipeline.recording import MOSAIC, PAGE, RECORDING, STATISTICS, recording
+from rwtl.pipeline.recording import recording
 from rwtl.sweeps.app import experiment
 
 
@@ -12,9 +13,9 @@ from rwtl.sweeps.app import experiment
 @experiment(recording)
 def main(cfg: DictConfig) -> Artifact:
     made = build(recording(cfg))
-    print((made.path / STATISTICS).read_text())
-    print(f"recording: {made.path / RECORDING}")
-    shown = PAGE if (made.path / PAGE).exists() else MOSAIC
+    print((made.path / files.STATISTICS).read_text())
+    print(f"recording: {made.path / files.RECORDING}")
+    shown = files.PAGE if (made.path / files.PAGE).exists() else files.MOSAIC
     print(f"page:      {made.path / shown}")
     return made
 

@@ -3,8 +3,9 @@
 import hydra
 from omegaconf import DictConfig
 
+from rwtl import files
 from rwtl.pipeline.artifact import Artifact, build
-from rwtl.pipeline.evaluation import SUBMISSION, submission
+from rwtl.pipeline.evaluation import submission
 from rwtl.sweeps.app import experiment
 
 
@@ -12,7 +13,7 @@ from rwtl.sweeps.app import experiment
 @experiment(submission)
 def main(cfg: DictConfig) -> Artifact:
     made = build(submission(cfg))
-    print(f"submission: {made.path / SUBMISSION}")
+    print(f"submission: {made.path / files.SUBMISSION}")
     return made
 
 

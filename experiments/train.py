@@ -3,9 +3,10 @@
 import hydra
 from omegaconf import DictConfig
 
+from rwtl import files
 from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.flow_training import training
-from rwtl.pipeline.pretraining import CURVE, MODEL, curve
+from rwtl.pipeline.pretraining import curve
 from rwtl.sweeps.app import experiment
 
 
@@ -15,7 +16,7 @@ def main(cfg: DictConfig) -> Artifact:
     made = build(training(cfg))
     last = curve(made).iloc[-1]
     print(f"validation EPE after {last.step:.0f} steps: {last.epe:.3f} px")
-    print(f"model: {made.path / MODEL}\ncurve: {made.path / CURVE}")
+    print(f"model: {made.path / files.MODEL}\ncurve: {made.path / files.CURVE}")
     return made
 
 

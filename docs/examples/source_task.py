@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
+from rwtl import files
 from rwtl.clips.config import ClipsConfig
 from rwtl.clips.dataset import WaveClips
 from rwtl.config import setting, typed
 from rwtl.models.checkpoints import save_model
 from rwtl.models.raft import build_raft
 from rwtl.pipeline.artifact import build
-from rwtl.pipeline.recording import RECORDING, recordings
+from rwtl.pipeline.recording import recordings
 
 BATCH = 8
 
@@ -40,7 +41,7 @@ def main(file: str, steps: str, overrides: list[str]) -> None:
         cfg = compose("pretrain", overrides)
     section = {key: value for key, value in setting(cfg, "clips").items() if key not in ("kind", "recordings")}
     config = typed(ClipsConfig, section, "clips")
-    clips = WaveClips([made.path / RECORDING for made in map(build, recordings(cfg))], config, "training")
+    clips = WaveClips([made.path / files.RECORDING for made in map(build, recordings(cfg))], config, "training")
     arguments = {"variant": cfg.model.variant, "feature_norm": cfg.model.feature_norm}
     raft = build_raft(**arguments)
     model = ArrowOfTime(raft.feature_encoder)

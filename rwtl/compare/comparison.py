@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig
 
+from rwtl import files
 from rwtl.compare.analysis import Comparison, analyse, cells_by_axes
 from rwtl.compare.conditions import FRACTION, Condition, comparison_config, conditions_of, run_configs
 from rwtl.compare.make import Runs, make_runs, planned_runs, pretraining_of, raise_failures, sources_of
@@ -66,7 +67,7 @@ def compare(cfg: DictConfig) -> Artifact:
 
 def where(made: Artifact) -> str:
     """Return where a comparison's table and report are."""
-    return f"table:  {made.path / 'comparison.csv'}\nreport: {made.path / 'report.html'}"
+    return f"table:  {made.path / files.COMPARISON}.csv\nreport: {made.path / files.REPORT}"
 
 
 def _of_found(cfg: DictConfig) -> tuple[Artifact, Analysis]:
@@ -139,9 +140,9 @@ def _artifact(
 
     def make(folder: Path) -> None:
         compared = analysis()
-        compared.table.to_csv(folder / "runs.csv", index=False)
-        compared.curves().to_csv(folder / "curves.csv", index=False)
+        compared.table.to_csv(folder / files.RUNS, index=False)
+        compared.curves().to_csv(folder / files.CURVES, index=False)
         write_tables(compared, folder)
-        write_report(folder / "report.html", cfg, compared)
+        write_report(folder / files.REPORT, cfg, compared)
 
     return Artifact("comparison", "comparison", values, make, outputs_folder(cfg), parents, config=cfg)

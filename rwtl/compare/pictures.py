@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from PIL import Image
 
+from rwtl import files
 from rwtl.clips.motion import flow_motion, motion_table, wave_motion
 from rwtl.compare.analysis import Comparison
 from rwtl.compare.measures import Cell
@@ -25,10 +26,10 @@ from rwtl.flow.colour_wheel import flow_to_colour
 from rwtl.flow.displacements import histogram_figure
 from rwtl.models.checkpoints import load_raft
 from rwtl.models.padding import padding_of
-from rwtl.pipeline.artifact import CONFIG, Artifact, read_status
+from rwtl.pipeline.artifact import Artifact, read_status
 from rwtl.pipeline.evaluation import EstimationPlan
-from rwtl.pipeline.pretraining import MODEL, PREDICTIONS_FIGURE, TRANSFER, against_baselines, curve, skill_of
-from rwtl.pipeline.recording import MOSAIC, MOVIE, RECORDING
+from rwtl.pipeline.pretraining import against_baselines, curve, skill_of
+from rwtl.terminal import number
 from rwtl.tracking import pictures as plots
 from rwtl.training.transfer.config import PRETRAINING
 from rwtl.waves import open_recording
@@ -90,11 +91,11 @@ def scenes(compared: Comparison) -> list[Scene]:
     evaluated = [run for run in firsts.values() if run.evaluations]
     if not evaluated:
         raise InputError("no run has an evaluation in the outputs")
-    cfg = OmegaConf.load(evaluated[0].evaluations[0] / CONFIG)
+    cfg = OmegaConf.load(evaluated[0].evaluations[0] / files.CONFIG)
     plan = EstimationPlan.of(cfg, "evaluation")
     turns = ((name, data, k) for k in range(SCENES) for name, data in plan.datasets.items() if k < len(data))
     chosen = sorted(islice(turns, SCENES), key=lambda turn: list(plan.datasets).index(turn[0]))
-    models = {cell: load_raft(run.folder / MODEL) for cell, run in firsts.items() if run.folder is not None}
+    models = {cell: load_raft(run.folder / files.MODEL) for cell, run in firsts.items() if run.folder is not None}
     return [_scene(f"{name}: {data.names[k]}", data, k, models, plan.config.iterations) for name, data, k in chosen]
 
 
@@ -138,7 +139,7 @@ def sources(compared: Comparison) -> list[SourceOf]:
         digest = (read_status(run.folder) or {})["parents"]["pretraining"]
         folder = run.folder.parents[1] / "pretraining" / digest
         parents = (read_status(folder) or {}).get("parents", {})
-        if not (folder / MODEL).is_file():
+        if not (folder / files.MODEL).is_file():
             continue
         source = found.setdefault(folder, SourceOf(folder))
         source.cells.append(cell.name)
@@ -148,13 +149,13 @@ def sources(compared: Comparison) -> list[SourceOf]:
 
 def recording_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """Return what the page shows of a recording: for whom it is, its size, mosaic and movie."""
-    opened = open_recording(folder / RECORDING)
+    opened = open_recording(folder / files.RECORDING)
     rows, columns = opened.shape
     return {
         "users": ", ".join(names),
         "size": f"{rows}×{columns} cells, {opened.valid_frames} frames, one every {opened.frame_interval:g} s",
-        "mosaic": _lighter((folder / MOSAIC).read_bytes()),
-        "movie": data_uri((folder / MOVIE).read_bytes(), "image/gif"),
+        "mosaic": _lighter((folder / files.MOSAIC).read_bytes()),
+        "movie": data_uri((folder / files.MOVIE).read_bytes(), "image/gif"),
     }
 
 
@@ -166,14 +167,12 @@ def source_of(source: SourceOf) -> dict[str, Any]:
     if skill is None:
         figure = embed(plots.validation_curve(curve(artifact)))
         return shown | {"headings": [], "lines": [], "figure": figure, "text": "validation during pre-training"}
-    lines = [[line.predictor, *(_number(value) for value in line.drop("predictor"))] for _, line in skill.iterrows()]
-    figure = _lighter((source.folder / PREDICTIONS_FIGURE).read_bytes())
+    lines = [
+        [line.predictor, *(number(value, ".4g") for value in line.drop("predictor"))] for _, line in skill.iterrows()
+    ]
+    figure = _lighter((source.folder / files.PREDICTIONS_FIGURE).read_bytes())
     text = "predicted last frames of validation clips, spread evenly over the validation part"
     return shown | {"headings": list(skill.columns), "lines": lines, "figure": figure, "text": text}
-
-
-def _number(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.4g}"
 
 
 def motion(compared: Comparison) -> dict[str, Any] | None:
@@ -184,20 +183,20 @@ def motion(compared: Comparison) -> dict[str, Any] | None:
     settings: dict[tuple[Path, ...], dict[tuple[float, float], list[str]]] = {}
     run: ComparedRun | None = None
     for source in sources(compared):
-        clips = OmegaConf.load(source.folder / CONFIG).clips
+        clips = OmegaConf.load(source.folder / files.CONFIG).clips
         if clips.kind == "waves" and source.recordings:
             at = settings.setdefault(tuple(source.recordings), {})
             at.setdefault((float(clips.dt), float(clips.zoom)), []).extend(source.cells)
     if not settings:
         return None
     run = next(run for run in compared.runs.values() if run.folder is not None)
-    cfg = OmegaConf.load(run.folder / CONFIG)
+    cfg = OmegaConf.load(run.folder / files.CONFIG)
     names = list(cfg.flow_data.training)
     entries = catalogue(cfg, names)
     flows = {name: flow_motion(open_with_flow(name, entries), PAIRS) for name in names}
     shown, lines = dict(flows), []
     for folders, at in settings.items():
-        measured = [wave_statistics(open_recording(folder / RECORDING)) for folder in folders]
+        measured = [wave_statistics(open_recording(folder / files.RECORDING)) for folder in folders]
         waves = {setting: wave_motion(measured, *setting) for setting in at}
         users = {(dt, zoom): ", ".join(cells) for (dt, zoom), cells in at.items()}
         shown |= {f"waves, dt {dt:g} s, zoom {zoom:g}": moved for (dt, zoom), moved in waves.items()}
@@ -214,7 +213,7 @@ def transfers(compared: Comparison) -> dict[str, dict[str, Any]]:
     for cell in compared.all_cells:
         folder = compared.runs_of(cell)[0].folder
         if folder is not None and cell.fraction == compared.most:
-            found[cell.name] = json.loads((folder / TRANSFER).read_text())
+            found[cell.name] = json.loads((folder / files.TRANSFER).read_text())
     return found
 
 

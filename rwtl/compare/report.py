@@ -14,13 +14,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import DictConfig, OmegaConf
 from plotly.offline import get_plotlyjs
 
+from rwtl import files
 from rwtl.compare import figures, pictures
 from rwtl.compare.analysis import Comparison
 from rwtl.compare.measures import no_motion
 from rwtl.compare.tables import Shown, legend, shown_tables
 from rwtl.compare.verdict import verdicts
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import CONFIG, read_status
+from rwtl.pipeline.artifact import read_status
 from rwtl.pipeline.flow_training import training
 from rwtl.pipeline.provenance import provenance
 
@@ -137,7 +138,7 @@ def again(folder: Path) -> tuple[str, str]:
     settings = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
     words = ["experiments/train.py", "--config-path", str(folder.resolve()), "--config-name", "config", *settings]
     try:
-        same = training(OmegaConf.load(folder / CONFIG)).digest == folder.name
+        same = training(OmegaConf.load(folder / files.CONFIG)).digest == folder.name
         said = "It asks for the same artifact." if same else "It asks for another artifact: code or data have changed."
     except InputError as error:
         said = f"It was not checked: {error}."

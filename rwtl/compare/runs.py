@@ -12,16 +12,15 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from rwtl import files
 from rwtl.compare.conditions import FRACTION, SOURCE
 from rwtl.config import CONF, flat, short
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import CONFIG, FORMAT, read_status
+from rwtl.pipeline.artifact import FORMAT, read_status
 from rwtl.sweeps.jobs import read_records
 from rwtl.tracking.read_back import WandbRun, is_online, online_runs, read_runs
 from rwtl.training.transfer.config import PRETRAINING
 
-CURVE = "curve.csv"
-ERRORS = "errors.csv"
 TRAINING = "training"
 
 
@@ -106,18 +105,18 @@ def find_runs(sources: Iterable[str]) -> tuple[list[ComparedRun], list[str]]:
 def load_run(folder: Path) -> ComparedRun:
     """Return the run of a finished training's artifact, without its evaluations."""
     status = read_status(folder) or {}
-    config = yaml.safe_load((folder / CONFIG).read_text())
+    config = yaml.safe_load((folder / files.CONFIG).read_text())
     data = {key: status["values"].get(key) for key in ("flow_data", "start_from")} | {"format": status["format"]}
     upstream: dict[str, float] = {}
     _add_upstream(folder, upstream)
     id = f"{TRAINING}-{folder.name}"
-    return ComparedRun(id, config, pd.read_csv(folder / CURVE), [], data, seconds_of(status), upstream, folder)
+    return ComparedRun(id, config, pd.read_csv(folder / files.CURVE), [], data, seconds_of(status), upstream, folder)
 
 
 def evaluation_of(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return the values and the errors by pair of an evaluation's artifact."""
     status = read_status(folder) or {}
-    return status["values"], pd.read_csv(folder / ERRORS, dtype={"pair": str})
+    return status["values"], pd.read_csv(folder / files.ERRORS, dtype={"pair": str})
 
 
 def with_evaluations(run: ComparedRun, folders: Sequence[Path]) -> ComparedRun:

@@ -9,11 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
+from rwtl import files
 from rwtl.compare.make import build_side_by_side, raise_failures
 from rwtl.config import outputs_folder, setting
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, build
-from rwtl.pipeline.pretraining import PREDICTIONS, pretraining, skill_of
+from rwtl.pipeline.pretraining import pretraining, skill_of
 from rwtl.pipeline.source_task import PretrainingPlan
 from rwtl.tracking.pictures import WAVE_COLOURS
 
@@ -132,7 +133,7 @@ def next_frames_by_dt(artifacts: dict[float, Artifact]) -> Figure:
     figure = Figure(figsize=(11, 1.8 * len(artifacts) + 0.3), layout="constrained")
     grid = figure.subplots(len(artifacts), len(titles), squeeze=False)
     for axes, (dt, artifact) in zip(grid, artifacts.items(), strict=True):
-        saved = np.load(artifact.path / PREDICTIONS)
+        saved = np.load(artifact.path / files.PREDICTIONS)
         clips, predicted = saved["clips"][:, -3:, 0], saved["predicted"][:, -1, 0]
         moved = int(np.square(clips[:, 2] - clips[:, 1]).mean(axis=(1, 2)).argmax())  # the clip in which most changes
         clip = clips[moved]

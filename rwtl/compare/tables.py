@@ -1,19 +1,19 @@
 """The tables of evaluations and comparisons as people read them: on the terminal, in Markdown and in LaTeX."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.table import Column, Table
 
+from rwtl import files
 from rwtl.compare.analysis import Comparison
 from rwtl.compare.conditions import percentage
 from rwtl.compare.measures import COST, VALIDATION, Cell
 from rwtl.compare.summary import DATA, FEW, STEPS
+from rwtl.terminal import number, show
 from rwtl.training.evaluation import pooled
 from rwtl.training.metrics import METRICS
 
@@ -22,7 +22,6 @@ FURTHER = {"fl_all": "Fl-all %", "s0_10": "s0-10", "s10_40": "s10-40", "s40": "s
 NO_MOTION = "no motion px"
 OF_PAIRS = "pairs' EPE px"
 LISTED_PAIRS = 12
-WIDTH = 140  # of a table in a log file, where there is no terminal to ask
 
 
 def print_evaluation(errors: pd.DataFrame) -> None:
@@ -33,20 +32,13 @@ def print_evaluation(errors: pd.DataFrame) -> None:
     for dataset, pairs in errors.groupby("dataset", sort=False):
         if len(pairs) <= LISTED_PAIRS:
             for _, row in pairs.iterrows():
-                table.add_row(dataset, row.pair, *(_error(row[column]) for column in columns))
+                table.add_row(dataset, row.pair, *(number(row[column], ".2f", "-") for column in columns))
     for _, row in pooled(errors).iterrows():
         of_all = (*columns, "epe_of_pairs")
-        table.add_row(row.dataset, f"all {row.pairs}", *(_error(row[column]) for column in of_all), style="bold")
-    console().print(table)
-
-
-def _error(value: float) -> str:
-    return "-" if pd.isna(value) else f"{value:.2f}"
-
-
-def console() -> Console:
-    """Return a console as wide as the terminal, or as a log file may be."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH)
+        table.add_row(
+            row.dataset, f"all {row.pairs}", *(number(row[column], ".2f", "-") for column in of_all), style="bold"
+        )
+    show(table)
 
 
 UNITS = {"epe": "EPE px", "1px": "< 1 px %", "3px": "< 3 px %", "5px": "< 5 px %", "fl_all": "Fl-all %"}
@@ -111,10 +103,10 @@ def _errors(title: str, own: pd.DataFrame, compared: Comparison) -> Shown:
         lines["difference"] = [
             interval(line.difference, line.difference_low, line.difference_high, sign="+") for line in own.itertuples()
         ]
-        lines["%"] = [_number(100 * line.relative, "+.1f") for line in own.itertuples()]
-        lines["g"] = [_number(line.effect_size, "+.2f") for line in own.itertuples()]
+        lines["%"] = [number(100 * line.relative, "+.1f") for line in own.itertuples()]
+        lines["g"] = [number(line.effect_size, "+.2f") for line in own.itertuples()]
         lines["p"] = [p_value(line.p_corrected, line.significant) for line in own.itertuples()]
-        lines["needed"] = [_number(line.seeds_needed, ".0f") for line in own.itertuples()]
+        lines["needed"] = [number(line.seeds_needed, ".0f") for line in own.itertuples()]
     means = own["mean"].to_numpy() * (1 if compared.config.lower_is_better else -1)
     return _shown(title, lines, means, own, compared)
 
@@ -129,7 +121,7 @@ def _training(own: pd.DataFrame, compared: Comparison) -> Shown:
     for measure, heading in (("final", f"final {unit}"), ("best", "best"), ("area", "area")):
         if measure in by_measure:
             of_measure = by_measure[measure].reindex(first.index)
-            table[heading] = [_starred(_number(line.mean, ".2f"), line) for line in of_measure.itertuples()]
+            table[heading] = [_starred(number(line.mean, ".2f"), line) for line in of_measure.itertuples()]
     met = {f"{STEPS}{limit.name}": limit.met_untrained for limit in compared.thresholds}
     for measure in measures:
         of_measure = by_measure[measure].reindex(first.index)
@@ -163,7 +155,7 @@ def _cost(own: pd.DataFrame, compared: Comparison) -> Shown:
     table: dict[str, list[str]] = {"condition": [cell.name for cell in cells]}
     for measure, lines in own.groupby("measure", sort=False):
         by_cell = {cell_of(line): line for line in lines.itertuples()}
-        table[measure] = [_number(by_cell[cell].mean, ".0f") if cell in by_cell else "" for cell in cells]
+        table[measure] = [number(by_cell[cell].mean, ".0f") if cell in by_cell else "" for cell in cells]
     first = own.groupby(["row", "column"], sort=False, dropna=False).head(1)
     return _shown("Wall time of a run", pd.DataFrame(table), np.full(len(cells), np.nan), first, compared)
 
@@ -210,15 +202,11 @@ def _seeds(count: int) -> str:
     return f"{count} (few)" if count < FEW else str(count)
 
 
-def _number(value: float, form: str) -> str:
-    return "" if pd.isna(value) else f"{value:{form}}"
-
-
 def write_tables(compared: Comparison, folder: Path) -> None:
     """Write `comparison.csv`, with all that was found, and what people read of it as `comparison.md` and `.tex`."""
-    compared.summary.to_csv(folder / "comparison.csv", index=False)
-    (folder / "comparison.md").write_text(markdown(compared))
-    (folder / "comparison.tex").write_text(latex(compared))
+    compared.summary.to_csv(folder / f"{files.COMPARISON}.csv", index=False)
+    (folder / f"{files.COMPARISON}.md").write_text(markdown(compared))
+    (folder / f"{files.COMPARISON}.tex").write_text(latex(compared))
 
 
 def markdown(compared: Comparison) -> str:
@@ -267,9 +255,9 @@ def print_comparison(compared: Comparison) -> None:
     """Print the tables and the notes."""
     for shown in shown_tables(compared):
         table = Table(Column(shown.lines.columns[0], no_wrap=True), *shown.lines.columns[1:], title=shown.title)
-        for number, line in enumerate(shown.lines.itertuples(index=False)):
-            table.add_row(*line, style="bold" if number == shown.best else None)
-        console().print(table)
+        for place, line in enumerate(shown.lines.itertuples(index=False)):
+            table.add_row(*line, style="bold" if place == shown.best else None)
+        show(table)
     print(f"{legend(compared)}.")
     for note in compared.notes:
         print(f"note: {note}")

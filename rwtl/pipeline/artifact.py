@@ -7,7 +7,6 @@ is a file that any host may read while one job writes it.
 import errno
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -19,12 +18,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from rwtl import files
 from rwtl.config import resolved_yaml
 from rwtl.errors import InputError
 from rwtl.pipeline.claim import POLL, SKEW, Claim, Holder, claim, clock_difference, holder_of
 from rwtl.pipeline.provenance import now, provenance
 
-STATUS = "status.json"
 CLAIMS = "claims"
 
 
@@ -41,7 +40,7 @@ def state_of(path: Path) -> str:
 
 def read_status(path: Path) -> dict[str, Any] | None:
     """Return an artifact's status; None where there is none. One that is damaged is an InputError."""
-    file = path / STATUS
+    file = path / files.STATUS
     try:
         status = json.loads(file.read_text())
     except (FileNotFoundError, NotADirectoryError):
@@ -60,13 +59,13 @@ def is_complete(path: Path) -> bool:
 
 
 def write_status(path: Path, status: dict) -> None:
-    """Write the status in one step: a reader sees the old or the new one, never half of it."""
-    draft = path / (STATUS + ".draft")
-    with draft.open("w") as file:
-        file.write(json.dumps(status, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path / STATUS)
+    """Write the status in one step."""
+    files.write_json(path / files.STATUS, status)
+
+
+def reason_of(status: dict[str, Any]) -> str:
+    """Return why an artifact is not complete; an empty text where its status does not say."""
+    return status.get("reason", "").removeprefix("InputError: ")
 
 
 def history(path: Path) -> list[dict[str, Any]]:
@@ -119,7 +118,6 @@ class Waiting:
             )
 
 
-CONFIG = "config.yaml"
 # Raised when a stage's results change for the same configuration: older artifacts are then not taken for new ones.
 FORMAT = {"recording": 2, "pretraining": 2, "training": 2, "evaluation": 2, "comparison": 3, "submission": 1}
 
@@ -261,7 +259,7 @@ def _make(artifact: Artifact, held: Claim) -> None:
             _empty(path)
         write_status(path, status)
         if artifact.config is not None:
-            (path / CONFIG).write_text(resolved_yaml(artifact.config))
+            (path / files.CONFIG).write_text(resolved_yaml(artifact.config))
         artifact.make(path)
         held.finish(lambda: write_status(path, status | {"state": "complete", "finished": now()}))
         finished = True

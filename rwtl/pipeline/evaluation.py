@@ -10,30 +10,26 @@ import torch
 from jaxtyping import Float32
 from numpy import ndarray
 from omegaconf import DictConfig
-from torch.utils.data import Dataset
 
+from rwtl import files
 from rwtl.config import outputs_folder, path_of, setting, typed
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import catalogue, open_dataset, open_with_flow
 from rwtl.flow.layouts import KITTI, Sintel
+from rwtl.flow.sample import FlowDataset
 from rwtl.flow.submission import write_kitti, write_sintel
 from rwtl.models.checkpoints import digest_of_weights, load_raft, recognise
 from rwtl.models.raft import ITERATIONS, RAFT
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.flow_training import training
-from rwtl.pipeline.pretraining import MODEL
 from rwtl.progress import Progress
 from rwtl.training.evaluation import EstimationConfig, estimates, evaluate
 from rwtl.training.recipe import TrainerConfig, accelerate
 
-ERRORS = "errors.csv"
-SUBMISSION = "submission"
-
-
 Write = Callable[[int, Float32[ndarray, "2 h w"]], Path]
 
 
-def writer_of(name: str, dataset: Dataset, folder: Path) -> Write:
+def writer_of(name: str, dataset: FlowDataset, folder: Path) -> Write:
     """Return what writes the flow of a pair, by its number; InputError where no benchmark takes such files."""
     match dataset:
         case Sintel():
@@ -47,7 +43,7 @@ def writer_of(name: str, dataset: Dataset, folder: Path) -> Write:
 
 def write_submission(
     model: RAFT,
-    datasets: dict[str, Dataset],
+    datasets: dict[str, FlowDataset],
     config: EstimationConfig,
     folder: Path,
     device: torch.device,
@@ -72,7 +68,7 @@ class EstimationPlan:
 
     config: EstimationConfig
     trainer: TrainerConfig
-    datasets: dict[str, Dataset]
+    datasets: dict[str, FlowDataset]
 
     @classmethod
     def of(cls, cfg: DictConfig, section: str) -> "EstimationPlan":
@@ -82,7 +78,7 @@ class EstimationPlan:
         entries = catalogue(cfg, config.datasets)
         opened = open_with_flow if section == "evaluation" else open_dataset
         plan = cls(config, trainer, {name: opened(name, entries) for name in config.datasets})
-        if config.warm_start and not any(hasattr(dataset, "sequences") for dataset in plan.datasets.values()):
+        if config.warm_start and all(dataset.sequences is None for dataset in plan.datasets.values()):
             raise InputError(
                 f"{section}.warm_start goes on within sequences, of which there are none in "
                 f"{', '.join(plan.datasets)}: set it to false"
@@ -107,7 +103,7 @@ def evaluation(cfg: DictConfig) -> Artifact:
         values |= _described(checkpoint, plan.config)
     else:
         trained = parents["training"] = training(cfg)
-        checkpoint, label = trained.path / MODEL, f"evaluate {cfg.transfer.name} seed {cfg.seed}"
+        checkpoint, label = trained.path / files.MODEL, f"evaluate {cfg.transfer.name} seed {cfg.seed}"
 
     def make(folder: Path) -> None:
         torch.set_num_threads(plan.trainer.threads)
@@ -115,7 +111,7 @@ def evaluation(cfg: DictConfig) -> Artifact:
         accelerate(model, plan.trainer.compile, plan.trainer.channels_last)
         how = (plan.config.iterations, plan.config.warm_start, label, device, plan.trainer.precision)
         errors = evaluate(model, plan.datasets, *how)
-        errors.to_csv(folder / ERRORS, index=False)
+        errors.to_csv(folder / files.ERRORS, index=False)
 
     return Artifact("evaluation", label, values, make, outputs_folder(cfg), parents, config=cfg)
 
@@ -126,14 +122,16 @@ def submission(cfg: DictConfig) -> Artifact:
     plan = EstimationPlan.of(cfg, "submission")
     trainer = plan.trainer
     for name, dataset in plan.datasets.items():
-        writer_of(name, dataset, Path(SUBMISSION))  # one that no benchmark takes is refused before any work
+        writer_of(name, dataset, Path(files.SUBMISSION))  # one that no benchmark takes is refused before any work
     values = plan.values() | _described(checkpoint, plan.config)
 
     def make(folder: Path) -> None:
         torch.set_num_threads(trainer.threads)
         model = load_raft(checkpoint, correlation=trainer.correlation)
         accelerate(model, trainer.compile, trainer.channels_last)
-        write_submission(model, plan.datasets, plan.config, folder / SUBMISSION, trainer.device(), trainer.precision)
+        write_submission(
+            model, plan.datasets, plan.config, folder / files.SUBMISSION, trainer.device(), trainer.precision
+        )
 
     return Artifact("submission", f"submission of {checkpoint}", values, make, outputs_folder(cfg), config=cfg)
 
@@ -149,4 +147,4 @@ def _described(checkpoint: Path, config: EstimationConfig) -> dict[str, Any]:
 
 def errors_by_pair(artifact: Artifact) -> pd.DataFrame:
     """Return the errors of an evaluation, one row for each pair."""
-    return pd.read_csv(artifact.path / ERRORS, dtype={"pair": str})
+    return pd.read_csv(artifact.path / files.ERRORS, dtype={"pair": str})

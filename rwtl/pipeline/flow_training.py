@@ -1,6 +1,5 @@
 """Optical-flow training: its checked configuration, and the stage from a pre-training to a trained RAFT."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import indent
@@ -10,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
+from rwtl import files
 from rwtl.config import outputs_folder, path_of, require_seed, setting, typed
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import FlowData, FlowDataConfig, catalogue
@@ -17,20 +17,17 @@ from rwtl.models.checkpoints import CheckpointInfo, digest_of_weights, recognise
 from rwtl.models.encoder import ModelConfig
 from rwtl.models.raft import build_raft
 from rwtl.pipeline.artifact import Artifact
-from rwtl.pipeline.pretraining import CURVE, MODEL, TRANSFER, lineage, pretraining
+from rwtl.pipeline.pretraining import lineage, pretraining
+from rwtl.pipeline.source import load_source
 from rwtl.pipeline.source_task import PretrainingPlan, clips_colour, transfer_values
 from rwtl.sampling import SampleStream, require_scenes
 from rwtl.tracking.loggers import check_loggers, tracking
 from rwtl.tracking.pictures import FlowPictures
-from rwtl.training.fit import CHECKPOINT, fit
+from rwtl.training.fit import fit
 from rwtl.training.recipe import TrainerConfig
 from rwtl.training.tasks.optical_flow import FlowRecipe, OpticalFlowModule
 from rwtl.training.transfer.callback import Transfer, require_unfreezing_within
-from rwtl.training.transfer.config import PRETRAINING, TransferConfig
-from rwtl.training.transfer.source import Source, load_source
-
-PICTURES = "pictures"
-SUBSET = "subset.json"
+from rwtl.training.transfer.config import PRETRAINING, Source, TransferConfig
 
 
 @dataclass
@@ -132,23 +129,23 @@ def training(cfg: DictConfig) -> Artifact:
             print(f"  starting from {cfg.start_from}: {plan.start_from}", flush=True)
         source = load_source(parents["pretraining"].path) if parents else plan.source
         transfer = Transfer(model, config, source, plan.colour, seed)
-        print(f"  transfer {config.name}: {transfer.report}; all names are in {folder / TRANSFER}", flush=True)
+        print(f"  transfer {config.name}: {transfer.report}; all names are in {folder / files.TRANSFER}", flush=True)
         if config.load:
             print(indent(transfer.report.table(), "    "), flush=True)
-        (folder / TRANSFER).write_text(json.dumps(transfer.report.to_dict(), indent=2) + "\n")
-        (folder / SUBSET).write_text(json.dumps(plan.data.drawn(), indent=2) + "\n")
+        files.write_json(folder / files.TRANSFER, transfer.report.to_dict())
+        files.write_json(folder / files.SUBSET, plan.data.drawn())
         stream = SampleStream(list(plan.data.parts.values()), seed, recipe.steps * recipe.batch_size)
         module = OpticalFlowModule(model, recipe, plan.data.validation, transfer)
-        callbacks = [transfer, FlowPictures(folder / PICTURES, list(plan.data.validation))]
+        callbacks = [transfer, FlowPictures(folder / files.PICTURES, list(plan.data.validation))]
         validation = list(plan.data.validation.values())
         with tracking(cfg, folder, label, lineage(parents)) as tracker:
             tracker.transfer(transfer.report)
             of_run = (trainer, folder, f"train {config.name} seed {seed}", module.metrics, callbacks, tracker.loggers)
             curve = fit(module, recipe, stream, validation, *of_run)
-            curve.to_csv(folder / CURVE, index=False)
-            save_model(folder / MODEL, "raft", arguments, model)
-            tracker.model(folder / MODEL)
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+            curve.to_csv(folder / files.CURVE, index=False)
+            save_model(folder / files.MODEL, "raft", arguments, model)
+            tracker.model(folder / files.MODEL)
+        (folder / files.CHECKPOINT).unlink(missing_ok=True)
 
     label = f"training {config.name} seed {seed}"
     outputs = outputs_folder(cfg)

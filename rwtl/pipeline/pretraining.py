@@ -1,10 +1,8 @@
 """The pre-training stage: recordings or scenes to a model whose parts can be transferred."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,18 +11,19 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
+from rwtl import files
 from rwtl.config import outputs_folder
 from rwtl.models.checkpoints import save_model
 from rwtl.pipeline.artifact import Artifact
-from rwtl.pipeline.recording import RECORDING, recordings
-from rwtl.pipeline.source_task import PretrainingPlan, SourceData, evenly, source_data
-from rwtl.sampling import SampleStream
+from rwtl.pipeline.recording import recordings
+from rwtl.pipeline.source_task import PretrainingPlan, SourceData, source_data
+from rwtl.sampling import SampleStream, evenly
 from rwtl.tracking.loggers import check_loggers, tracking
 from rwtl.tracking.pictures import ClipPictures, FlowPictures, next_frames
 from rwtl.tracking.tracker import Lineage
 from rwtl.training import skill
 from rwtl.training.evaluation import front_errors, over_all
-from rwtl.training.fit import CHECKPOINT, fit
+from rwtl.training.fit import fit
 from rwtl.training.metrics import METRICS
 from rwtl.training.tasks import next_frame, self_supervised
 from rwtl.training.tasks.next_frame import NextFrameModule
@@ -32,16 +31,6 @@ from rwtl.training.tasks.optical_flow import OpticalFlowModule
 from rwtl.training.tasks.self_supervised import SelfSupervisedModule
 from rwtl.training.transfer.callback import Transfer
 
-MODEL = "model.pt"
-CURVE = "curve.csv"
-SKILL = "skill.csv"
-PREDICTIONS = "predictions.npz"
-PREDICTIONS_FIGURE = "predictions.png"
-NORMALISATION = "normalisation.json"
-TRANSFER = "transfer.json"
-VERDICT = "verdict.txt"
-FRONTS = "fronts.csv"
-PICTURES = "pictures"
 SHOWN_CLIPS = 4
 
 
@@ -62,38 +51,38 @@ def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
     label = f"pretraining {name}".strip()
 
     def make(folder: Path) -> None:
-        data = source_data(plan, [source.path / RECORDING for source in sources])
+        data = source_data(plan, [source.path / files.RECORDING for source in sources])
         print(f"  {data.description}", flush=True)
         if data.calcium_range:
-            _write_json(folder / NORMALISATION, {"calcium_range_nM": list(data.calcium_range)})
+            files.write_json(folder / files.NORMALISATION, {"calcium_range_nM": list(data.calcium_range)})
         pl.seed_everything(plan.recipe.seed, verbose=False)
         model = plan.build(plan.trainer.correlation)
         transfer = Transfer(model, plan.initial, plan.source, plan.colour, plan.recipe.seed)
         if plan.source:
             print(f"  beginning with {plan.source.name}: {transfer.report}", flush=True)
-        _write_json(folder / TRANSFER, transfer.report.to_dict())
+        files.write_json(folder / files.TRANSFER, transfer.report.to_dict())
         module, metrics = _module(plan, model, data, transfer)
         stream = SampleStream([data.training], plan.recipe.seed, max(1, plan.recipe.steps * plan.recipe.batch_size))
         trainer = replace(plan.trainer, scenes_on_device=False)
         callbacks: list[pl.Callback] = [transfer]
         if plan.kind == "next_frame":
-            callbacks.append(ClipPictures(folder / PICTURES))
+            callbacks.append(ClipPictures(folder / files.PICTURES))
         elif plan.kind == "wave_flow":
-            callbacks.append(FlowPictures(folder / PICTURES, ["waves"]))
+            callbacks.append(FlowPictures(folder / files.PICTURES, ["waves"]))
         with tracking(cfg, folder, label, lineage(parents)) as tracker:
             tracker.transfer(transfer.report)
             of_run = (trainer, folder, f"pretrain {name}".strip(), metrics, callbacks, tracker.loggers)
             curve = fit(module, plan.recipe, stream, [data.validation], *of_run)
-            curve.to_csv(folder / CURVE, index=False)
+            curve.to_csv(folder / files.CURVE, index=False)
             kind = "next_frame" if plan.kind == "next_frame" else "raft"
-            save_model(folder / MODEL, kind, plan.arguments, model)
-            tracker.model(folder / MODEL)
+            save_model(folder / files.MODEL, kind, plan.arguments, model)
+            tracker.model(folder / files.MODEL)
         if plan.kind == "next_frame":
             verdict = _next_frame_results(folder, plan, model, data)
         else:
             verdict = _flow_results(folder, plan, model, data, curve)
-        (folder / VERDICT).write_text(verdict + "\n")
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        (folder / files.VERDICT).write_text(verdict + "\n")
+        (folder / files.CHECKPOINT).unlink(missing_ok=True)
 
     outputs = outputs_folder(cfg)
     return Artifact("pretraining", label, plan.values(), make, outputs, parents, resumable=True, config=cfg)
@@ -113,15 +102,15 @@ def _module(
 def _next_frame_results(folder: Path, plan: PretrainingPlan, model: nn.Module, data: SourceData) -> str:
     """Write the table of skill and predicted frames, and return the verdict."""
     table = skill.skill_table(model, data.validation, plan.trainer.device(), plan.trainer.precision)
-    table.to_csv(folder / SKILL, index=False)
-    shown = evenly(data.validation, SHOWN_CLIPS)
-    clips = torch.stack([shown[k] for k in range(len(shown))])  # (clips, length, c, h, w)
+    table.to_csv(folder / files.SKILL, index=False)
+    shown = evenly(len(data.validation), SHOWN_CLIPS)
+    clips = torch.stack([data.validation[k] for k in shown])  # (clips, length, c, h, w)
     with torch.no_grad():
         predicted = model.eval().cpu()(clips[:, :-1])
-    np.savez_compressed(folder / PREDICTIONS, clips=clips.numpy(), predicted=predicted.numpy())
+    np.savez_compressed(folder / files.PREDICTIONS, clips=clips.numpy(), predicted=predicted.numpy())
     interval = None if plan.scenes else plan.clips.dt
     figure = next_frames(clips.numpy(), predicted.numpy(), interval)
-    figure.savefig(folder / PREDICTIONS_FIGURE, dpi=110)
+    figure.savefig(folder / files.PREDICTIONS_FIGURE, dpi=110)
     return skill.verdict(table)
 
 
@@ -133,7 +122,7 @@ def _flow_results(folder: Path, plan: PretrainingPlan, model: nn.Module, data: S
         text = f"frame 2 carried back by the flow differs from frame 1 by {last.photometric_all:.4g} in the mean, "
         text += f"{better} no motion ({last.photometric_all_no_motion:.4g}); "
     errors = front_errors(model, data.fronts, plan.trainer.device(), plan.trainer.precision)
-    errors.to_csv(folder / FRONTS, index=False)
+    errors.to_csv(folder / files.FRONTS, index=False)
     of_all = over_all(errors)
     better = "better than" if of_all.epe < of_all.no_motion else "WORSE than"
     return (
@@ -144,28 +133,27 @@ def _flow_results(folder: Path, plan: PretrainingPlan, model: nn.Module, data: S
 
 def lineage(parents: Mapping[str, Artifact]) -> dict[str, Lineage]:
     """Return what loggers are told of the artifacts that one is made from, by role."""
-    files = {"recording": RECORDING}
     return {
-        role: Lineage(parent.kind, parent.digest, parent.path / files.get(parent.kind, MODEL))
+        role: Lineage(
+            parent.kind,
+            parent.digest,
+            parent.path / (files.RECORDING if parent.kind == "recording" else files.MODEL),
+        )
         for role, parent in parents.items()
     }
 
 
 def curve(artifact: Artifact) -> pd.DataFrame:
     """Return the validation curve of a pre-training or a training: `step` and one column for each metric."""
-    return pd.read_csv(artifact.path / CURVE)
+    return pd.read_csv(artifact.path / files.CURVE)
 
 
 def skill_of(artifact: Artifact) -> pd.DataFrame | None:
     """Return the skill of a next-frame pre-training beside its baselines; None for other source tasks."""
-    file = artifact.path / SKILL
+    file = artifact.path / files.SKILL
     return pd.read_csv(file) if file.is_file() else None
 
 
 def against_baselines(artifact: Artifact) -> str:
     """Say how a pre-trained model does beside the baselines of its source task, on the same validation samples."""
-    return (artifact.path / VERDICT).read_text().strip()
-
-
-def _write_json(file: Path, values: dict[str, Any]) -> None:
-    file.write_text(json.dumps(values, indent=2) + "\n")
+    return (artifact.path / files.VERDICT).read_text().strip()

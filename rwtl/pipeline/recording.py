@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from rwtl import files
 from rwtl.config import outputs_folder, setting, typed
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
@@ -20,13 +21,6 @@ from rwtl.waves.page.figures import draw_mosaic, write_movie
 from rwtl.waves.page.page import print_summary, write_page
 from rwtl.waves.store import SAC
 from rwtl.waves.synthetic import GENERATORS, kind_of, write_synthetic
-
-RECORDING = "recording"
-MOSAIC = "mosaic.png"
-MOVIE = "movie.gif"
-STATISTICS = "statistics.txt"
-WAVES = "waves.csv"
-PAGE = "page.html"
 
 
 def recording_configs(cfg: DictConfig) -> list[RecordingConfig | SyntheticConfig]:
@@ -100,10 +94,10 @@ def recordings(cfg: DictConfig) -> list[Artifact]:
 def _recording(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -> Artifact:
     def make(folder: Path) -> None:
         if isinstance(config, SyntheticConfig):
-            write_synthetic(config, folder / RECORDING, Progress("write", config.recorded_frames, "frames"))
+            write_synthetic(config, folder / files.RECORDING, Progress("write", config.recorded_frames, "frames"))
         else:
-            _simulate(cfg, config, folder / RECORDING)
-        _describe(open_recording(folder / RECORDING), folder)
+            _simulate(cfg, config, folder / files.RECORDING)
+        _describe(open_recording(folder / files.RECORDING), folder)
 
     simulated = isinstance(config, RecordingConfig)
     if simulated:
@@ -120,7 +114,7 @@ def _recording(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -> Ar
         outputs_folder(cfg),
         resumable=simulated,
         config=cfg,
-        check=lambda folder: open_recording(folder / RECORDING),  # it may be damaged, or of another version
+        check=lambda folder: open_recording(folder / files.RECORDING),  # it may be damaged, or of another version
     )
 
 
@@ -142,10 +136,10 @@ def _simulate(cfg: DictConfig, config: RecordingConfig, path: Path) -> None:
 def _describe(made: Recording, folder: Path) -> None:
     print("  measuring and drawing the waves", flush=True)
     statistics = wave_statistics(made)
-    with open(folder / STATISTICS, "w") as file:
+    with open(folder / files.STATISTICS, "w") as file:
         print_summary(statistics, file)
-    statistics.waves.to_csv(folder / WAVES, index_label="wave")
-    draw_mosaic(made, folder / MOSAIC)
-    write_movie(made, folder / MOVIE)
+    statistics.waves.to_csv(folder / files.WAVES, index_label="wave")
+    draw_mosaic(made, folder / files.MOSAIC)
+    write_movie(made, folder / files.MOVIE)
     if made.kind == SAC:  # the page is about cells and their parameters
-        write_page(statistics, folder / PAGE, folder / MOSAIC, folder / MOVIE)
+        write_page(statistics, folder / files.PAGE, folder / files.MOSAIC, folder / files.MOVIE)

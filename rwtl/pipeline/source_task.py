@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from omegaconf import DictConfig
 from torch import nn
 from torch.utils.data import Dataset, Subset
@@ -23,13 +22,13 @@ from rwtl.models.encoder import ModelConfig
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
 from rwtl.pipeline.recording import recording_configs
-from rwtl.sampling import Part
+from rwtl.pipeline.source import load_source
+from rwtl.sampling import Part, evenly
 from rwtl.training.recipe import TrainerConfig
 from rwtl.training.tasks.next_frame import PretrainingRecipe
 from rwtl.training.tasks.optical_flow import WaveFlowRecipe, wave_flow_data
 from rwtl.training.tasks.self_supervised import SelfSupervisedRecipe
-from rwtl.training.transfer.config import PRETRAINING, TransferConfig
-from rwtl.training.transfer.source import Source, load_source
+from rwtl.training.transfer.config import PRETRAINING, Source, TransferConfig
 
 CLIPS = {"waves": ClipsConfig, "scenes": SceneClipsConfig}
 RECIPES = {"next_frame": PretrainingRecipe, "wave_flow": WaveFlowRecipe, "self_supervised": SelfSupervisedRecipe}
@@ -178,7 +177,8 @@ def source_data(plan: PretrainingPlan, recordings: Sequence[Path]) -> SourceData
     if plan.scenes:
         training, validation = plan.scenes
         text = f"{len(training)} training scenes, {len(validation)} validation scenes"
-        return SourceData(Part(training), evenly(validation, plan.recipe.validation_clips), None, None, None, text)
+        some = Subset(validation, evenly(len(validation), plan.recipe.validation_clips))
+        return SourceData(Part(training), some, None, None, None, text)
     if plan.kind == "wave_flow":
         training, augmentations, fronts, calcium_range = wave_flow_data(recordings, plan.clips, plan.recipe)
         validation, active_level = fronts, None
@@ -201,8 +201,3 @@ def _fronts(plan: PretrainingPlan, recordings: Sequence[Path], calcium_range: tu
     clips = WaveClips(recordings, plan.clips, "validation", calcium_range)
     data = WaveFlow(clips, plan.clips.colour, BEHIND, 0.0)
     return WholePairs(data, plan.clips.zoom, plan.recipe.validation_pairs)
-
-
-def evenly(data: Dataset, most: int) -> Subset:
-    """At most so many samples, evenly spread."""
-    return Subset(data, np.linspace(0, len(data) - 1, min(most, len(data))).round().astype(int).tolist())

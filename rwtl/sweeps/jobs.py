@@ -1,8 +1,6 @@
 """Jobs of a sweep: what each records of itself, how they stand, and the table that a sweep ends with."""
 
 import json
-import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -11,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from rwtl.errors import InputError
+from rwtl.files import write_json
 from rwtl.pipeline.claim import Holder, this_process
 from rwtl.pipeline.provenance import now
+from rwtl.terminal import number, show
 
 SWEEPS = "sweeps"
 
@@ -64,11 +63,9 @@ def write_record(folder: Path, record: JobRecord) -> None:
     Raises:
         InputError: The folder cannot be written from here.
     """
-    draft = folder / f".{record.number}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(asdict(record), indent=2) + "\n")
-        os.replace(draft, _record(folder, record.number))
+        write_json(folder / f"{record.number}.json", asdict(record))
     except OSError as error:
         reason = error.strerror or error
         raise InputError(
@@ -93,16 +90,11 @@ def remove_records(folder: Path) -> None:
         file.unlink()
 
 
-def _record(folder: Path, number: int) -> Path:
-    return folder / f"{number}.json"
-
-
 def _records(folder: Path) -> list[Path]:
     return [file for file in folder.glob("*.json") if file.stem.isdigit()]
 
 
 SUCCEEDED = ("done", "reused")
-WIDTH = 160  # characters, in a log file, where there is no terminal to ask
 REASON = 100  # characters of a reason that are shown; the job's log has all
 _STATES = {"complete": "done", "failed": "failed", "interrupted": "interrupted", "died": "died"}
 
@@ -186,11 +178,11 @@ def print_table(name: str, states: Sequence[JobState], values: bool = False) -> 
     columns += ["reason", Column("time", justify="right", no_wrap=True), Column("log or result", overflow="fold")]
     table = Table(*columns, title=f"sweep {name}")
     for state in states:
-        value = ["-" if state.value is None else f"{state.value:.4g}"] if values else []
+        value = [number(state.value, ".4g", "-")] if values else []
         cells = [str(state.number), state.differs, state.state, *value, state.reason, _clock(state.seconds)]
         shown = [escape(cell) for cell in (*cells, state.where)]
         table.add_row(*shown, style=None if state.state in SUCCEEDED else "bold")
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+    show(table)
     counted = Counter(state.state for state in states)
     print(", ".join(f"{count} {state}" for state, count in counted.items()), flush=True)
 

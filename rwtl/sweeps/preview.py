@@ -16,11 +16,11 @@ from rich.table import Column, Table
 
 from rwtl.config import CONF
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import CLAIMS, FORMAT, Artifact
+from rwtl.pipeline.artifact import CLAIMS, FORMAT, Artifact, reason_of
 from rwtl.pipeline.claim import holder_of
 from rwtl.progress import Progress
-from rwtl.sweeps.status import show
 from rwtl.sweeps.sweep import jobs_of
+from rwtl.terminal import show
 
 WILL = {"complete": "reuse", "interrupted": "go on with", "failed": "try again", "missing": "make"}
 
@@ -60,7 +60,7 @@ class Preview:
 def _note(artifact: Artifact, state: str) -> str:
     """Who makes it, or why it failed."""
     if state == "failed":
-        return artifact.status().get("reason", "").removeprefix("InputError: ")
+        return reason_of(artifact.status())
     held = holder_of(artifact.path / CLAIMS) if state == "running" else None
     return str(held[0]) if held else ""
 

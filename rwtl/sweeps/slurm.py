@@ -17,7 +17,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from rwtl.config import typed
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.artifact import Artifact, reason_of
 from rwtl.pipeline.provenance import now
 from rwtl.sweeps.jobs import JobRecord, read_records, sweep_folder, write_record
 from rwtl.sweeps.slurm_config import SlurmConfig, parameters
@@ -209,8 +209,7 @@ class Watch:
 
     def _reason(self, artifact: Artifact, end: Ended) -> str:
         status = artifact.status()
-        failed = status.get("state") == "failed"
-        return status["reason"].removeprefix("InputError: ") if failed else end.detail
+        return reason_of(status) if status.get("state") == "failed" else end.detail
 
     def _end(self, job: str, ends: Mapping[str, Ended]) -> Ended | None:
         """How a job ended; None while its record, or the accounts, may still come."""

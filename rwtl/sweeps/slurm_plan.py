@@ -5,7 +5,6 @@ hold their GPU meanwhile, and time out.
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl.errors import InputError
+from rwtl.files import write_json
 from rwtl.pipeline.artifact import Artifact, build
 
 
@@ -126,9 +126,7 @@ class Ledger:
 
     def write(self, folder: Path) -> None:
         """Write the file in one step."""
-        draft = folder / f"{FILE}.draft"
-        draft.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        os.replace(draft, folder / FILE)
+        write_json(folder / FILE, asdict(self))
 
     def alive(self, queued: Collection[str], jobs: Mapping[int, Sequence[str]]) -> "Ledger":
         """Return what of it is still in the queue and of these jobs, whose overrides are given by number."""

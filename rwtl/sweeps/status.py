@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
@@ -11,15 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Column, Table
 
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import CLAIMS, FORMAT, is_complete, read_status, state_of
+from rwtl.pipeline.artifact import CLAIMS, FORMAT, is_complete, read_status, reason_of, state_of
 from rwtl.pipeline.claim import Holder, claim, holder_of
-from rwtl.sweeps.jobs import SWEEPS, WIDTH, read_records
+from rwtl.sweeps.jobs import SWEEPS, read_records
+from rwtl.terminal import show
 
 STATES = ("complete", "running", "interrupted", "failed", "outdated", "damaged")
 REMOVABLE = ("interrupted", "failed", "outdated", "damaged")
@@ -85,12 +84,12 @@ def entry_of(path: Path) -> Entry:
 
 def _note(path: Path, state: str, status: dict[str, Any]) -> str:
     if state == "failed":
-        return status.get("reason", "").removeprefix("InputError: ")
+        return reason_of(status)
     held = holder_of(path / CLAIMS)
     if state == "running" and held is not None:
         return f"{held[0]}, last sign of life {max(0.0, held[2]):.0f} s ago"
     if state == "interrupted":
-        return status.get("reason", "its job ended without a word")
+        return reason_of(status) or "its job ended without an error message"
     return ""
 
 
@@ -146,11 +145,6 @@ def print_sweeps(outputs: Path) -> None:
         counted = Counter("reused" if each.reused else each.state for each in read_records(folder).values())
         if counted:
             print(f"sweep {folder.name}: {', '.join(f'{count} {state}' for state, count in counted.items())}")
-
-
-def show(table: Table) -> None:
-    """Print a table, as wide as the terminal, or as a log file may be."""
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
 
 
 def age(seconds: float | None) -> str:

@@ -14,7 +14,6 @@ from rwtl.tracking.tracker import Lineage, Tracked, Tracker, close
 from rwtl.training.transfer.report import TransferReport
 
 LOGGERS = ("wandb", "tensorboard")
-MODEL = "model.pt"
 TENSORBOARD = "tensorboard"
 
 

@@ -16,6 +16,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from rwtl import files
 from rwtl.errors import InputError
 from rwtl.processes import end_when_the_parent_asks, helper_context
 from rwtl.sampling import BatchesOnDevice, SampleStream, StepBatches
@@ -25,8 +26,6 @@ from rwtl.training.recipe import Recipe, TrainerConfig, accelerate
 from rwtl.training.resumption import Interruption, Resumption, load_checkpoint
 from rwtl.training.transfer.callback import Transfer
 
-CHECKPOINT = "training.ckpt"
-METRICS_FILE = "metrics.csv"
 LOG_EVERY = 10  # steps, at most
 
 
@@ -59,9 +58,9 @@ def fit(
     _quiet_lightning()
     trainer_config.require_devices()
     trainer_config.require_shares(recipe.batch_size, "batch_size")
-    log = MetricsLog(folder / METRICS_FILE, metrics, every=min(LOG_EVERY, recipe.validate_every))
+    log = MetricsLog(folder / files.METRICS, metrics, every=min(LOG_EVERY, recipe.validate_every))
     task = _Task(module, recipe, training, validation, trainer_config, folder, label)
-    checkpoint = load_checkpoint(folder / CHECKPOINT)
+    checkpoint = load_checkpoint(folder / files.CHECKPOINT)
     if checkpoint and checkpoint["global_step"] == recipe.steps:
         _restore(module, log, checkpoint)
     else:
@@ -92,7 +91,7 @@ class _Task:
 
     def resumption(self, interruption: Interruption) -> Resumption:
         minutes, every = self.config.checkpoint_minutes, self.recipe.validate_every
-        return Resumption(self.folder / CHECKPOINT, minutes, every, interruption)
+        return Resumption(self.folder / files.CHECKPOINT, minutes, every, interruption)
 
 
 def _train_beside(rank: Rank, task: _Task, transfers: list[Transfer]) -> None:
@@ -108,7 +107,7 @@ def _train(rank: Rank, task: _Task, callbacks: list[pl.Callback], loggers: Seque
     trainer = _trainer(recipe, task.config, callbacks, loggers, rank)
     if rank.count > 1:
         share_batchnorm(task.module)
-    file = task.folder / CHECKPOINT
+    file = task.folder / files.CHECKPOINT
     checkpoint = load_checkpoint(file)
     step = checkpoint["global_step"] if checkpoint else 0
     loaders = _loaders(task, trainer.strategy.root_device, step, rank)

@@ -17,8 +17,8 @@ from rwtl.models.raft import build_raft
 from rwtl.pipeline.artifact import build
 from rwtl.pipeline.flow_training import TrainingPlan, training
 from rwtl.pipeline.pretraining import against_baselines, curve, pretraining, skill_of
+from rwtl.pipeline.source import load_source
 from rwtl.pipeline.source_task import PretrainingPlan
-from rwtl.training.transfer.source import load_source
 
 CONF = str(Path(__file__).parents[2] / "conf")
 FRONTS = ["recording=fronts", "recording.rows=32", "recording.columns=32", "recording.duration=20"]

@@ -21,6 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from trainings import NEXT_FRAME, WHERE, Clips, Noise, StopAt, crash
 from wandb_server import WandbServer
 
+from rwtl import files
 from rwtl.errors import InputError
 from rwtl.models.next_frame import build_next_frame
 from rwtl.pipeline.artifact import Artifact
@@ -33,7 +34,7 @@ from rwtl.tracking.read_back import histories, read_runs
 from rwtl.tracking.tensorboard import TensorBoardConfig, TensorBoardTracker
 from rwtl.tracking.tracker import Lineage, Tracked, close, log_picture
 from rwtl.tracking.wandb import WandbConfig, WandbTracker
-from rwtl.training.fit import METRICS_FILE, fit
+from rwtl.training.fit import fit
 from rwtl.training.log import Measurements
 from rwtl.training.tasks import next_frame
 from rwtl.training.tasks.next_frame import NextFrameModule
@@ -99,14 +100,14 @@ def runs(outputs):
 @pytest.fixture(scope="module")
 def logged(outputs):
     """What the CSV says, which is right (test_resumption): one row for each step."""
-    return pd.read_csv(outputs / "pretraining" / DIGEST / METRICS_FILE).groupby("step").first()
+    return pd.read_csv(outputs / "pretraining" / DIGEST / files.METRICS).groupby("step").first()
 
 
 def test_loggers_change_no_bit(outputs, tmp_path):
     weights = train(tmp_path, DIGEST, {})
     resumed = torch.load(outputs / "pretraining" / DIGEST / "model.pt")
     assert all(torch.equal(weights[name], resumed[name]) for name in weights)
-    csv = Path("pretraining", DIGEST, METRICS_FILE)
+    csv = Path("pretraining", DIGEST, files.METRICS)
     assert (tmp_path / csv).read_text() == (outputs / csv).read_text()
     assert {path.name for path in tmp_path.iterdir()} == {"pretraining", "recording"}
 

@@ -14,20 +14,20 @@ import pytest
 import torch
 from trainings import COMMON, FLOW, NEXT_FRAME, SCENES, SELF_SUPERVISED, WHERE, Clips, StopAt, crash
 
+from rwtl import files
 from rwtl.errors import InputError
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
 from rwtl.sampling import Part, SampleStream
 from rwtl.training.devices import together
-from rwtl.training.fit import METRICS_FILE, fit
+from rwtl.training.fit import fit
 from rwtl.training.tasks import next_frame, self_supervised
 from rwtl.training.tasks.next_frame import NextFrameModule
 from rwtl.training.tasks.optical_flow import OpticalFlowModule
 from rwtl.training.tasks.self_supervised import SelfSupervisedModule
 from rwtl.training.transfer.callback import Transfer
-from rwtl.training.transfer.config import TransferConfig
-from rwtl.training.transfer.source import Source
+from rwtl.training.transfer.config import Source, TransferConfig
 
 ROOT = Path(__file__).parents[2]
 TWO = replace(WHERE, devices=2)
@@ -61,7 +61,7 @@ def flow(where, folder, *callbacks, unfreeze_at=None, bad=None, **changes):
     module = OpticalFlowModule(model, recipe, {"scenes": validation}, transfer)
     of_run = (where, folder, "test", module.metrics, [*([transfer] if transfer else []), *callbacks])
     curve = fit(module, recipe, SampleStream([Part(data)], 1, recipe.steps * 2), [validation], *of_run)
-    return module.state_dict(), curve, pd.read_csv(folder / METRICS_FILE)
+    return module.state_dict(), curve, pd.read_csv(folder / files.METRICS)
 
 
 def frames(where, folder, **changes):
@@ -71,7 +71,7 @@ def frames(where, folder, **changes):
     module = NextFrameModule(model, recipe, 0.5)
     of_run = (where, folder, "test", next_frame.METRICS, [])
     curve = fit(module, recipe, SampleStream([Part(Clips())], 1, recipe.steps * recipe.batch_size), [Clips()], *of_run)
-    return module.state_dict(), curve, pd.read_csv(folder / METRICS_FILE)
+    return module.state_dict(), curve, pd.read_csv(folder / files.METRICS)
 
 
 def pairs(where, folder, **changes):
@@ -82,7 +82,7 @@ def pairs(where, folder, **changes):
     curve = fit(
         module, recipe, SampleStream([Part(Clips(2))], 1, recipe.steps * recipe.batch_size), [Clips(2)], *of_run
     )
-    return module.state_dict(), curve, pd.read_csv(folder / METRICS_FILE)
+    return module.state_dict(), curve, pd.read_csv(folder / files.METRICS)
 
 
 def folders(tmp_path, *names):

@@ -10,8 +10,7 @@ from rwtl.errors import InputError
 from rwtl.models.raft import build_raft
 from rwtl.training.recipe import Recipe, adamw_one_cycle
 from rwtl.training.transfer.callback import Transfer
-from rwtl.training.transfer.config import TransferConfig
-from rwtl.training.transfer.source import Source
+from rwtl.training.transfer.config import Source, TransferConfig
 
 RECIPE = Recipe(
     steps=100,

@@ -9,12 +9,13 @@ import pytest
 import torch
 from trainings import FLOW, NEXT_FRAME, SCENES, SELF_SUPERVISED, WHERE, Clips, Noise, StopAt, crash
 
+from rwtl import files
 from rwtl.errors import InputError
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
 from rwtl.sampling import Part, SampleStream, StepBatches
-from rwtl.training.fit import CHECKPOINT, METRICS_FILE, fit
+from rwtl.training.fit import fit
 from rwtl.training.resumption import Interruption, random_state, set_random_state
 from rwtl.training.tasks import next_frame, self_supervised
 from rwtl.training.tasks.next_frame import NextFrameModule
@@ -40,7 +41,7 @@ def run(task, folder, *callbacks, where=WHERE):
     folder.mkdir(exist_ok=True)
     stream = SampleStream([Part(data)], 1, recipe.steps * recipe.batch_size)
     curve = fit(module, recipe, stream, [validation], where, folder, "test", metrics, [Noise(), *callbacks])
-    return module.state_dict(), curve, (folder / METRICS_FILE).read_text()
+    return module.state_dict(), curve, (folder / files.METRICS).read_text()
 
 
 @pytest.fixture(scope="module", params=["optical flow", "next frame"])
@@ -119,14 +120,14 @@ def test_the_same_signal_again_takes_effect_at_once(undisturbed, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run(undisturbed[0], tmp_path / "run", StopAt("on_train_batch_start", 2, twice))
-    assert not (tmp_path / "run" / CHECKPOINT).exists()
+    assert not (tmp_path / "run" / files.CHECKPOINT).exists()
     assert_same(undisturbed, run(undisturbed[0], tmp_path / "run"))
 
 
 def test_a_warning_of_slurm_reaches_who_requeues_after_the_checkpoint(undisturbed, tmp_path):
     """Submitit's handler is called, and may end the process, or not: then the training goes on."""
     seen = []
-    before = signal.signal(signal.SIGUSR2, lambda *_: seen.append((tmp_path / "run" / CHECKPOINT).exists()))
+    before = signal.signal(signal.SIGUSR2, lambda *_: seen.append((tmp_path / "run" / files.CHECKPOINT).exists()))
     try:
         ended = run(
             undisturbed[0],
@@ -174,8 +175,10 @@ def test_a_signal_that_is_ignored_stays_ignored_and_handlers_are_put_back():
 
 def test_a_checkpoint_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / CHECKPOINT).write_bytes(b"PK")
-    with pytest.raises(InputError, match=rf"{CHECKPOINT} cannot be read .*; remove it, and the training begins anew"):
+    (tmp_path / "run" / files.CHECKPOINT).write_bytes(b"PK")
+    with pytest.raises(
+        InputError, match=rf"{files.CHECKPOINT} cannot be read .*; remove it, and the training begins anew"
+    ):
         run("next frame", tmp_path / "run")
 
 

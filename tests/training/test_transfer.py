@@ -20,8 +20,7 @@ from rwtl.training.fit import fit
 from rwtl.training.recipe import TrainerConfig
 from rwtl.training.tasks.optical_flow import FlowRecipe, OpticalFlowModule
 from rwtl.training.transfer.callback import Transfer
-from rwtl.training.transfer.config import TransferConfig
-from rwtl.training.transfer.source import Source
+from rwtl.training.transfer.config import Source, TransferConfig
 
 PRESETS = {
     file.stem: typed(TransferConfig, yaml.safe_load(file.read_text()), "transfer")

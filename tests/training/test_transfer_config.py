@@ -11,8 +11,7 @@ from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.models.raft import build_raft
 from rwtl.training.transfer.callback import Transfer, require_unfreezing_within, touched
-from rwtl.training.transfer.config import TransferConfig
-from rwtl.training.transfer.source import Source
+from rwtl.training.transfer.config import Source, TransferConfig
 
 PRESETS = {
     file.stem: typed(TransferConfig, yaml.safe_load(file.read_text()), "transfer")

@@ -8,9 +8,10 @@ import pytest
 import zarr
 from hydra import compose, initialize_config_dir
 
+from rwtl import files
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import build
-from rwtl.pipeline.recording import MOSAIC, MOVIE, PAGE, RECORDING, STATISTICS, WAVES, recording_configs, recordings
+from rwtl.pipeline.recording import recording_configs, recordings
 from rwtl.waves import RecordingConfig, open_recording
 from rwtl.waves.measure.onsets import find_activity
 from rwtl.waves.measure.statistics import wave_statistics
@@ -241,11 +242,11 @@ def test_artifacts_hold_the_recordings_and_what_can_be_drawn(tmp_path, capsys):
     for artifact in made:
         values = artifact.status()["values"]
         assert values["kind"] == "moving_shapes" and values["generator_version"] == 1
-        assert open_recording(artifact.path / RECORDING).complete
-        for name in (MOSAIC, MOVIE, STATISTICS, WAVES):
+        assert open_recording(artifact.path / files.RECORDING).complete
+        for name in (files.MOSAIC, files.MOVIE, files.STATISTICS, files.WAVES):
             assert (artifact.path / name).stat().st_size > 100
-        assert not (artifact.path / PAGE).exists()
-        assert "warning" not in (artifact.path / STATISTICS).read_text()
+        assert not (artifact.path / files.PAGE).exists()
+        assert "warning" not in (artifact.path / files.STATISTICS).read_text()
     again = [build(artifact) for artifact in recordings(composed(*overrides))]
     assert [artifact.digest for artifact in again] == [artifact.digest for artifact in made]
     assert all(artifact.reused for artifact in again)

@@ -12,9 +12,8 @@ from rwtl.models.checkpoints import check_tensors
 from rwtl.models.encoder import Encoder, Norm, batch_norms, norm_of
 from rwtl.models.raft import build_raft
 from rwtl.random import counter_rng
-from rwtl.training.transfer.config import PARTS, PRETRAINING, TransferConfig
+from rwtl.training.transfer.config import PARTS, PRETRAINING, Source, TransferConfig
 from rwtl.training.transfer.report import TransferReport
-from rwtl.training.transfer.source import Source
 
 FROM_THE_OUTPUT = (("conv2",), ("layer3",), ("layer2",), ("layer1",), ("conv1", "norm1"))  # layers of `Encoder`
 

@@ -1,7 +1,9 @@
-"""The section `transfer`: what is loaded, from where, and what is frozen for how long."""
+"""The section `transfer`: what is loaded, from where, and what is frozen for how long; and what it is loaded from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from torch import Tensor
 
 from rwtl.errors import InputError
 
@@ -78,3 +80,22 @@ class TransferConfig:
             yield f"unfreeze_every is {self.unfreeze_every}, but unfreeze_at is null; give a step, or set it to 0"
         if self.unfreeze_at is not None and not self.freezes:
             yield f"unfreeze_at is {self.unfreeze_at}, but nothing is frozen; freeze something, or set it to null"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained model, as a transfer needs it.
+
+    Args:
+        name: names it in errors and reports.
+        variant: `basic` or `small`.
+        feature_norm: normalisation of the feature encoder.
+        colour: colours of the frames that it was trained on, as of `rwtl.clips.transforms`; None where nothing says it.
+        weights: state dictionary by our names, on the CPU.
+    """
+
+    name: str
+    variant: str
+    feature_norm: str
+    colour: str | None
+    weights: dict[str, Tensor] = field(repr=False)

@@ -9,7 +9,7 @@ from rwtl.errors import InputError
 from rwtl.models.checkpoints import foreign_names, save_model, save_official
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
-from rwtl.training.transfer.source import load_source
+from rwtl.pipeline.source import load_source
 
 
 def equal(weights, model):

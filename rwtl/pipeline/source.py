@@ -1,0 +1,54 @@
+"""What weights can be transferred from, on disk: an artifact, a checkpoint of ours, or a RAFT as others save it."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rwtl import files
+from rwtl.errors import InputError
+from rwtl.models.checkpoints import read_own, recognise
+from rwtl.pipeline.artifact import read_status
+from rwtl.training.transfer.config import Source
+
+
+def load_source(path: str | Path) -> Source:
+    """Return what `path` holds: the folder of an artifact with a `model.pt`, a file of `save_model`, or another's RAFT.
+
+    Only tensors and plain values are read, so no file can run code. The colour is what the file says, or else the
+    `status.json` beside it (`values.clips.colour`).
+
+    Raises:
+        InputError: The folder holds no model or an unfinished one, the file is none that is known, or it holds a value
+            that is not finite.
+    """
+    path = Path(path)
+    file = path / files.MODEL if path.is_dir() else path
+    if path.is_dir() and not file.is_file():
+        raise InputError(
+            f"source {path} is a folder without {files.MODEL}; name one that pretrain.py or train.py made, or a file"
+        )
+    status = _status(file.parent) if file.name == files.MODEL else {}
+    own = read_own(file)
+    if own is None:
+        info = recognise(file)
+        source = Source(str(path), info.variant, info.feature_norm, None, info.weights)
+    else:
+        _, arguments, weights = own
+        of_clips = (status.get("values") or {}).get("clips") or {}
+        colour = arguments.get("colour", of_clips.get("colour"))
+        source = Source(str(path), arguments["variant"], arguments.get("feature_norm", "instance"), colour, weights)
+    for name, tensor in source.weights.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"source {path}: {name} holds values that are not finite; its training diverged: name another"
+            )
+    return source
+
+
+def _status(folder: Path) -> dict[str, Any]:
+    """Return an artifact's status, which must say that it is complete; empty where the folder is no artifact's."""
+    status = read_status(folder)
+    if status is not None and status["state"] != "complete":
+        raise InputError(f"source {folder} is {status['state']}, not complete; make it again, or name another")
+    return status or {}
