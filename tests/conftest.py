@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,13 @@ def recording_of(tmp_path):
         return tmp_path / "recording"
 
     return write
+
+
+@pytest.fixture(scope="module")
+def wandb_read_once():
+    """Let each file of W&B's be read once, for that takes W&B's program most of a second; no test may change one."""
+    from rwtl.tracking import read_back
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(read_back, "_records", cache(read_back._records))
+        yield

@@ -30,6 +30,7 @@ ROWS = [
     "comparison.jobs=1",  # test_experiments has several side by side
     "logger=wandb",
 ]
+pytestmark = pytest.mark.usefixtures("wandb_read_once")
 CELLS = {"scratch": 2, "freeze_none · dt 0.2": 1, "freeze_none · dt 0.5": 2}  # and how many fractions each has
 
 
@@ -178,6 +179,7 @@ def test_bad_lines_end_with_one_message(line, said, tmp_path):
     assert any(part in done.stderr for part in said.split("|")), done.stderr
 
 
+@pytest.mark.slow
 def test_what_fails_is_named_and_the_others_are_compared(made, outputs):
     quiet = "{transfer: ${comparison.conditions.freeze_none.transfer}, clips: {active: [0.9, 1.0]}}"
     rows = [f"+comparison.conditions.quiet={quiet}", "comparison.axes=[transfer,clips]", "comparison.seeds=[1,2]"]

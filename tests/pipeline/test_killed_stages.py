@@ -41,6 +41,7 @@ def finished(app, outputs):
     return weights, texts, printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("app", APPS)
 def test_killed_again_and_again_it_ends_with_the_same_bits(app, tmp_path):
     weights, texts, _ = finished(app, tmp_path / "undisturbed")

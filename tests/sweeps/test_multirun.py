@@ -127,6 +127,7 @@ def wait_for_trainings(job, count):
         watchdog.cancel()
 
 
+@pytest.mark.slow
 def test_jobs_run_side_by_side_and_those_after_a_dead_one_run_too(tmp_path):
     """Of two processes, one trains for ever and is killed; joblib then ends the other. What is left runs yet."""
     outputs = tmp_path / "outputs"

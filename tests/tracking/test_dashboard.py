@@ -16,6 +16,7 @@ from rwtl.tracking.tracker import Tracked, log_picture
 from rwtl.tracking.wandb import WandbConfig, WandbTracker
 
 CONF = Path(__file__).parents[2] / "conf"
+pytestmark = pytest.mark.usefixtures("wandb_read_once")
 
 
 def log(outputs, kind, digest, sweep, config, metrics, picture):

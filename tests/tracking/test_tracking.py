@@ -13,6 +13,7 @@ import forked
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 import torch
 import wandb
 from hydra import compose, initialize_config_dir
@@ -329,9 +330,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_online_without_a_login_names_both_remedies(tmp_path):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
-    command = [sys.executable, str(ROOT / "experiments" / "dashboard.py"), "sweep=a", "logger.wandb.mode=online"]
     environment |= {"HOME": str(tmp_path)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = tiny.run("dashboard", tmp_path, "sweep=a", "logger.wandb.mode=online", cwd=tmp_path, env=environment)
     assert done.returncode == 1
     assert "nobody is logged in to W&B: run `wandb login`, or set logger.wandb.mode=offline" in done.stderr
 

@@ -71,6 +71,7 @@ def release(pid):
         os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_preemption_a_lost_node_and_a_cancelled_job(cluster, undisturbed, tmp_path):
     resources = ["partition=low", "cpus_per_task=4"]  # a node for each
     outputs, job, held = begin(tmp_path, undisturbed, (1, 2, 3), *(f"hydra.launcher.{each}" for each in resources))
@@ -110,6 +111,7 @@ def test_preemption_a_lost_node_and_a_cancelled_job(cluster, undisturbed, tmp_pa
     assert "1 jobs submitted" in output and same(outputs, undisturbed, 3)
 
 
+@pytest.mark.slow
 def test_a_time_limit_queues_a_job_again(cluster, undisturbed, tmp_path):
     """Its end is set to come soon once it has saved something, however slow the machine; SLURM looks every 30 s."""
     limits = ["timeout_min=10", "signal_delay_s=60", "max_num_timeout=3"]

@@ -6,6 +6,7 @@ import pty
 import signal
 from pathlib import Path
 
+import pytest
 from sweeps import SCENES, SHAPES, SLURM, SOURCE, TRAINING, environment, queue, row, run, slurm, start, until
 
 MADE = {
@@ -29,6 +30,7 @@ def accounts():
     return {line.split("|")[0]: dict(zip(fields, line.split("|"), strict=True)) for line in lines}
 
 
+@pytest.mark.slow
 def test_a_sweep_makes_what_its_jobs_need_in_jobs_of_its_own_and_one_that_fails_stops_no_other(cluster, tmp_path):
     """Of eight jobs two find the same training, one fails on the cluster, one before it, and one upstream."""
     outputs, presets = tmp_path / "outputs", tmp_path / "presets" / "experiment"
