@@ -17,6 +17,7 @@ from rwtl.clips.config import Colour, window_of, zoom_fraction
 from rwtl.errors import InputError
 from rwtl.flow.geometric import Window, cut, mirror, resize_sparse
 from rwtl.flow.sample import FlowSample
+from rwtl.waves.config import WAVE_COLOURS
 
 _SHADES = 256
 
@@ -30,7 +31,7 @@ def channels_of(colour: Colour) -> int:
 
 @cache
 def _blue_red() -> Float[Tensor, "256 3"]:
-    return torch.tensor(colormaps["coolwarm"].resampled(_SHADES)(range(_SHADES))[:, :3], dtype=torch.float32)
+    return torch.tensor(colormaps[WAVE_COLOURS].resampled(_SHADES)(range(_SHADES))[:, :3], dtype=torch.float32)
 
 
 def to_rgb(frames: Float[Tensor, "*n c h w"], colour: Colour) -> Float[Tensor, "*n 3 h w"]:

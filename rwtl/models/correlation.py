@@ -9,7 +9,7 @@ the pyramid is the correlation with pooled features (as in the official `alterna
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -62,20 +62,30 @@ def between_pixels(values: Float[Tensor, "n side side"], windows: Windows) -> Fl
 CorrelationKind = Literal["all_pairs", "on_demand"]
 
 
-@runtime_checkable
-class Correlation(Protocol):
-    """What RAFT asks of a correlation."""
+class Correlation(nn.Module):
+    """What RAFT asks of a correlation; the two classes below do it.
 
-    out_channels: int
+    Args:
+        levels: number of pyramid levels, each half the resolution of the one before.
+        radius: half the window's side; a window holds (2·radius + 1)² values per level.
+    """
+
+    def __init__(self, levels: int = 4, radius: int = 4):
+        super().__init__()
+        self.levels = levels
+        self.radius = radius
+        self.out_channels = levels * (2 * radius + 1) ** 2
 
     def prepare(self, features1: Tensor, features2: Tensor) -> list[Tensor]:
         """Return what all lookups share, for feature maps (b, c, h, w)."""
+        raise NotImplementedError
 
     def lookup(self, prepared: list[Tensor], coordinates: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the windows (b, out_channels, h, w) around coordinates (b, 2, h, w) in pixels of the feature map.
 
         Also return what the next lookup is to be given in place of `prepared`.
         """
+        raise NotImplementedError
 
 
 def pixel_grid(batch: int, height: int, width: int, device: torch.device) -> Float[Tensor, "b 2 h w"]:
@@ -104,19 +114,8 @@ def halve(maps: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h2 w2"]:
     return F.avg_pool2d(maps, kernel, stride=kernel)
 
 
-class AllPairsCorrelation(nn.Module):
-    """Builds the correlation pyramid of two feature maps and looks up windows in it.
-
-    Args:
-        levels: number of pyramid levels, each half the resolution of the one before.
-        radius: half the window's side; a window holds (2·radius + 1)² values per level.
-    """
-
-    def __init__(self, levels: int = 4, radius: int = 4):
-        super().__init__()
-        self.levels = levels
-        self.radius = radius
-        self.out_channels = levels * (2 * radius + 1) ** 2
+class AllPairsCorrelation(Correlation):
+    """Builds the correlation pyramid of two feature maps and looks up windows in it."""
 
     def prepare(
         self, features1: Float[Tensor, "b c h w"], features2: Float[Tensor, "b c h w"]
@@ -188,19 +187,8 @@ _CPU_BYTES = 8 * 2**20
 _GPU_BYTES = 256 * 2**20
 
 
-class OnDemandCorrelation(nn.Module):
-    """The same numbers as `AllPairsCorrelation`, forward and backward, without ever holding the volume.
-
-    Args:
-        levels: number of pyramid levels, each half the resolution of the one before.
-        radius: half the window's side; a window holds (2·radius + 1)² values per level.
-    """
-
-    def __init__(self, levels: int = 4, radius: int = 4):
-        super().__init__()
-        self.levels = levels
-        self.radius = radius
-        self.out_channels = levels * (2 * radius + 1) ** 2
+class OnDemandCorrelation(Correlation):
+    """The same numbers as `AllPairsCorrelation`, forward and backward, without ever holding the volume."""
 
     def prepare(
         self, features1: Float[Tensor, "b c h w"], features2: Float[Tensor, "b c h w"]

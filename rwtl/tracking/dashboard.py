@@ -12,7 +12,7 @@ from wandb.errors import CommError
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from wandb_workspaces.reports.v2.interface import ParallelCoordinatesPlotColumn
 
-from rwtl.config import outputs_folder, setting
+from rwtl.config import flat, outputs_folder, setting
 from rwtl.errors import InputError
 from rwtl.files import write_json
 from rwtl.tracking.loggers import check_loggers
@@ -69,7 +69,7 @@ def workspace(sweep: str, stage: str, runs: Sequence[WandbRun], project: str, en
     logged = list(dict.fromkeys(name for run in runs for name in run.history.columns if name != "step"))
     validated = [name for name in logged if name not in MEASUREMENTS]
     errors = [name for name in validated if name.rsplit("/", 1)[-1] == "epe"] or validated[:1]
-    configs = [_flat(run.config) for run in runs]
+    configs = [dict(flat(run.config)) for run in runs]
     groups = {
         word: key
         for word, key in (("freezing strategy", STRATEGY), ("frame interval", INTERVAL))
@@ -119,13 +119,6 @@ def differing(configs: Sequence[dict[str, Any]]) -> list[str]:
     """Return the keys, such as `clips.dt`, whose values differ between configurations, paths and machines apart."""
     keys = dict.fromkeys(key for config in configs for key in config if key.split(".")[0] not in UNCOMPARED)
     return [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
-    return found
 
 
 def _curve(metric: str, title: str | None = None, group: str | None = None) -> wr.LinePlot:

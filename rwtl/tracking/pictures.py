@@ -16,9 +16,9 @@ from torch import Tensor
 from rwtl.flow.colour_wheel import flow_to_colour
 from rwtl.flow.sample import FlowSample
 from rwtl.tracking.tracker import log_picture
+from rwtl.waves.config import WAVE_COLOURS
 
-WAVES = colormaps["coolwarm"]  # blue is low, red is high
-ERRORS = colormaps["RdBu_r"]
+ERROR_COLOURS = "RdBu_r"  # blue is below 0, red above
 SMALLEST = 96  # px, of a frame in the picture; smaller ones are enlarged
 GAP = 2  # px, between frames
 
@@ -33,7 +33,9 @@ def clip_picture(
         predicted: of I3 to In.
     """
     empty = np.full((2, *clip.shape[2:], 3), 255, dtype=np.uint8)
-    errors = (255 * ERRORS((predicted - clip[2:]).mean(axis=1) + 0.5)[..., :3]).round().astype(np.uint8)
+    errors = (
+        (255 * colormaps[ERROR_COLOURS]((predicted - clip[2:]).mean(axis=1) + 0.5)[..., :3]).round().astype(np.uint8)
+    )
     rows = (_rgb(clip), np.concatenate((empty, _rgb(predicted))), np.concatenate((empty, errors)))
     times = -(-SMALLEST // min(clip.shape[2:]))
     border = ((0, GAP), (0, GAP), (0, 0))
@@ -44,7 +46,7 @@ def clip_picture(
 
 
 def _rgb(frames: Float[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n h w 3"]:
-    coloured = WAVES(frames[:, 0])[..., :3] if frames.shape[1] == 1 else frames.transpose(0, 2, 3, 1)
+    coloured = colormaps[WAVE_COLOURS](frames[:, 0])[..., :3] if frames.shape[1] == 1 else frames.transpose(0, 2, 3, 1)
     return (255 * coloured.clip(0, 1)).round().astype(np.uint8)
 
 
@@ -131,9 +133,6 @@ class FlowPictures(pl.Callback):
         log_picture(trainer.loggers, f"{self.names[dataloader_idx]}/flow", picture, trainer.global_step)
 
 
-WAVE_COLOURS = "coolwarm"  # blue is low, red is high
-
-
 def next_frames(
     clips: Float[np.ndarray, "clips n c h w"], predicted: Float[np.ndarray, "clips n_minus_2 c h w"], dt: float | None
 ) -> Figure:
@@ -155,7 +154,7 @@ def next_frames(
             image = frame[0] if waves else frame.transpose(1, 2, 0).clip(0, 1)
             shown = ax.imshow(image, cmap=WAVE_COLOURS, vmin=0, vmax=1)
         error = (prediction - clip[-1]).mean(axis=0)
-        difference = axes[4].imshow(error, cmap="RdBu_r", vmin=-0.5, vmax=0.5)
+        difference = axes[4].imshow(error, cmap=ERROR_COLOURS, vmin=-0.5, vmax=0.5)
     for ax, title in zip(grid[0], titles, strict=True):
         ax.set_title(title, fontsize="medium")
     for ax in grid.flat:

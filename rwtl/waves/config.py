@@ -19,6 +19,10 @@ _ABOVE_V_K = 5.0
 # Acetylcholine changes over 1/mu_A = 0.5 s; refreshing its sum every millisecond moves calcium by 0.3 nM.
 COUPLING_INTERVAL = 1e-3
 
+# Matplotlib's colour map of calcium: blue is low, red is high. All pictures have it, and so have the frames that models
+# are trained on where `clips.colour` is blue_red.
+WAVE_COLOURS = "coolwarm"
+
 
 def largest_time_step(method: str, cell: SacParameters) -> float:
     """The largest step (s) at which the fast potassium gate, the stiffest equation, is integrated stably.

@@ -11,7 +11,7 @@ from rwtl.errors import InputError
 from rwtl.models.next_frame import build_next_frame, warp
 from rwtl.models.raft import build_raft
 from rwtl.training.skill import copy_last, extrapolate, skill_table
-from rwtl.training.tasks.next_frame import METRICS, NextFrameModule, PretrainingRecipe, activity_weights
+from rwtl.training.tasks.next_frame import NextFrameModule, PretrainingRecipe, activity_weights
 
 RECIPE = dict(
     steps=4,
@@ -236,7 +236,7 @@ def test_training_logs_the_model_beside_its_baselines_over_all_predicted_frames(
     trainer.fit(module, DataLoader(clips, 2), DataLoader(clips, 1))
     assert any(not torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     trainer.validate(module, DataLoader(clips, 1), verbose=False)
-    logged = {name: float(trainer.callback_metrics[name]) for name in METRICS}
+    logged = {name: float(trainer.callback_metrics[name]) for name in module.metrics}
     table = skill_table(model, clips, torch.device("cpu")).set_index("predictor").mse
     expected = {"mse": table["model"], "mse_copy": table["copy"], "mse_extrapolation": table["extrapolation"]}
     assert logged == pytest.approx(expected, rel=1e-4)

@@ -37,7 +37,6 @@ from rwtl.tracking.tracker import Lineage, Tracked, close, log_picture
 from rwtl.tracking.wandb import WandbConfig, WandbTracker
 from rwtl.training.fit import fit
 from rwtl.training.log import Measurements
-from rwtl.training.tasks import next_frame
 from rwtl.training.tasks.next_frame import NextFrameModule
 from rwtl.training.transfer.report import PartReport, TransferReport
 
@@ -70,9 +69,9 @@ def train(outputs, digest, logger, *callbacks):
         model = build_next_frame("small", "batch", 1, decoder="warp", context="features")
         stream = SampleStream([Part(Clips())], 1, NEXT_FRAME.steps * NEXT_FRAME.batch_size)
         callbacks = [Noise(), Measurements(2, NEXT_FRAME.batch_size), ClipPictures(folder / "pictures"), *callbacks]
-        module, metrics = NextFrameModule(model, NEXT_FRAME, 0.5), next_frame.METRICS
+        module = NextFrameModule(model, NEXT_FRAME, 0.5)
         loggers = tracker.loggers
-        fit(module, NEXT_FRAME, stream, [Clips()], WHERE, folder, "test", metrics, callbacks, loggers=loggers)
+        fit(module, NEXT_FRAME, stream, [Clips()], WHERE, folder, "test", module.metrics, callbacks, loggers=loggers)
         torch.save(model.state_dict(), folder / "model.pt")
         tracker.model(folder / "model.pt")
     return model.state_dict()

@@ -221,7 +221,7 @@ def validated(model, clip, colour, folder):
     module = SelfSupervisedModule(model, recipe(), colour)
     validator = trainer(1, folder)
     validator.validate(module, DataLoader([clip], 1), verbose=False)
-    return {name: float(validator.callback_metrics[name]) for name in METRICS}
+    return {name: float(validator.callback_metrics[name]) for name in module.metrics}
 
 
 def test_validation_of_no_motion_and_of_a_flow_that_never_leads_back(tmp_path):

@@ -17,7 +17,7 @@ from rwtl.training.skill import copy_last, extrapolate
 from rwtl.training.transfer.callback import Transfer
 
 METRICS = ("mse", "mse_copy", "mse_extrapolation")
-ERRORS = {"mse": F.mse_loss, "l1": F.l1_loss}
+LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss}
 
 
 @dataclass
@@ -47,7 +47,7 @@ class PretrainingRecipe(Recipe):
         for key in ("iterations", "validation_clips"):
             if getattr(self, key) < 1:
                 raise InputError(f"{key} is {getattr(self, key)}; it must be at least 1")
-        for key, choices in (("decoder", DECODERS), ("context", CONTEXTS), ("loss", ERRORS)):
+        for key, choices in (("decoder", DECODERS), ("context", CONTEXTS), ("loss", LOSSES)):
             if getattr(self, key) not in choices:
                 raise InputError(f"{key} is {getattr(self, key)!r}; choose one of {', '.join(choices)}")
         if self.active_weight < 0:
@@ -90,6 +90,7 @@ class NextFrameModule(pl.LightningModule):
         transfer: Transfer | None = None,
     ):
         super().__init__()
+        self.metrics = list(METRICS)
         if recipe.active_weight > 0 and active_level is None:
             raise InputError(
                 f"active_weight is {recipe.active_weight}, but these clips have no level from which a pixel is active; "
@@ -109,7 +110,7 @@ class NextFrameModule(pl.LightningModule):
         self.validation_metrics = torch.nn.ModuleDict({name: MeanMetric() for name in METRICS})
 
     def training_step(self, clips: Float[Tensor, "b n c h w"], batch_idx: int) -> Tensor:
-        errors = ERRORS[self.recipe.loss](self.model(clips[:, :-1]), clips[:, 2:], reduction="none")
+        errors = LOSSES[self.recipe.loss](self.model(clips[:, :-1]), clips[:, 2:], reduction="none")
         if self.recipe.active_weight > 0:
             errors = errors * activity_weights(clips, self.active_level, self.recipe.active_weight)
         loss = errors.mean()

@@ -245,6 +245,7 @@ class SelfSupervisedModule(pl.LightningModule):
         self.recipe = recipe
         self.colour: Colour = colour
         self.transfer = transfer
+        self.metrics = list(METRICS)
         self.validation_metrics = torch.nn.ModuleDict({name: MeanMetric() for name in METRICS})
 
     def _images(self, frames: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:

@@ -1,4 +1,4 @@
-"""Which of an encoder's tensors are frozen, and when each is unfrozen: names alone, on any device."""
+"""A transfer: what a model takes from a source, which of its tensors are frozen, and when each is unfrozen."""
 
 import zlib
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from rwtl.models.checkpoints import check_tensors
 from rwtl.models.encoder import Encoder, Norm, batch_norms, norm_of
 from rwtl.models.raft import build_raft
 from rwtl.random import counter_rng
-from rwtl.training.transfer.config import PARTS, PRETRAINING, Source, TransferConfig
+from rwtl.training.transfer.config import LOADABLE, Source, TransferConfig
 from rwtl.training.transfer.report import TransferReport
 
 FROM_THE_OUTPUT = (("conv2",), ("layer3",), ("layer2",), ("layer1",), ("conv1", "norm1"))  # layers of `Encoder`
@@ -48,19 +48,6 @@ def unfreezing_schedule(frozen: Iterable[str], at: int | None, every: int) -> di
     for turn, names in enumerate(filter(None, turns)):
         schedule.setdefault(at + turn * every, []).extend(names)
     return schedule
-
-
-__all__ = [
-    "PARTS",
-    "PRETRAINING",
-    "Transfer",
-    "TransferConfig",
-    "TransferReport",
-    "require_something_to_freeze",
-    "require_unfreezing_within",
-    "shuffle_within",
-    "touched",
-]
 
 
 def require_something_to_freeze(model: nn.Module, config: TransferConfig) -> None:
@@ -230,7 +217,7 @@ def _report(model: nn.Module, config: TransferConfig, source: Source | None) -> 
             f"transfer {config.name} has loaded_learning_rate {config.loaded_learning_rate:g}, but all that it loads "
             "is frozen for good; set it to 1, or unfreeze"
         )
-    report.count(model, PARTS)
+    report.count(model, LOADABLE)
     return report
 
 

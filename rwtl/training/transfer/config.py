@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rwtl.errors import InputError
 
-PARTS = ("feature_encoder", "context_encoder", "update_block")
+LOADABLE = ("feature_encoder", "context_encoder", "update_block")
 PRETRAINING = "pretraining"  # the source that the rest of the configuration describes
 
 
@@ -56,14 +56,14 @@ class TransferConfig:
 
     def _faults(self) -> Iterator[str]:
         for part in self.load:
-            if part not in PARTS:
-                yield f"load names {part!r}; choose of {', '.join(PARTS)}"
+            if part not in LOADABLE:
+                yield f"load names {part!r}; choose of {', '.join(LOADABLE)}"
         if len(set(self.load)) < len(self.load):
             yield f"load names a part twice ({', '.join(self.load)}); name each once"
         if self.load and self.source is None:
             yield f"load names {', '.join(self.load)}, but source is null; use source=pretraining or a path, or load=[]"
         if self.source is not None and not self.load:
-            yield f"source is {self.source}, but load is empty; name parts of {', '.join(PARTS)}, or set source to null"
+            yield f"source is {self.source}, but load is empty; name parts of {', '.join(LOADABLE)}, or set it to null"
         if self.freezes and not self.encoders:
             yield "it freezes an encoder but loads none; load feature_encoder or context_encoder, or freeze nothing"
         if not self.load and self.shuffle_weights:

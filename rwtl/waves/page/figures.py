@@ -16,11 +16,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rwtl.errors import InputError
 from rwtl.sampling import evenly
+from rwtl.waves.config import WAVE_COLOURS
 from rwtl.waves.measure.statistics import WaveStatistics
 from rwtl.waves.store import SAC, Recording
 
-# Calcium in nM from blue to red; a cell at rest has 60 to 105 nM, and one in a wave 400 to 650 nM.
-COLOUR_MAP = "coolwarm"
+# Calcium in nM at both ends of the colours; a cell at rest has 60 to 105 nM, and one in a wave 400 to 650 nM.
 LOW, HIGH = 50.0, 650.0
 # A mosaic of a long recording shows a frame every 15 s, as papers on retinal waves do, or every multiple of that.
 MOSAIC_STEP = 15.0
@@ -56,7 +56,7 @@ def draw_mosaic(recording: Recording, file: Path, panels: int | None = None, col
         axis.set_axis_off()
     for axis, index in zip(axes.ravel(), chosen, strict=False):
         frame = recording.frames(index, index + 1)[0]
-        image = axis.imshow(frame, cmap=COLOUR_MAP, norm=norm, interpolation="nearest")
+        image = axis.imshow(frame, cmap=WAVE_COLOURS, norm=norm, interpolation="nearest")
         axis.set_title(f"{recording.time_of(index):.1f} s", fontsize=12, pad=3)
     bar = figure.colorbar(image, ax=axes, extend="both", fraction=0.03, pad=0.015, aspect=35)
     bar.set_label("calcium (nM)", fontsize=12)
@@ -102,7 +102,7 @@ def write_movie(
     if file.suffix != ".gif":
         raise InputError(f"{file} does not end in .gif: the movie is written as a GIF")
     # A fixed palette keeps colours comparable from frame to frame; its last two entries are for the text.
-    colours = (colormaps[COLOUR_MAP](np.linspace(0, 1, 62))[:, :3] * 255).round().astype(np.uint8)
+    colours = (colormaps[WAVE_COLOURS](np.linspace(0, 1, 62))[:, :3] * 255).round().astype(np.uint8)
     palette = np.concatenate([colours, [[0, 0, 0], [255, 255, 255]]]).astype(np.uint8)
     # A whole number of pixels for every cell where there is room for it.
     scale = size // max(recording.shape) or size / max(recording.shape)
