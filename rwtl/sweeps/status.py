@@ -89,7 +89,7 @@ def _note(path: Path, state: str, status: dict[str, Any]) -> str:
     if state == "running" and held is not None:
         return f"{held[0]}, last sign of life {max(0.0, held[2]):.0f} s ago"
     if state == "interrupted":
-        return reason_of(status) or "its job ended without an error message"
+        return reason_of(status) or "its job ended without a word"
     return ""
 
 
