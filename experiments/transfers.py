@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from rwtl.config import typed
 from rwtl.errors import InputError
+from rwtl.terminal import show
 from rwtl.training.transfer.callback import touched
 from rwtl.training.transfer.config import TransferConfig
 
@@ -32,7 +32,7 @@ def main() -> None:
     for file in sorted(PRESETS.glob("*.yaml")):
         config = typed(TransferConfig, yaml.safe_load(file.read_text()), "transfer")
         table.add_row(file.stem, *(cell(name.split(",")[0], norm, config) for name, norm in MODELS.items()))
-    Console(width=120).print(table)
+    show(table)
 
 
 if __name__ == "__main__":

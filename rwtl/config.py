@@ -80,10 +80,12 @@ def path_of(cfg: DictConfig, key: str) -> Path:
 
 
 def outputs_folder(cfg: DictConfig) -> Path:
+    """Return the folder of all artifacts."""
     return Path(setting(cfg, "paths.outputs"))
 
 
 def flat(section: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return the dotted keys of a section of sections, each after the prefix, with their values."""
     parts = []
     for key, value in section.items():
         parts += flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]

@@ -25,7 +25,6 @@ from rwtl.flow.catalogue import catalogue, open_with_flow
 from rwtl.flow.colour_wheel import flow_to_colour
 from rwtl.flow.displacements import histogram_figure
 from rwtl.models.checkpoints import load_raft
-from rwtl.models.padding import padding_of
 from rwtl.pipeline.artifact import Artifact, read_status
 from rwtl.pipeline.evaluation import EstimationPlan
 from rwtl.pipeline.pretraining import against_baselines, curve, skill_of
@@ -100,7 +99,7 @@ def scenes(compared: Comparison) -> list[Scene]:
 
 
 def _scene(name: str, data: Any, k: int, models: dict[Cell, Any], iterations: int | None) -> Scene:
-    sample, padding = data[k], padding_of(data)
+    sample, padding = data[k], data.padding
     flow = sample.flow.masked_fill(sample.valid < 0.5, float("nan")).numpy()
     longest = float(np.nanmax(np.hypot(*flow))) or 1.0
     scale = 0.5 * longest

@@ -10,7 +10,7 @@ from scipy.interpolate import NearestNDInterpolator
 from torch import Tensor
 
 from rwtl.errors import InputError
-from rwtl.flow.sample import FlowDataset, PaddingMode
+from rwtl.flow.sample import PaddingMode
 
 SMALLEST = 8  # px
 
@@ -51,11 +51,6 @@ def pad_to_multiple_of_8(
 def crop_to(images: Float[Tensor, "b c h2 w2"], window: Window) -> Float[Tensor, "b c h w"]:
     """Undo `pad_to_multiple_of_8`."""
     return images[..., window.top : window.top + window.height, window.left : window.left + window.width]
-
-
-def padding_of(dataset: FlowDataset) -> PaddingMode:
-    """Return how the images of a data set are padded, as officially: KITTI's its way, all others as Sintel's."""
-    return dataset.padding
 
 
 def carry_forward(coarse: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 2 h w"]:

@@ -1,6 +1,6 @@
 """The pre-training stage: recordings or scenes to a model whose parts can be transferred."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +24,6 @@ from rwtl.tracking.tracker import Lineage
 from rwtl.training import skill
 from rwtl.training.evaluation import front_errors, over_all
 from rwtl.training.fit import fit
-from rwtl.training.metrics import METRICS
-from rwtl.training.tasks import next_frame, self_supervised
 from rwtl.training.tasks.next_frame import NextFrameModule
 from rwtl.training.tasks.optical_flow import OpticalFlowModule
 from rwtl.training.tasks.self_supervised import SelfSupervisedModule
@@ -61,7 +59,7 @@ def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
         if plan.source:
             print(f"  beginning with {plan.source.name}: {transfer.report}", flush=True)
         files.write_json(folder / files.TRANSFER, transfer.report.to_dict())
-        module, metrics = _module(plan, model, data, transfer)
+        module = _module(plan, model, data, transfer)
         stream = SampleStream([data.training], plan.recipe.seed, max(1, plan.recipe.steps * plan.recipe.batch_size))
         trainer = replace(plan.trainer, scenes_on_device=False)
         callbacks: list[pl.Callback] = [transfer]
@@ -71,7 +69,7 @@ def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
             callbacks.append(FlowPictures(folder / files.PICTURES, ["waves"]))
         with tracking(cfg, folder, label, lineage(parents)) as tracker:
             tracker.transfer(transfer.report)
-            of_run = (trainer, folder, f"pretrain {name}".strip(), metrics, callbacks, tracker.loggers)
+            of_run = (trainer, folder, f"pretrain {name}".strip(), module.metrics, callbacks, tracker.loggers)
             curve = fit(module, plan.recipe, stream, [data.validation], *of_run)
             curve.to_csv(folder / files.CURVE, index=False)
             kind = "next_frame" if plan.kind == "next_frame" else "raft"
@@ -88,15 +86,13 @@ def pretraining(cfg: DictConfig, name: str = "") -> Artifact:
     return Artifact("pretraining", label, plan.values(), make, outputs, parents, resumable=True, config=cfg)
 
 
-def _module(
-    plan: PretrainingPlan, model: nn.Module, data: SourceData, transfer: Transfer
-) -> tuple[pl.LightningModule, Sequence[str]]:
-    """Return what trains the model, and the names of what its validation logs."""
+def _module(plan: PretrainingPlan, model: nn.Module, data: SourceData, transfer: Transfer) -> pl.LightningModule:
+    """Return what trains the model."""
     if plan.kind == "next_frame":
-        return NextFrameModule(model, plan.recipe, data.active_level, transfer), next_frame.METRICS
+        return NextFrameModule(model, plan.recipe, data.active_level, transfer)
     if plan.kind == "wave_flow":
-        return OpticalFlowModule(model, plan.recipe, {"waves": data.validation}, transfer), METRICS
-    return SelfSupervisedModule(model, plan.recipe, plan.colour, transfer), self_supervised.METRICS
+        return OpticalFlowModule(model, plan.recipe, {"waves": data.validation}, transfer)
+    return SelfSupervisedModule(model, plan.recipe, plan.colour, transfer)
 
 
 def _next_frame_results(folder: Path, plan: PretrainingPlan, model: nn.Module, data: SourceData) -> str:

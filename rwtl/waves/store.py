@@ -14,6 +14,7 @@ import zarr
 from jaxtyping import Float32
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from rwtl import files
 from rwtl.errors import InputError
 from rwtl.waves.config import FRAMES_PER_SHARD, SYNTHETIC_VERSION, RecordingConfig
 from rwtl.waves.model.parameters import MODEL_VERSION
@@ -145,7 +146,6 @@ def open_recording(path: Path) -> Recording:
         ) from error
 
 
-STATE = "state.npz"
 # For the state, the attributes and what the file system needs beside the frames.
 _MARGIN = 50e6  # bytes
 
@@ -225,7 +225,7 @@ class RecordingWriter:
         self._hand_over(None)
         self._wait()
         self._group.attrs["complete"] = True
-        (self._path / STATE).unlink(missing_ok=True)
+        (self._path / files.STATE).unlink(missing_ok=True)
 
     def _hand_over(self, snapshot: Snapshot | None) -> None:
         self._wait()
@@ -242,7 +242,7 @@ class RecordingWriter:
             self._calcium[self._written : self._written + len(frames)] = frames
             self._written += len(frames)
         if snapshot is not None:
-            snapshot.save(self._path / STATE)
+            snapshot.save(self._path / files.STATE)
         if len(frames):
             self._group.attrs["valid_frames"] = self._written
 
@@ -267,9 +267,9 @@ def _resumed(path: Path, config: RecordingConfig) -> Snapshot | None:
         )
     for partial in path.rglob("*.partial"):  # files in the making when a writer was killed
         partial.unlink()
-    if not (path / STATE).exists() and attributes["valid_frames"] == 0:
+    if not (path / files.STATE).exists() and attributes["valid_frames"] == 0:
         return None
-    return load_snapshot(path / STATE)
+    return load_snapshot(path / files.STATE)
 
 
 def _difference(recorded: Any, wanted: Any, name: str = "recording") -> str:
