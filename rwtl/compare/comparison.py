@@ -47,9 +47,9 @@ def compare(cfg: DictConfig) -> Artifact:
     if cfg.runs is not None:
         planned, analysis = _of_found(cfg)
     else:
+        _config(cfg)  # what is wrong with it ends here, not after the trainings
         config = comparison_config(cfg)
         runs = planned_runs(run_configs(cfg, config))
-        typed(AnalysisConfig, setting(cfg, "analysis"), "analysis")  # what is wrong ends here, not after the trainings
         runs, failures = make_runs(runs, config.jobs, setting(cfg, "trainer")["threads"])
         try:
             notes = [f"{name} failed: {error}" for name, error in failures.items()]
@@ -70,9 +70,18 @@ def where(made: Artifact) -> str:
     return f"table:  {made.path / files.COMPARISON}.csv\nreport: {made.path / files.REPORT}"
 
 
+def _config(cfg: DictConfig) -> AnalysisConfig:
+    for key in ("rows", "columns", "baseline"):
+        if cfg.runs is None and cfg[key] is not None:
+            raise InputError(
+                f"{key} is {cfg[key]}, which tells apart runs that are read; give runs=..., or set comparison.{key}"
+            )
+    return typed(AnalysisConfig, setting(cfg, "analysis"), "analysis")
+
+
 def _of_found(cfg: DictConfig) -> tuple[Artifact, Analysis]:
     """Return the comparison of runs that are there."""
-    config = typed(AnalysisConfig, setting(cfg, "analysis"), "analysis")
+    config = _config(cfg)
     sources = setting(cfg, "runs")
     runs, notes = find_runs([sources] if isinstance(sources, str) else sources)
     rows = setting(cfg, "rows") or ["transfer"]
@@ -95,12 +104,7 @@ def _digest(curve: pd.DataFrame) -> str:
 
 def _of_planned(cfg: DictConfig, runs: Runs, notes: Sequence[str] = ()) -> tuple[Artifact, Analysis]:
     """Return the comparison of runs of the section `comparison`."""
-    config = typed(AnalysisConfig, setting(cfg, "analysis"), "analysis")
-    for key in ("rows", "columns", "baseline"):
-        if cfg[key] is not None:
-            raise InputError(
-                f"{key} is {cfg[key]}, which tells apart runs that are read; give runs=..., or set comparison.{key}"
-            )
+    config = _config(cfg)
     section = comparison_config(cfg)
     conditions, whole = conditions_of(cfg, section), float(setting(cfg, FRACTION))
     cells = {_id(run): _cell(conditions[row], whole) for (row, _), run in runs.items()}

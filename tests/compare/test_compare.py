@@ -329,6 +329,6 @@ def test_the_page_shows_all_that_it_promises(page_at):
     ]
     assert page.locator("#flow ~ .cards").first.locator(".card b").all_inner_texts() == ["given", *CELLS]
     assert page.locator(".card img").evaluate_all("images => images.every(i => i.naturalWidth > 0)")
-    assert page.get_by_text("It asks for the same artifacts.").count() == sum(CELLS.values())
+    assert page.get_by_text("It asks for the same artifact.").count() == sum(CELLS.values())
     commit = page.get_by_text("This page was made by rwtl commit").inner_text()
     assert "torch 2." in commit and Path(ROOT, "rwtl").is_dir()
