@@ -102,10 +102,7 @@ def test_progress_counts_the_whole_duration(frames, heard):
     ],
 )
 def test_every_engine_gives_the_same_frames_to_rounding(frames, engine, tolerance):
-    """The noise included: after 0.2 s, when calcium already differs between cells.
-
-    In two frames instead of ten, for Brian2 generates the code of its runtime mode anew for each.
-    """
+    """The noise included: after 0.2 s, when calcium already differs between cells."""
     config = dataclasses.replace(CONFIG, duration=0.2, frame_interval=0.1)
     _, last = engine.frames(config, first_snapshot(config))
     assert np.ptp(last.calcium) > 1
@@ -116,17 +113,16 @@ def test_every_engine_gives_the_same_frames_to_rounding(frames, engine, toleranc
 @pytest.mark.parametrize(
     ("engine", "at"),
     [
-        (CppEngine(1, "float32"), [26, 90]),
-        (CppEngine(2, "float64"), [26, 90]),
-        (RuntimeEngine("numpy", "float64"), [2]),  # two seconds for a frame
+        pytest.param(CppEngine(1, "float32"), [26, 90], marks=pytest.mark.slow),
+        pytest.param(CppEngine(2, "float64"), [26, 90], marks=pytest.mark.slow),
+        (RuntimeEngine("numpy", "float64"), [6]),
     ],
 )
-@pytest.mark.slow
 def test_a_simulation_that_goes_on_from_a_snapshot_gives_the_same_bits(engine, at):
     """With everything that differs from cell to cell or has a state: noise, spread, bias, an interval of odd length."""
     config = dataclasses.replace(
         CONFIG,
-        duration=0.0014 * (at[-1] + 2),
+        duration=0.0014 * (at[-1] + 4),
         transient=0.0014 * at[0],
         frame_interval=0.0014,
         spread={"g_A": 0.01, "I_ext": 1.0},
@@ -139,7 +135,7 @@ def test_a_simulation_that_goes_on_from_a_snapshot_gives_the_same_bits(engine, a
     for snapshot in snapshots:
         forget()
         rest = list(engine.frames(config, snapshot))
-        assert [frame.number for frame in rest] == list(range(snapshot.frame + 1, at[-1] + 3))
+        assert [frame.number for frame in rest] == list(range(snapshot.frame + 1, at[-1] + 5))
         for ours, theirs in zip(rest, whole[snapshot.frame :], strict=True):
             assert ours.calcium.tobytes() == theirs.calcium.tobytes()
     assert np.ptp(whole[-1].calcium) > 1
