@@ -10,23 +10,23 @@ import time
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from rwtl.pipeline.recording import recording_configs
-from rwtl.waves import open_recording, simulate
-from rwtl.waves.engines import engine_of
+from rwtl.waves import open_recording
 
 ROOT = Path(__file__).parents[2]
 WAVES = ["rows=40", "columns=40", "duration=82", "transient=2", "frame_interval=0.02"]
 WAVES += ["spread.g_A=0.01", "cell.sigma=4"]
-OVERRIDES = [f"recording.{value}" for value in WAVES] + ["engine.threads=1"]
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 pytestmark = pytest.mark.slow
 
 
+def command(outputs):
+    overrides = [f"recording.{value}" for value in WAVES] + ["engine.threads=1", f"paths.outputs={outputs}"]
+    return [sys.executable, str(ROOT / "experiments" / "simulate.py"), *overrides]
+
+
 def start(outputs):
-    command = [sys.executable, str(ROOT / "experiments" / "simulate.py"), *OVERRIDES, f"paths.outputs={outputs}"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command(outputs), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def recording_in(outputs):
@@ -53,12 +53,14 @@ def programs_below(folder) -> list[str]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """The frames of a simulation that nobody stops."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("simulate", overrides=OVERRIDES)
-    path = tmp_path_factory.mktemp("undisturbed") / "recording"
-    (config,) = recording_configs(cfg)
-    simulate(config, engine_of(cfg.engine), path)
-    return open_recording(path).frames(0, 4000)
+    outputs = tmp_path_factory.mktemp("undisturbed")
+    job = start(outputs)
+    printed, errors = job.communicate()
+    assert job.returncode == 0, errors
+    assert re.search(r"simulate: [\d.]+/82 s of model time · [\d.]+ × real time · \d+:\d\d left", printed) or (
+        "simulate: 82/82 s of model time · took" in printed
+    )
+    return open_recording(recording_in(outputs)).frames(0, 4000)
 
 
 def test_stopped_at_random_moments_it_ends_with_the_same_bits(undisturbed, tmp_path, monkeypatch):
@@ -85,9 +87,6 @@ def test_stopped_at_random_moments_it_ends_with_the_same_bits(undisturbed, tmp_p
     job = start(outputs)
     printed, errors = job.communicate()
     assert job.returncode == 0, errors
-    assert re.search(r"simulate: [\d.]+/82 s of model time · [\d.]+ × real time · \d+:\d\d left", printed) or (
-        "simulate: 82/82 s of model time · took" in printed
-    )
     assert f"going on after {stopped[-1]} frames that an interrupted simulation left" in printed
     assert open_recording(recording_in(outputs)).frames(0, 4000).tobytes() == undisturbed.tobytes()
     deadline = time.monotonic() + 300
