@@ -1,6 +1,7 @@
 """The presets show what their names say, on small lattices."""
 
 import dataclasses
+import gc
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from rwtl.waves.measure.statistics import wave_statistics
 from rwtl.waves.measure.verdict import verdict
 
 CONF = Path(__file__).parents[2] / "conf"
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -27,6 +29,7 @@ def statistics_of(tmp_path):
         config = dataclasses.replace(
             typed(RecordingConfig, values, "recording"), **{"rows": 64, "columns": 64, "duration": 90.0} | changes
         )
+        gc.collect()  # presets of one lattice then have one program, which is compiled once (see tests/compiler)
         simulate(config, CppEngine(threads=1, precision="float32"), tmp_path / "recording")
         return wave_statistics(open_recording(tmp_path / "recording"))
 
@@ -62,6 +65,6 @@ def test_patches_stay_small(statistics_of):
 
 
 def test_silence(statistics_of):
-    statistics = statistics_of("silence", rows=32, columns=32)
+    statistics = statistics_of("silence", rows=48, columns=48, duration=60.0)
     assert statistics.onset_rate == 0
     assert [warning.partition(":")[0] for warning in verdict(statistics)] == ["Silent"]

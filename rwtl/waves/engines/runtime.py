@@ -52,6 +52,8 @@ class RuntimeEngine:
         wanted = {
             "codegen.target": self.target,
             "core.default_float_dtype": np.dtype(self.precision).type,
+            # The model's functions take and give plain numbers; to check that, Brian2 would print their arguments.
+            "codegen.runtime.numpy.discard_units": True,
         }
         before = {name: prefs[name] for name in wanted}
         try:
