@@ -193,7 +193,8 @@ if __name__ == "__main__":
     for library in LIBRARIES:
         import_module(library)
     for app in sorted(APPS.glob("*.py")):
-        runpy.run_path(str(app), run_name=app.stem)  # which imports what it uses, and runs nothing
+        with suppress(Exception):  # which the app itself will say when it is run
+            runpy.run_path(str(app), run_name=app.stem)  # which imports what it uses, and runs nothing
     gc.freeze()  # a program need not look through all this for what is no longer used
     sys.argv = serve(socket.socket(fileno=int(sys.argv[1])))
     sys.path[0] = str(Path(sys.argv[0]).parent)

@@ -179,7 +179,7 @@ def test_evaluate_gives_the_errors_of_a_checkpoint_on_every_real_pair(compared, 
     assert (errors.dataset == "procedural_test").sum() == 4
     assert list(of_pairs.pair) == ["00001", "00002"] and (of_pairs.epe > 0).all()
     for row in of_pairs.itertuples():
-        assert re.search(rf"{row.pair}.*{row.epe:.2f}", done.stdout)
+        assert re.search(rf"│ {row.pair} +│ +{row.epe:.2f} ", done.stdout)
 
 
 def test_a_recording_is_shown(compared, outputs):
