@@ -12,7 +12,7 @@ from rwtl.sweeps import slurm as slurm_watch
 from rwtl.sweeps import slurm_queue
 from rwtl.sweeps.jobs import JobRecord, read_records, write_record
 from rwtl.sweeps.slurm import Watch
-from rwtl.sweeps.slurm_plan import Ledger, Plan, Planned
+from rwtl.sweeps.slurm_plan import Ledger, Plan
 
 LINE = ["-m", *SHAPES, *SLURM, "recording.seed=1,2", "sweep=bad"]
 
@@ -78,7 +78,7 @@ def held(tmp_path, count):
 
 
 def watch(tmp_path, ledger):
-    plan = Plan(jobs={number: Planned("training", frozenset()) for number in ledger.jobs})
+    plan = Plan(jobs=dict.fromkeys(ledger.jobs, "training"), needs=dict.fromkeys(ledger.jobs, frozenset()))
     return Watch("mine", tmp_path, ledger, plan, lambda job: tmp_path / job, 0.1)
 
 
