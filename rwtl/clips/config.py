@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rwtl.errors import InputError
@@ -10,8 +11,6 @@ from rwtl.waves.store import Recording
 
 # `grey` repeats the channel, `blue_red` is the colour map of the pictures of waves, `rgb` frames have colours.
 Colour = Literal["grey", "blue_red", "rgb"]
-
-
 Part = Literal["training", "validation"]
 Shuffle = Literal["none", "time", "space"]
 _SMALLEST_CROP = 8  # px, of the model
@@ -129,27 +128,29 @@ def window_of(crop: int, zoom: float) -> int:
         InputError: crop / zoom is no whole number.
     """
     fraction = zoom_fraction(zoom)
-    if crop % fraction.numerator:
-        step = fraction.numerator
+    if crop % (step := fraction.numerator):
         valid = max(round(crop / step), math.ceil(_SMALLEST_CROP / step)) * step
         raise InputError(
             f"clips.crop / clips.zoom is {crop} / {zoom} = {crop / zoom:.4g} cells, which must be whole; a crop of "
             f"{valid} px is"
         )
-    return crop * fraction.denominator // fraction.numerator
+    return crop // step * fraction.denominator
 
 
-def stride_of(dt: float, recording: Recording) -> int:
-    """Return how many frames of the recording dt (s) spans.
+def stride_of(dt: float, interval: float, recording: str | Path, key_is: str = "clips.dt is") -> int:
+    """Return how many frames of a recording dt (s) spans.
+
+    Args:
+        dt, interval: in s; the second is the recording's frame interval.
+        recording, key_is: for the message, its name, and the key of the configuration with its verb.
 
     Raises:
         InputError: dt is no whole multiple of the recording's frame interval.
     """
-    interval = recording.frame_interval
     stride = round(dt / interval)
     if stride < 1 or abs(stride * interval - dt) > 1e-6 * dt:
         raise InputError(
-            f"clips.dt is {dt} s, which is no whole multiple of the frame interval of {recording.path}, {interval} s; "
+            f"{key_is} {dt} s, which is no whole multiple of the frame interval of {recording}, {interval} s; "
             f"the nearest is {max(stride, 1) * interval:.6g} s"
         )
     return stride

@@ -21,6 +21,8 @@ from rwtl.sampling import evenly
 from rwtl.waves.config import FRAMES_PER_SHARD
 from rwtl.waves.store import Recording, open_recording
 
+MEMORY = 512 * 2**20  # bytes
+FEWEST_SHUFFLED = 8  # clips of a recording's part that shuffling in time needs: among fewer, some would stay in order
 _DROPPED_BITS = 12  # of 32
 _SIGN = np.uint32(1 << 31)
 
@@ -115,8 +117,8 @@ class PartFrames:
     def prepare(self, calcium_range: tuple[float, float], order: Int[np.ndarray, " cells"] | None) -> None:
         """Say, once, what frames are made of: calcium (nM) that becomes 0 and 1, and another order of the cells."""
         self._range, self._order = calcium_range, order
-        for k in range(len(self._kept)):
-            self._kept[k] = self._prepared(self._kept[k])
+        for kept in self._kept:
+            kept[:] = self._prepared(kept)
 
     def frame(self, number: int) -> Float32[np.ndarray, "row column"]:
         """Return a frame of the part by its number in the recording, in 0..1; not to be changed.
@@ -149,10 +151,6 @@ class PartFrames:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_array": None}
-
-
-MEMORY = 512 * 2**20  # bytes
-FEWEST_SHUFFLED = 8  # clips of a recording's part that shuffling in time needs: among fewer, some would stay in order
 
 
 @dataclass(frozen=True)
@@ -220,9 +218,9 @@ class WaveClips(Dataset):
         self.calcium_range = (float(low), float(high))
         self.active_level = (config.active_above - low) / (high - low)
         for frames in self._frames:
-            frames.prepare(
-                self.calcium_range, _cell_order(frames.recording.shape) if config.shuffle == "space" else None
-            )
+            rows, columns = frames.recording.shape
+            order = counter_rng(0, rows, columns, CELLS_IN_SPACE).permutation(rows * columns)
+            frames.prepare(self.calcium_range, order if config.shuffle == "space" else None)
         self._choose(candidates)
 
     def _choose(self, candidates: list[Int[np.ndarray, "_ length"]]) -> None:
@@ -262,7 +260,7 @@ class WaveClips(Dataset):
 
 def _candidates(recording: Recording, config: ClipsConfig, part: Part) -> Int[np.ndarray, "clips length"]:
     """The frame numbers of all clips of a part of a recording."""
-    stride = stride_of(config.dt, recording)
+    stride = stride_of(config.dt, recording.frame_interval, recording.path)
     require_room(config, recording)
     numbers = frames_of(part, config, recording)
     span = (config.length - 1) * stride
@@ -286,10 +284,6 @@ def _in_other_order(
         )
     # Each position on its own, so that every position keeps exactly the frames that it has without the shuffle.
     return counter_rng(0, recording, int(part == "validation"), CLIPS_IN_TIME).permuted(clips, axis=0)
-
-
-def _cell_order(shape: tuple[int, int]) -> Int[np.ndarray, " cells"]:
-    return counter_rng(0, *shape, CELLS_IN_SPACE).permutation(shape[0] * shape[1])
 
 
 class ZoomedClips(Dataset):

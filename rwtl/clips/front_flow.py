@@ -60,7 +60,8 @@ class WaveFlow(FlowDataset):
         self.pixels = [int(found[index][0]) for index in self.numbers]
         total, x, y, length = np.sum(found, axis=0)
         self.mean_flow, self.mean_speed = (float(x / total), float(y / total)), float(length / total)
-        self.names = [self._name(index) for index in self.numbers]
+        where = map(clips.where, self.numbers)
+        self.names = [f"{number}_{first:06d}_{second:06d}" for number, (first, second) in where]
 
     def _flow(self, index: int) -> tuple[Float32[np.ndarray, "2 h w"], Float32[np.ndarray, "h w"]]:
         """Flow and valid of a clip."""
@@ -73,10 +74,6 @@ class WaveFlow(FlowDataset):
         flow, valid = self._flow(index)
         x, y = flow.sum(axis=(1, 2), dtype=np.float64)
         return float(valid.sum()), float(x), float(y), float(np.hypot(*flow).sum(dtype=np.float64))
-
-    def _name(self, index: int) -> str:
-        number, frames = self.clips.where(index)
-        return f"{number}_" + "_".join(f"{frame:06d}" for frame in frames)
 
     def __len__(self) -> int:
         return len(self.numbers)

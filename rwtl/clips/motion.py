@@ -6,16 +6,14 @@ fronts alone. Pixels that no front passes do not count, while in a data set of f
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from rwtl.clips.config import zoom_fraction
+from rwtl.clips.config import stride_of, zoom_fraction
 from rwtl.errors import InputError
 from rwtl.flow.displacements import Displacements, distance, gathered
 from rwtl.flow.sample import MAX_DISPLACEMENT, FlowDataset
@@ -66,12 +64,7 @@ class MotionConfig:
     def require_multiples(self, frame_interval: float, recording: str) -> None:
         """Refuse a dt that is no whole multiple of a recording's frame interval, in s."""
         for dt in self.dt:
-            frames = round(dt / frame_interval)
-            if frames < 1 or abs(frames * frame_interval - dt) > 1e-6 * dt:
-                raise InputError(
-                    f"motion.dt has {dt} s, which is no whole multiple of the frame interval of {recording}, "
-                    f"{frame_interval} s; the nearest is {max(frames, 1) * frame_interval:.6g} s"
-                )
+            stride_of(dt, frame_interval, recording, "motion.dt has")
 
 
 def wave_motion(recordings: Iterable[WaveStatistics], dt: float, zoom: float) -> Displacements:
@@ -93,19 +86,10 @@ def wave_motion(recordings: Iterable[WaveStatistics], dt: float, zoom: float) ->
 
 def flow_motion(dataset: FlowDataset, pairs: int) -> Displacements:
     """Return the displacements of at most so many pairs of a data set of flow, evenly spread over it."""
-    return gathered(_fields(dataset, evenly(len(dataset), pairs)))
-
-
-def _fields(
-    dataset: FlowDataset, chosen: list[int]
-) -> Iterator[tuple[Float[Tensor, "*batch 2 h w"], Float[Tensor, "*batch h w"]]]:
-    for index in chosen:
-        if isinstance(dataset, ProceduralFlow):  # without rendering what is not looked at
-            flow = dataset.flows([index])
-            yield flow, torch.ones_like(flow[:, 0])
-        else:
-            sample = dataset[index]
-            yield sample.flow, sample.valid
+    chosen = evenly(len(dataset), pairs)
+    if isinstance(dataset, ProceduralFlow):  # without rendering what is not looked at
+        return gathered((flow, torch.ones_like(flow[:, 0])) for flow in (dataset.flows([index]) for index in chosen))
+    return gathered((sample.flow, sample.valid) for sample in (dataset[index] for index in chosen))
 
 
 def directions_apart(first: Displacements, second: Displacements) -> float:

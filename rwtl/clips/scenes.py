@@ -42,7 +42,7 @@ class SceneClips(Dataset):
     """Scenes at times 0, 1, 2, …; an item is Float[Tensor, "length 3 h w"], RGB in 0..1.
 
     The first two frames are the pair of the same index, divided by 255. Every surface then goes on by the same map of
-    the frame to the frame (`procedural_motion`), in the same order of depth. Where the light changes and pixels are
+    the frame to the frame (`elements`), in the same order of depth. Where the light changes and pixels are
     noisy, those of every frame are drawn anew, as the pair's are.
 
     Args:

@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from matplotlib import colormaps
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -19,6 +19,7 @@ from rwtl.flow.geometric import Window, cut, mirror, resize_sparse
 from rwtl.flow.sample import FlowSample
 from rwtl.waves.config import WAVE_COLOURS
 
+FlowAugmentation = Callable[[FlowSample, np.random.Generator], FlowSample]  # as in rwtl.sampling.Part
 _SHADES = 256
 
 
@@ -73,7 +74,7 @@ class CropAndZoom:
         zoom: by which frames and displacements are enlarged; crop / zoom, the side of the square, is whole.
 
     Raises:
-        InputError: crop / zoom is no whole number; when called, the square does not fit into the clip.
+        InputError: crop / zoom is no whole number; when called, the square does not fit into the frames.
     """
 
     crop: int
@@ -85,25 +86,22 @@ class CropAndZoom:
     def __call__(
         self, clip: Float[Tensor, "length 1 h w"], rng: np.random.Generator
     ) -> Float[Tensor, "length 1 crop crop"]:
-        side, (rows, columns) = window_of(self.crop, self.zoom), clip.shape[-2:]
+        return enlarge(self._window(clip.shape[-2:], rng).of(clip), zoom_fraction(self.zoom))
+
+    def _window(self, shape: tuple[int, int], rng: np.random.Generator) -> Window:
+        side, (rows, columns) = window_of(self.crop, self.zoom), shape
         if side > min(rows, columns):
             raise InputError(
                 f"clips.crop is {self.crop} px at zoom {self.zoom:g}, a window of {side} cells, but the recording has "
                 f"{rows}×{columns}; lower it"
             )
-        top, left = int(rng.integers(rows - side + 1)), int(rng.integers(columns - side + 1))
-        # A copy: a view would keep the whole clip alive, and would be sent whole between processes.
-        return enlarge(clip[..., top : top + side, left : left + side].clone(), zoom_fraction(self.zoom))
+        return Window(int(rng.integers(rows - side + 1)), int(rng.integers(columns - side + 1)), side, side)
 
 
 def rotate_and_flip(clip: Float[Tensor, "length 1 h w"], rng: np.random.Generator) -> Float[Tensor, "length 1 h2 w2"]:
     """Apply one of the eight symmetries of the square, drawn from `rng`, to the clip as a whole."""
     clip = clip.rot90(int(rng.integers(4)), dims=(-2, -1))
     return clip.flip(-1) if rng.integers(2) else clip
-
-
-# As in rwtl.sampling.Part.
-FlowAugmentation = Callable[[FlowSample, np.random.Generator], FlowSample]
 
 
 def zoomed(sample: FlowSample, zoom: float) -> FlowSample:
@@ -119,41 +117,15 @@ def zoomed(sample: FlowSample, zoom: float) -> FlowSample:
     height, width = (side // step * step for side in sample.valid.shape)
     sample = cut(sample, Window(0, 0, height, width))
     size = (int(height * fraction), int(width * fraction))
-    resized = resize_sparse(sample, size, Window(0, 0, *size))
-    return resized._replace(image1=_frame(sample.image1, zoom), image2=_frame(sample.image2, zoom))
+    image1, image2 = (enlarge(image[:, None], fraction)[:, 0] for image in (sample.image1, sample.image2))
+    return resize_sparse(sample, size, Window(0, 0, *size))._replace(image1=image1, image2=image2)
 
 
-def _frame(image: Float32[Tensor, "3 h w"], zoom: float) -> Float32[Tensor, "3 h2 w2"]:
-    return enlarge(image[:, None], zoom_fraction(zoom))[:, 0]
-
-
-@dataclass(frozen=True)
-class CropAndZoomFlow:
-    """Cuts a square at a place drawn from the generator and enlarges it, as CropAndZoom does with clips.
-
-    Args:
-        crop: side of the result in px.
-        zoom: see `zoomed`; crop / zoom, the side of the square, is whole.
-
-    Raises:
-        InputError: crop / zoom is no whole number; when called, the square does not fit into the sample.
-    """
-
-    crop: int
-    zoom: float = 1.0
-
-    def __post_init__(self):
-        window_of(self.crop, self.zoom)
+class CropAndZoomFlow(CropAndZoom):
+    """Cuts the same square out of the frames and the flow of a sample, and enlarges it as `zoomed` does."""
 
     def __call__(self, sample: FlowSample, rng: np.random.Generator) -> FlowSample:
-        side, (rows, columns) = window_of(self.crop, self.zoom), sample.valid.shape
-        if side > min(rows, columns):
-            raise InputError(
-                f"clips.crop is {self.crop} px at zoom {self.zoom:g}, a window of {side} cells, but the recording has "
-                f"{rows}×{columns}; lower it"
-            )
-        window = Window(int(rng.integers(rows - side + 1)), int(rng.integers(columns - side + 1)), side, side)
-        return zoomed(cut(sample, window), self.zoom)
+        return zoomed(cut(sample, self._window(sample.valid.shape, rng)), self.zoom)
 
 
 def turned(sample: FlowSample, turns: int) -> FlowSample:

@@ -23,6 +23,14 @@ from rwtl.errors import InputError
 from rwtl.flow.geometric import crop_window, cut, mirror, resize_dense, resize_sparse, scaled_size
 from rwtl.flow.sample import FlowSample
 
+JITTER_DRAWS = 8  # four amounts, and four numbers whose ranks are the order of the four changes
+ERASER_DRAWS = 9  # how many boxes, and for each of at most two left, top, width and height
+_BOX_SIDES = (50, 100)  # px, the second excluded
+# As in the last public version of RAFT's training code.
+_DENSE_SLACK, _SPARSE_SLACK = 8, 1  # px by which a resized image is larger than the crop at least
+_DENSE_MARGINS = ((0, 0), (0, 0))  # px along y and x, before and after, by which crops may miss: edges become likelier
+_SPARSE_MARGINS = ((0, 20), (50, 50))  # crops at the top, where a laser sees nothing, are not made likelier
+
 
 @dataclass
 class AugmentationConfig:
@@ -113,11 +121,6 @@ def _check(values: dict[str, int | float]) -> None:
         )
 
 
-JITTER_DRAWS = 8  # four amounts, and four numbers whose ranks are the order of the four changes
-ERASER_DRAWS = 9  # how many boxes, and for each of at most two left, top, width and height
-_BOX_SIDES = (50, 100)  # px, the second excluded
-
-
 def change_colours(
     image1: Float32[Tensor, "3 h w"],
     image2: Float32[Tensor, "3 h w"],
@@ -183,12 +186,6 @@ _CHANGES = (
 )
 
 
-# As in the last public version of RAFT's training code.
-_DENSE_SLACK, _SPARSE_SLACK = 8, 1  # px by which a resized image is larger than the crop at least
-_DENSE_MARGINS = ((0, 0), (0, 0))  # px along y and x, before and after, by which crops may miss: edges become likelier
-_SPARSE_MARGINS = ((0, 20), (50, 50))  # crops at the top, where a laser sees nothing, are not made likelier
-
-
 class Augmentation:
     """RAFT's changes to samples of dense flow: colour, erased boxes, scale and stretch, flips, crop.
 
@@ -211,9 +208,7 @@ class Augmentation:
         colours, boxes = rng.random((2, JITTER_DRAWS)), rng.random(ERASER_DRAWS)
         zoom, stretch, place = rng.random(), rng.random(2), rng.random(2)
 
-        sample = _recolour(sample, config, asymmetric < config.asymmetric_colour_probability, colours)
-        if erased < config.eraser_probability:
-            sample = sample._replace(image2=erase_boxes(sample.image2, boxes))
+        sample = _repainted(sample, config, asymmetric < config.asymmetric_colour_probability, colours, erased, boxes)
         size = tuple(sample.valid.shape)
         if scaled < config.scale_probability:
             exponents = np.full(2, _between(config.min_scale, config.max_scale, zoom))
@@ -249,9 +244,7 @@ class SparseAugmentation:
         colours, boxes = rng.random((2, JITTER_DRAWS)), rng.random(ERASER_DRAWS)
         zoom, place = rng.random(), rng.random(2)
 
-        sample = _recolour(sample, config, False, colours)
-        if erased < config.eraser_probability:
-            sample = sample._replace(image2=erase_boxes(sample.image2, boxes))
+        sample = _repainted(sample, config, False, colours, erased, boxes)
         size = tuple(sample.valid.shape)
         if scaled < config.scale_probability:
             factor = 2.0 ** _between(config.min_scale, config.max_scale, zoom)
@@ -261,14 +254,19 @@ class SparseAugmentation:
         return mirror(sample, axis=-1) if flipped < config.horizontal_flip else sample
 
 
-def _recolour(
+def _repainted(
     sample: FlowSample,
     config: AugmentationConfig | SparseAugmentationConfig,
     asymmetric: bool,
-    draws: Float64[np.ndarray, "2 8"],
+    colours: Float64[np.ndarray, "2 8"],
+    erased: float,
+    boxes: Float64[np.ndarray, "9"],
 ) -> FlowSample:
+    """Change the colours of a sample, then erase boxes, as the random numbers say."""
     amounts = (config.brightness, config.contrast, config.saturation, config.hue)
-    image1, image2 = change_colours(sample.image1, sample.image2, amounts, asymmetric, draws)
+    image1, image2 = change_colours(sample.image1, sample.image2, amounts, asymmetric, colours)
+    if erased < config.eraser_probability:
+        image2 = erase_boxes(image2, boxes)
     return sample._replace(image1=image1, image2=image2)
 
 

@@ -18,6 +18,7 @@ from rwtl.flow.sample import FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.sampling import Part, first_of_fixed_order
 
+Catalogue = dict[str, dict[str, Any]]  # the section `datasets`: each data set's name and constructor arguments
 FLOW_DATASETS: dict[str, type[FlowDataset]] = {
     "flying_chairs": FlyingChairs,
     "flying_things": FlyingThings3D,
@@ -68,9 +69,6 @@ def _fitting(value: Any, annotation: Any, key: str) -> Any:
     if not isinstance(value, accepted) or isinstance(value, bool):
         raise InputError(f"{key} is {value!r}; it must be {kind}.")
     return float(value) if annotation is float else value
-
-
-Catalogue = dict[str, dict[str, Any]]  # the section `datasets`: each data set's name and constructor arguments
 
 
 @dataclass
@@ -169,19 +167,14 @@ class FlowData:
         It is how many (`samples`) of how many (`of`); where those are not all, also the `subset_seed`, the `indices` in
         their fixed order, and the `names` of the pairs in the same order.
         """
-        return {name: self._drawn(part) for name, part in self.parts.items()}
-
-    def _drawn(self, part: Part) -> dict[str, Any]:
-        counts = {"samples": part.samples, "of": len(part.dataset)}
-        if part.indices is None:
-            return counts
-        indices = part.indices.tolist()
-        names = part.dataset.names
-        return counts | {
-            "subset_seed": self.subset_seed,
-            "indices": indices,
-            "names": [names[index] for index in indices],
-        }
+        drawn = {}
+        for name, part in self.parts.items():
+            drawn[name] = {"samples": part.samples, "of": len(part.dataset)}
+            if part.indices is not None:
+                indices, names = part.indices.tolist(), part.dataset.names
+                drawn[name] |= {"subset_seed": self.subset_seed, "indices": indices}
+                drawn[name]["names"] = [names[index] for index in indices]
+        return drawn
 
 
 def open_dataset(name: str, catalogue: Catalogue) -> FlowDataset:
@@ -206,14 +199,12 @@ def _subset(size: int, fraction: float, seed: int) -> Int32[np.ndarray, " sample
 def _augmentation(values: dict[str, Any] | None, dataset: FlowDataset, section: str) -> tuple[Any, dict | None]:
     if values is None:
         return None, None
-    kind, augment = AugmentationConfig, Augmentation
-    if dataset.sparse:
-        kind, augment = SparseAugmentationConfig, SparseAugmentation
-    config = typed(kind, values, f"{section}.augmentation")
-    return augment(config), asdict(config)
+    sparse = dataset.sparse
+    config = typed(SparseAugmentationConfig if sparse else AugmentationConfig, values, f"{section}.augmentation")
+    return (SparseAugmentation if sparse else Augmentation)(config), asdict(config)
 
 
-def catalogue(cfg: DictConfig, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+def catalogue(cfg: DictConfig, names: Iterable[str]) -> Catalogue:
     """Return the entries of the section `datasets` of these names; the others may hold values that are not set."""
     unknown = [name for name in names if name not in cfg.datasets]
     if unknown:

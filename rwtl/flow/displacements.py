@@ -90,21 +90,17 @@ def displacement_histogram(
 
 
 def direction_histogram(
-    flows: Float[Tensor, "*batch 2 h w"],
-    valid: Float[Tensor, "*batch h w"],
-    edges: Float64[np.ndarray, "edges"],
-    shortest: float = _SHORTEST,
+    flows: Float[Tensor, "*batch 2 h w"], valid: Float[Tensor, "*batch h w"], edges: Float64[np.ndarray, "edges"]
 ) -> Float64[np.ndarray, "{len(edges)-1}"]:
-    """Count valid pixels by the direction of their displacement, where it is at least `shortest` px long.
+    """Count valid pixels by the direction of their displacement, where it is at least 0.5 px long.
 
     Args:
         flows: Displacements in px.
         valid: 1 where the flow counts, elsewhere 0.
         edges: Rising directions in degrees within -180..180: 0 is to the right, 90 is down.
-        shortest: In px.
     """
     u, v = _known(flows, valid)
-    moved = np.hypot(u, v) >= shortest
+    moved = np.hypot(u, v) >= _SHORTEST
     return np.histogram(np.degrees(np.arctan2(v[moved], u[moved])), edges)[0].astype(np.float64)
 
 

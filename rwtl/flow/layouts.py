@@ -2,19 +2,20 @@
 
 import re
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 
 from rwtl.errors import InputError
 from rwtl.flow.pairs import FlowPair, FlowPairs, existing_folder, matched_files, one_of, require_same, subfolders
 
-# (first frame, second frame, flow): the released data set, and the naming of ptlflow's and other repackaged samples.
-_ENDINGS = (
-    ("_img1.ppm", "_img2.ppm", "_flow.flo"),
-    ("-img0.ppm", "-img1.ppm", "-gt.flo"),
-)
+# FlyingChairs: first frame, second frame and flow of the released data set, and of ptlflow's and other samples.
+_NAMINGS = (("_img1.ppm", "_img2.ppm", "_flow.flo"), ("-img0.ppm", "-img1.ppm", "-gt.flo"))
 _SPLIT_FILES = ("FlyingChairs_train_val.txt", "chairs_split.txt")
 _SPLITS = {"training": "1", "validation": "2"}
+# FlyingThings3D: directions, as the names of the files say them.
+_FLOW_NAMES = {"into_future": "IntoFuture", "into_past": "IntoPast"}
+# Middlebury: the scenes of `other-data` whose flow is not published.
+_WITHOUT_FLOW = {"Beanbags", "DogDance", "MiniCooper", "Walking"}
 
 
 class FlyingChairs(FlowPairs):
@@ -39,9 +40,7 @@ class FlyingChairs(FlowPairs):
 
     def __init__(self, root: str | Path, split: str | None = None, split_file: str | Path | None = None) -> None:
         root = existing_folder(Path(root), self.layout)
-        pairs = _pairs(root)
-        if not pairs and (root / "data").is_dir():
-            pairs = _pairs(root / "data")
+        pairs = _pairs(root) or (_pairs(root / "data") if (root / "data").is_dir() else [])
         if split is not None:
             one_of("FlyingChairs' split", split, _SPLITS)
             file = _found_split_file(root) if split_file is None else Path(split_file)
@@ -60,9 +59,15 @@ def _pairs(folder: Path) -> list[FlowPair]:
     found = {path.name for path in folder.iterdir() if path.suffix in (".ppm", ".flo")}
     naming: dict[str, tuple[str, str, str]] = {}
     for name in sorted(found):
-        stem, endings = _split_name(folder, name)
-        if naming.setdefault(stem, endings) != endings:
-            raise InputError(f"{folder}: pair {stem} is there in both ways of naming; keep one of the two.")
+        number = re.match(r"\d*", name)[0]
+        endings = next((each for each in _NAMINGS if name.removeprefix(number) in each), None)
+        if not number or endings is None:
+            raise InputError(
+                f"{folder}: {name} is no FlyingChairs file name, expected names such as 00001_img1.ppm or "
+                "0000000-img0.ppm; rename it or move it away."
+            )
+        if naming.setdefault(number, endings) != endings:
+            raise InputError(f"{folder}: pair {number} is there in both ways of naming; keep one of the two.")
     for stem, endings in naming.items():
         if missing := [stem + ending for ending in endings if stem + ending not in found]:
             raise InputError(
@@ -70,18 +75,6 @@ def _pairs(folder: Path) -> list[FlowPair]:
                 "restore the file, or move the rest of the pair away."
             )
     return [FlowPair(stem, *(folder / (stem + ending) for ending in naming[stem])) for stem in sorted(naming)]
-
-
-def _split_name(folder: Path, name: str) -> tuple[str, tuple[str, str, str]]:
-    """Split a file's name into its pair's name and that naming's three endings."""
-    for endings in _ENDINGS:
-        for ending in endings:
-            if re.fullmatch(rf"\d+{re.escape(ending)}", name):
-                return name.removesuffix(ending), endings
-    raise InputError(
-        f"{folder}: {name} is no FlyingChairs file name, expected names such as 00001_img1.ppm or 0000000-img0.ppm; "
-        "rename it or move it away."
-    )
 
 
 def _found_split_file(root: Path) -> Path:
@@ -114,10 +107,6 @@ def _read_marks(file: Path, pairs: int) -> list[str]:
             "or restore the pairs that are missing."
         )
     return marks
-
-
-# By direction, as the names of the files say it.
-_FLOW_NAMES = {"into_future": "IntoFuture", "into_past": "IntoPast"}
 
 
 class FlyingThings3D(FlowPairs):
@@ -164,11 +153,7 @@ class FlyingThings3D(FlowPairs):
         frames_root, flow_root = root / f"frames_{render}pass" / split, root / "optical_flow" / split
         sequences = _two_levels(frames_root, self.layout)
         require_same(flow_root, _two_levels(flow_root, self.layout), sequences, "flow", "frames")
-        frames = {}
-        for sequence in sequences:
-            folder = frames_root / sequence / camera
-            frames[sequence] = matched_files(folder, r"(\d{4})", ".png", self.layout)
-            _refuse_gaps(frames[sequence], folder)
+        frames = {name: _frames(frames_root / name / camera, r"(\d{4})", self.layout) for name in sequences}
         pairs = []
         for direction in directions:
             pattern = rf"OpticalFlow{_FLOW_NAMES[direction]}_(\d{{4}})_{camera[0].upper()}"
@@ -209,9 +194,7 @@ class Sintel(FlowPairs):
             require_same(flow_root, subfolders(flow_root, self.layout), sequences, "flow", "frames")
         pairs = []
         for sequence in sequences:
-            frames = matched_files(frames_root / sequence, r"(frame_\d{4})", ".png", self.layout)
-            _refuse_gaps(frames, frames_root / sequence)
-            flow = None
+            frames, flow = _frames(frames_root / sequence, r"(frame_\d{4})", self.layout), None
             if split == "training":
                 flow = matched_files(flow_root / sequence, r"(frame_\d{4})", ".flo", self.layout)
             pairs += _neighbours(f"{sequence}/", frames, flow, flow_root / sequence, spare_flow=False)
@@ -242,15 +225,10 @@ class HD1K(FlowPairs):
     def __init__(self, root: str | Path) -> None:
         root = Path(root)
         frames_folder, flow_folder = root / "hd1k_input" / "image_2", root / "hd1k_flow_gt" / "flow_occ"
-        frames, flow = (
-            _by_sequence(matched_files(folder, r"(\d{6}_\d{4})", ".png", self.layout))
-            for folder in (frames_folder, flow_folder)
-        )
+        frames, flow = _by_sequence(frames_folder, self.layout), _by_sequence(flow_folder, self.layout)
         require_same(flow_folder, flow, frames, "flow", "frames")
-        pairs = []
-        for sequence in frames:
-            pairs += _neighbours("", frames[sequence], flow[sequence], flow_folder, spare_flow=True)
-        super().__init__(root, pairs)
+        pairs = [_neighbours("", frames[name], flow[name], flow_folder, spare_flow=True) for name in frames]
+        super().__init__(root, list(chain(*pairs)))
 
 
 def _neighbours(
@@ -280,11 +258,13 @@ def _neighbours(
     return pairs[::-1] if backwards else pairs
 
 
-def _refuse_gaps(frames: dict[str, Path], folder: Path) -> None:
-    numbers = [int(name.removeprefix("frame_")) for name in frames]
-    for before, after in pairwise(numbers):
+def _frames(folder: Path, pattern: str, layout: str) -> dict[str, Path]:
+    """Return the frames of a sequence as `matched_files` does; a gap in their numbers is an InputError."""
+    frames = matched_files(folder, pattern, ".png", layout)
+    for before, after in pairwise(int(name.removeprefix("frame_")) for name in frames):
         if after != before + 1:
             raise InputError(f"{folder}: frame {before} is followed by frame {after}; restore the frames between them.")
+    return frames
 
 
 def _two_levels(folder: Path, layout: str) -> list[str]:
@@ -293,15 +273,10 @@ def _two_levels(folder: Path, layout: str) -> list[str]:
     return [f"{letter}/{number}" for letter in letters for number in subfolders(folder / letter, layout)]
 
 
-def _by_sequence(files: dict[str, Path]) -> dict[str, dict[str, Path]]:
-    sequences: dict[str, dict[str, Path]] = {}
-    for name, path in files.items():
-        sequences.setdefault(name.split("_")[0], {})[name] = path
-    return sequences
-
-
-# The scenes of `other-data` whose flow Middlebury does not publish.
-_WITHOUT_FLOW = {"Beanbags", "DogDance", "MiniCooper", "Walking"}
+def _by_sequence(folder: Path, layout: str) -> dict[str, dict[str, Path]]:
+    """Return the files of a folder of HD1K by sequence, those of each by the name of the frame."""
+    files = matched_files(folder, r"(\d{6}_\d{4})", ".png", layout)
+    return {sequence: dict(group) for sequence, group in groupby(files.items(), lambda file: file[0][:6])}
 
 
 class KITTI(FlowPairs):
@@ -336,9 +311,7 @@ class KITTI(FlowPairs):
         if split == "training":
             flow = matched_files(flow_folder, r"(\d{6}_10)", ".png", self.layout)
             require_same(flow_folder, (name[:-3] for name in flow), first, "flow", "frames")
-        pairs = [
-            FlowPair(f"{name}_10", frames[f"{name}_10"], frames[f"{name}_11"], flow.get(f"{name}_10")) for name in first
-        ]
+        pairs = [FlowPair(f"{n}_10", frames[f"{n}_10"], frames[f"{n}_11"], flow.get(f"{n}_10")) for n in first]
         super().__init__(root, pairs)
 
 
@@ -367,12 +340,9 @@ class Middlebury(FlowPairs):
         with_flow = subfolders(root / "other-gt-flow", self.layout)
         expected = [name for name in scenes if name in with_flow or name not in _WITHOUT_FLOW]
         require_same(root / "other-gt-flow", with_flow, expected, "flow", "frames")
-        pairs = []
-        for name in expected:
-            frames, flow = root / "other-data" / name, root / "other-gt-flow" / name
-            pair = FlowPair(name, frames / "frame10.png", frames / "frame11.png", flow / "flow10.flo")
-            for path in pair.files():
-                if not path.is_file():
-                    raise InputError(f"{path}: missing; restore it from the data set.")
-            pairs.append(pair)
+        files = ("other-data/{}/frame10.png", "other-data/{}/frame11.png", "other-gt-flow/{}/flow10.flo")
+        pairs = [FlowPair(name, *(root / file.format(name) for file in files)) for name in expected]
+        for path in chain(*(pair.files() for pair in pairs)):
+            if not path.is_file():
+                raise InputError(f"{path}: missing; restore it from the data set.")
         super().__init__(root, pairs)

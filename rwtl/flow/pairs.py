@@ -1,10 +1,10 @@
 """Data sets on disk as lists of pairs of frames, most with a file of flow; a user's own folder is one."""
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from rwtl.flow.sample import FlowDataset, FlowSample, flow_sample
 _READ_WHOLE = 10**9  # bytes
 _SAMPLED_FILES = 64
 _SAMPLED_BYTES = 4096
-_LISTED = 5  # names in one message
+_SHOWN = 5  # names, or files without partners, in one message
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +119,10 @@ def existing_folder(folder: Path, expected: str) -> Path:
     return folder
 
 
-def one_of(name: str, value: str, choices: Iterable[str]) -> str:
-    """Return the value; an InputError lists the choices where it is none of them."""
+def one_of(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raise an InputError that lists the choices where the value is none of them."""
     if value not in choices:
         raise InputError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")
-    return value
 
 
 def matched_files(folder: Path, pattern: str, suffix: str, layout: str) -> dict[str, Path]:
@@ -133,9 +132,7 @@ def matched_files(folder: Path, pattern: str, suffix: str, layout: str) -> dict[
     """
     existing_folder(folder, layout)
     found = {}
-    for path in folder.iterdir():
-        if path.suffix != suffix or path.name.startswith("."):
-            continue
+    for path in folder.glob(f"[!.]*{suffix}"):
         if not (match := re.fullmatch(pattern, path.stem)):
             raise InputError(
                 f"{folder}: {path.name} does not belong there, expected files such as {layout}; "
@@ -169,11 +166,8 @@ def require_same(where: Path, found: Iterable[str], expected: Iterable[str], wha
 
 
 def _listed(names: set[str]) -> str:
-    shown = sorted(names)[:_LISTED]
+    shown = sorted(names)[:_SHOWN]
     return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
-
-
-_SHOWN = 5  # problems named in one message
 
 
 class FlowFolder(FlowPairs):
@@ -203,22 +197,14 @@ class FlowFolder(FlowPairs):
         patterns = {"image1": image1, "image2": image2, "flow": flow}
         self.layout = ", ".join(f"{role}: {pattern}" for role, pattern in patterns.items())
         self.sparse = flow.lower().endswith(".png")
-        files = _files(existing_folder(root, self.layout))
+        existing_folder(root, self.layout)
+        # Not `Path.glob`, which does not follow links to folders and finds hidden names.
+        files = [name for name in glob("**", root_dir=root, recursive=True) if (root / name).is_file()]
         found = {role: _matches(files, role, pattern) for role, pattern in patterns.items()}
         _refuse_shared(root, found)
         names = sorted(set().union(*found.values()))
         _refuse_unmatched(root, names, found, patterns)
         super().__init__(root, [FlowPair(name, *(root / found[role][name] for role in patterns)) for name in names])
-
-
-def _files(root: Path) -> list[str]:
-    """All files under a folder, as paths relative to it; links to folders are followed, hidden names are not."""
-    files = []
-    for folder, inner, names in os.walk(root, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        within = Path(folder).relative_to(root)
-        files += [(within / name).as_posix() for name in names if not name.startswith(".")]
-    return files
 
 
 def _matches(files: list[str], role: str, pattern: str) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 In the manner of FlyingChairs (Dosovitskiy et al., "FlowNet", ICCV 2015): shapes over a background, each under an
 affine motion, with those of the shapes added to that of the background, and displacements drawn as powers of Gaussians,
-so that most are short and a few are long. Scenes are numbers (`procedural_scene`) until they are rendered
-(`procedural_render`), one or many at once, on the CPU or a GPU.
+so that most are short and a few are long. Scenes are numbers (`scene`) until they are rendered (`render`), one or
+many at once, on the CPU or a GPU.
 """
 
 from collections.abc import Sequence
@@ -122,7 +122,7 @@ class ProceduralFlow(FlowDataset):
     def scenes(
         self, indices: Sequence[int], device: torch.device | str = "cpu", times: Sequence[int] = (0, 1)
     ) -> Scenes:
-        """Return scenes as numbers, for `procedural_render`; `times` 0 and 1 are the pair, and later ones go on."""
+        """Return scenes as numbers, for `render`; `times` 0 and 1 are the pair, and later ones go on."""
         for index in indices:
             if not 0 <= index < self.size:
                 raise IndexError(f"scene {index} of {self.size}")

@@ -18,6 +18,11 @@ from torch import Tensor
 
 from rwtl.random import Draws
 
+_WAVES = 4  # for each layer
+_LARGEST = 2.5  # where Gaussians are cut
+_STEEPEST = 0.4  # change of the non-rigid displacement per px; below 1 no surface folds
+_PRECISION = 1e-4  # px, of the inverse
+_WORD = 2**32 - 1
 _ANGLES = 512
 _TURN = np.float32(2 * np.pi)
 _DIRECTIONS = np.linspace(-np.pi, np.pi, _ANGLES + 1, dtype=np.float32)
@@ -76,12 +81,6 @@ def outline_cover(
     position = torch.atan2(y, x).mul_(_ANGLES / (2 * np.pi)).add_(_ANGLES / 2).round_().long()
     edge = outline.gather(1, position.flatten(1)).view(x.shape)
     return edge.sub_(torch.hypot(x, y)).add_(0.5).clamp_(0, 1)
-
-
-_WAVES = 4  # for each layer
-_LARGEST = 2.5  # where Gaussians are cut
-_STEEPEST = 0.4  # change of the non-rigid displacement per px; below 1 no surface folds
-_PRECISION = 1e-4  # px, of the inverse
 
 
 def random_affine(
@@ -199,24 +198,20 @@ def _powers(gaussian: np.ndarray, tail: float) -> np.ndarray:
     return gaussian * np.abs(gaussian) ** (tail - 1) / mean
 
 
-_WORD = 2**32 - 1
-
-
 def random_light(
     values: Float64[np.ndarray, "values scenes"], strength: float
 ) -> tuple[Float64[np.ndarray, "scenes 3 frames"], ...]:
     """Make a change of the light for each frame of each scene.
 
     Args:
-        values: Random, of mean 0 and standard deviation 1: six kinds of change in turn, each for
-            every frame.
+        values: Random, of mean 0 and standard deviation 1: six kinds of change in turn, each for every frame.
         strength: 1 is usual, 0 is no change.
 
     Returns:
         Exponent (gamma), slope (contrast and colour), and offset (brightness) for each colour and frame, on the scale
         0..1.
     """
-    values = values.clip(-2.5, 2.5).reshape(6, -1, values.shape[1]).transpose(0, 2, 1)
+    values = values.clip(-_LARGEST, _LARGEST).reshape(6, -1, values.shape[1]).transpose(0, 2, 1)
     gamma, contrast, brightness, colour = *values[:3], values[3:].swapaxes(0, 1)
     slope = np.exp(strength * (0.15 * contrast[:, None] + 0.06 * colour))
     # Contrast turns about mid-grey.

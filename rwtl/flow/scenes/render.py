@@ -1,6 +1,6 @@
 """From the numbers of a scene to its frames, flow and occlusions, for many scenes at once, on any device."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int64
@@ -30,19 +30,13 @@ def paint(scenes: Scenes) -> tuple[Float[Tensor, "scenes 3 frames h w"], Float[T
         RGB, 0..255, at each of the scenes' times, and the flow (px) from the first of them to the next frame.
     """
     canvas = noise_canvas(scenes.canvas)
-    axes = _axes(scenes)
-    for layer in scenes.layers:
-        left, right, top, bottom = layer.box
-        if left >= right or top >= bottom:
-            continue  # outside all frames
-        rectangle = (..., slice(top, bottom), slice(left, right))
-        x, y = axes[0][left:right], axes[1][top:bottom]
+    for depth, layer, rectangle, x, y in _visible(scenes):
         of_surface = _before_nonrigid(layer, scenes.times, x, y)
         colour = evaluate_texture(
             canvas, layer.base, layer.palette, layer.pattern, layer.used, layer.to_canvas, layer.to_waves, *of_surface
         )
         moved = _flow(layer, x, y)
-        if layer is scenes.layers[0]:
+        if depth == 0:
             frames, flow = colour, moved
             continue
         cover = outline_cover(layer.outline, affine(layer.to_surface, *of_surface))
@@ -60,14 +54,10 @@ def first_frame(scenes: Scenes) -> tuple[Float[Tensor, "scenes 2 h w"], Int64[Te
     """Return the flow (px) of the first frame and the number of the layer that each pixel shows, without painting."""
     device, count = scenes.noise_keys.device, len(scenes.noise_keys)
     shown = torch.zeros(count, scenes.height, scenes.width, dtype=torch.long, device=device)
-    axes = _axes(scenes)
-    flow = _flow(scenes.layers[0], *axes)
-    for depth, layer in enumerate(scenes.layers[1:], start=1):
-        left, right, top, bottom = layer.box
-        if left >= right or top >= bottom:
+    for depth, layer, rectangle, x, y in _visible(scenes):
+        if depth == 0:
+            flow = _flow(layer, x, y)
             continue
-        rectangle = (..., slice(top, bottom), slice(left, right))
-        x, y = axes[0][left:right], axes[1][top:bottom]
         inside = _covers(layer, scenes.times, x, y)[:, 0]
         flow[rectangle] = torch.where(inside[:, None], _flow(layer, x, y), flow[rectangle])
         shown[rectangle].masked_fill_(inside, depth)
@@ -90,6 +80,15 @@ def occlusion(scenes: Scenes) -> Bool[Tensor, "scenes h w"]:
         covered = _covers(layer, scenes.times, target_x[:, None, None], target_y[:, None, None])[:, 1]
         hidden |= covered & (shown < depth)
     return hidden
+
+
+def _visible(scenes: Scenes) -> Iterator[tuple[int, Layer, tuple, Float32[Tensor, "w"], Float32[Tensor, "h 1"]]]:
+    """Yield number, layer, part of the frames and its coordinates, for all layers that some frame shows."""
+    x, y = _axes(scenes)
+    for depth, layer in enumerate(scenes.layers):
+        left, right, top, bottom = layer.box
+        if left < right and top < bottom:
+            yield depth, layer, (..., slice(top, bottom), slice(left, right)), x[left:right], y[top:bottom]
 
 
 def _axes(scenes: Scenes) -> tuple[Float32[Tensor, "w"], Float32[Tensor, "h 1"]]:

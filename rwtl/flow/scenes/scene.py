@@ -1,4 +1,4 @@
-"""Random scenes for `procedural_flow`: a textured background and shapes before it, each with its motion, as numbers."""
+"""Random scenes: a textured background and shapes before it, each with its motion, as numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -128,13 +128,10 @@ def draw_scenes(
     # parameter changes what the others do.
     keys, of_light = np.floor(draws.uniform(2)[..., 0].T * 2**32).astype(np.int64), draws.normal(12)[..., 0]
 
-    shift = np.zeros((*centre.shape[:2], len(times), 3, 3))
-    shift[...] = np.eye(3)
+    # From each frame to time 0; non-rigid motion is undone step by step instead, when a frame is painted.
+    shift = np.stack([np.linalg.matrix_power(back, 0 if nonrigid else time) for time in times], axis=2)
     iterations, reach, waves = [None] * (shapes + 1), 0.0, {}
-    if nonrigid == 0:
-        for frame_number, time in enumerate(times):
-            shift[:, :, frame_number] = np.linalg.matrix_power(back, time)
-    else:
+    if nonrigid:
         size = np.where(present, 4 * radius, 1.0)
         size[:, 0] = extent
         vectors, amplitudes = random_waves(draws, size, nonrigid * step * present, tail)
@@ -157,12 +154,10 @@ def draw_scenes(
     boxes = _boxes(centre, reached, reach, motion, times, height, width)
     boxes[0] = (0, width, 0, height)
     used = (textured.pattern != 0).any(axis=0).tolist()
-    layers = [
-        Layer(
-            tuple(boxes[depth]), iterations[depth], used[depth], **{name: parts[depth] for name, parts in moved.items()}
-        )
-        for depth in range(int(present.sum(axis=1).max()))
-    ]
+    layers = []
+    for depth in range(int(present.sum(axis=1).max())):
+        tensors = {name: parts[depth] for name, parts in moved.items()}
+        layers.append(Layer(tuple(boxes[depth]), iterations[depth], used[depth], **tensors))
     return Scenes(
         height=height,
         width=width,

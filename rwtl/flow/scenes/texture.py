@@ -1,4 +1,4 @@
-"""Random colour textures that can be evaluated at any point: the surfaces of `procedural_flow`."""
+"""Random colour textures that can be evaluated at any point: the surfaces of scenes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,10 +139,7 @@ def evaluate_texture(
         RGB, 0..255: a continuous function of the surface point, the same for whichever frame it is asked.
     """
     octaves = _sample(canvas, to_canvas, x, y)
-    scenes, _, frames, height, width = octaves.shape
-    colour = torch.baddbmm(base[..., None], palette[..., :-1], octaves.flatten(2)).view(
-        scenes, 3, frames, height, width
-    )
+    colour = torch.baddbmm(base[..., None], palette[..., :-1], octaves.flatten(2)).unflatten(2, octaves.shape[2:])
     if any(used):
         mixed = _mixture(pattern, used, octaves[:, 0], to_waves, x, y)
         colour += palette[..., -1, None, None, None] * mixed[:, None]
@@ -176,11 +173,7 @@ def _mixture(
 
 
 def _rows(*rows: list[Float64[np.ndarray, "scenes layers"]]) -> Float64[np.ndarray, "scenes layers 2 3"]:
-    matrices = np.empty((*rows[0][0].shape, len(rows), len(rows[0])))
-    for i, row in enumerate(rows):
-        for j, values in enumerate(row):
-            matrices[..., i, j] = values
-    return matrices
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 @lru_cache(maxsize=32)
