@@ -96,6 +96,7 @@ def test_no_steps_leave_the_model_as_it_was_drawn(configured):
     assert list(curve(made).step) == [0]
 
 
+@pytest.mark.slow
 def test_several_recordings_are_parents_and_the_order_of_values_counts_once(configured):
     made = build(pretraining(configured("pretrain", *NEXT_FRAME, "clips.recordings=[{},{seed: 9}]")))
     parents = made.status()["parents"]
