@@ -10,13 +10,12 @@ from plotly.colors import qualitative
 from rwtl.compare.analysis import Comparison
 from rwtl.compare.conditions import percentage
 from rwtl.compare.measures import VALIDATION, Cell, steps_to_reach
-from rwtl.compare.statistics import bootstrap_interval, median_until
+from rwtl.compare.statistics import interval_of_mean, median_until
 from rwtl.compare.tables import UNITS, cell_of
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 THRESHOLDS = 40  # points of the curve of steps over thresholds
 HEIGHT = 430  # px
-RESAMPLES = 1999  # for a band, of which nobody reads a third digit
 
 
 def styles(cells: Sequence[Cell]) -> dict[Cell, tuple[str, str]]:
@@ -47,13 +46,12 @@ def learning_curves(compared: Comparison) -> go.Figure:
             continue
         steps, mean = wide.index.to_numpy(), wide.mean(axis=1).to_numpy()
         shown.append(mean[steps > 0] if (steps > 0).any() else mean)
-        values = wide.to_numpy(dtype=float)
-        bounds = np.array([bootstrap_interval(row, config.confidence, RESAMPLES, config.seed) for row in values])
-        if np.isnan(bounds).any():  # of few seeds, their range
-            bounds = np.stack([wide.min(axis=1), wide.max(axis=1)], axis=1)
+        low, high = interval_of_mean(wide.to_numpy(dtype=float), config.confidence)
+        if np.isnan(low).any():  # of few seeds, their range
+            low, high = wide.min(axis=1).to_numpy(), wide.max(axis=1).to_numpy()
         colour, dash = style[cell]
         group = {"legendgroup": cell.name, "hoverinfo": "skip", "showlegend": False}
-        band = {"x": np.concatenate([steps, steps[::-1]]), "y": np.concatenate([bounds[:, 1], bounds[::-1, 0]])}
+        band = {"x": np.concatenate([steps, steps[::-1]]), "y": np.concatenate([high, low[::-1]])}
         looks = {"fill": "toself", "fillcolor": colour, "opacity": 0.08, "line": {"width": 0}, "mode": "lines"}
         figure.add_scatter(**band, **looks, **group)
         figure.add_scatter(

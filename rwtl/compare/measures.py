@@ -28,18 +28,16 @@ class AnalysisConfig:
         thresholds: of the metric on validation: how many steps does it take to come there?
         baseline_shares: the same, in units of the baseline's mean at the end of training; 1 is what it ends with.
         confidence: of the intervals.
-        resamples: of the bootstrap.
         alpha: level at which a corrected p counts as significant.
         effect: share of the baseline's mean that the study is to be able to see, for the number of seeds needed.
         power: with which it is to see it.
-        seed: of the resamples, and of the signs where there are more than twelve seeds.
+        seed: of the random signs, which are drawn where there are more than twelve seeds.
     """
 
     metric: str = "epe"
     thresholds: list[float] = field(default_factory=list)
     baseline_shares: list[float] = field(default_factory=lambda: [1.1, 1.0])
     confidence: float = 0.95
-    resamples: int = 9999
     alpha: float = 0.05
     effect: float = 0.05
     power: float = 0.8
@@ -51,8 +49,8 @@ class AnalysisConfig:
         for key in ("confidence", "alpha", "power"):
             if not 0 < getattr(self, key) < 1:
                 raise InputError(f"analysis.{key} is {getattr(self, key)}; it must lie between 0 and 1")
-        if self.resamples < 1 or self.effect <= 0:
-            raise InputError(f"analysis.resamples is {self.resamples} and effect {self.effect}; both must be positive")
+        if self.effect <= 0:
+            raise InputError(f"analysis.effect is {self.effect}; it must be positive")
         if any(not share > 0 for share in self.baseline_shares):
             raise InputError(f"analysis.baseline_shares is {list(self.baseline_shares)}; each must be positive")
 

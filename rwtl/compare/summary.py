@@ -8,7 +8,7 @@ import pandas as pd
 
 from rwtl.compare.conditions import percentage, plain
 from rwtl.compare.measures import COST, AnalysisConfig, Cell
-from rwtl.compare.statistics import bootstrap_interval, effect_size, median_until, paired_tests, seeds_needed
+from rwtl.compare.statistics import effect_size, interval_of_mean, median_until, paired_tests, seeds_needed
 from rwtl.errors import InputError
 
 FEW = 5  # seeds; of fewer, tables say so
@@ -67,10 +67,10 @@ def summarise(table: pd.DataFrame, baseline: Baseline, config: AnalysisConfig) -
     Args:
         table: the tidy table of `rwtl.compare.measures`.
         baseline: which every cell is compared with, seed by seed.
-        config: levels, resamples and the effect that is to be seen.
+        config: levels and the effect that is to be seen.
 
     Columns: `dataset`, `measure`, `row`, `column`, `fraction`; `seeds`, `reached` (of them; fewer for steps and data
-    that were not enough), `mean`, `sd`, `low`, `high` (bootstrap-t interval of the mean); `median` of steps and data
+    that were not enough), `mean`, `sd`, `low`, `high` (Student's t interval of the mean); `median` of steps and data
     (Kaplan–Meier: inf where half of the seeds never came there), whose mean counts those that did not with all they
     had; and beside the baseline, over `pairs` of the same seed: `difference`, its `difference_low` and
     `difference_high`, `relative` (to the baseline's mean), `effect_size` (Hedges' g of the paired differences), `p`,
@@ -131,7 +131,7 @@ def is_censored(measure: str) -> bool:
 
 def _alone(lines: pd.DataFrame, measure: str, config: AnalysisConfig) -> dict[str, float | int]:
     values, reached = lines.value.to_numpy(dtype=float), lines.reached.to_numpy(dtype=bool)
-    low, high = bootstrap_interval(values, config.confidence, config.resamples, config.seed)
+    low, high = interval_of_mean(values, config.confidence)
     found = {"seeds": len(values), "reached": int(reached.sum()), "mean": values.mean(), "low": low, "high": high}
     found["sd"] = values.std(ddof=1) if len(values) > 1 else float("nan")
     found["median"] = median_until(values, reached) if is_censored(measure) else float("nan")
@@ -149,7 +149,7 @@ def _beside(pairs: dict[int, float], base: float, comparisons: int, config: Anal
     found: dict[str, float | int] = {"pairs": len(values)}
     if not len(values):
         return found
-    low, high = bootstrap_interval(values, config.confidence, config.resamples, config.seed)
+    low, high = interval_of_mean(values, config.confidence)
     found |= {"difference": values.mean(), "difference_low": low, "difference_high": high}
     found |= {"relative": values.mean() / base if base else float("nan"), "effect_size": effect_size(values)}
     if len(values) > 1 and np.isfinite(values).all() and base:

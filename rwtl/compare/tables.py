@@ -69,7 +69,7 @@ def legend(compared: Comparison) -> str:
     """Return how to read the tables."""
     config = compared.config
     return (
-        f"mean [{100 * config.confidence:g} % bootstrap-t interval] over seeds, ± sd of fewer than four; difference: "
+        f"mean [{100 * config.confidence:g} % Student's t interval] over seeds, ± sd of fewer than four; difference: "
         f"from {compared.baseline.name} of the same seed; g: that in standard deviations; p: by sign permutation, "
         f"corrected for all conditions of a table; *: below {config.alpha:g}; needed: seeds that would show a "
         f"difference of {100 * config.effect:g} %. Steps and data: the median over seeds, "

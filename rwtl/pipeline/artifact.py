@@ -119,7 +119,7 @@ class Waiting:
 
 
 # Raised when a stage's results change for the same configuration: older artifacts are then not taken for new ones.
-FORMAT = {"recording": 2, "pretraining": 2, "training": 2, "evaluation": 2, "comparison": 3, "submission": 1}
+FORMAT = {"recording": 2, "pretraining": 2, "training": 2, "evaluation": 2, "comparison": 4, "submission": 1}
 
 _announced: set[Path] = set()  # what this process has said that it reuses: several artifacts may have one parent
 
