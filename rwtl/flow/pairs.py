@@ -198,8 +198,9 @@ class FlowFolder(FlowPairs):
         self.layout = ", ".join(f"{role}: {pattern}" for role, pattern in patterns.items())
         self.sparse = flow.lower().endswith(".png")
         existing_folder(root, self.layout)
-        # Not `Path.glob`, which does not follow links to folders and finds hidden names.
-        files = [name for name in glob("**", root_dir=root, recursive=True) if (root / name).is_file()]
+        # Not `Path.glob`, which does not follow links to folders and finds hidden names. A link that leads nowhere is
+        # listed, so that reading it names it.
+        files = [name for name in glob("**", root_dir=root, recursive=True) if not (root / name).is_dir()]
         found = {role: _matches(files, role, pattern) for role, pattern in patterns.items()}
         _refuse_shared(root, found)
         names = sorted(set().union(*found.values()))

@@ -301,6 +301,19 @@ def test_own_folder_by_patterns_with_subfolders_and_sparse_flow(tmp_path):
     assert _greys_and_flows(folder) == [(110, 111, 110), (50, 51, 50), (10, 11, 10)]
 
 
+def test_own_folder_follows_links_and_names_one_that_leads_nowhere(tmp_path):
+    patterns = ("**/*_img1.png", "**/*_img2.png", "**/*_flow.flo")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "linked").symlink_to(_own(tmp_path / "elsewhere"))
+    _frame(tmp_path / "own" / ".hidden_img1.png", 10)
+    folder = FlowFolder(tmp_path / "own", *patterns)
+    assert folder.names == ["linked/a", "linked/b+1"]
+    (tmp_path / "elsewhere" / "a_img2.png").unlink()
+    (tmp_path / "elsewhere" / "a_img2.png").symlink_to(tmp_path / "gone.png")
+    _refused(lambda: FlowFolder(tmp_path / "own", *patterns)[0], "a_img2.png")
+
+
 def test_own_folder_with_files_without_partners_is_refused(tmp_path):
     patterns = {"image1": "*_1.png", "image2": "*_2.png", "flow": "*.flo"}
     _refused(lambda: FlowFolder(tmp_path, **patterns), "no FlowFolder pairs", "image1: *_1.png")
