@@ -16,7 +16,7 @@ from rwtl.compare.conditions import FRACTION, Condition, comparison_config, cond
 from rwtl.compare.make import Runs, make_runs, planned_runs, pretraining_of, raise_failures, sources_of
 from rwtl.compare.measures import AnalysisConfig, Cell
 from rwtl.compare.report import write_report
-from rwtl.compare.runs import ComparedRun, find_runs, load_run, with_evaluations
+from rwtl.compare.runs import Run, find_runs, load_run, with_evaluations
 from rwtl.compare.summary import Baseline, baseline_of
 from rwtl.compare.tables import print_comparison, write_tables
 from rwtl.config import outputs_folder, setting, typed
@@ -120,7 +120,7 @@ def _id(run: Artifact) -> str:
     return f"training-{run.parents['training'].digest}"
 
 
-def _loaded(runs: Runs) -> list[ComparedRun]:
+def _loaded(runs: Runs) -> list[Run]:
     trainings = {run.parents["training"].path: run.path for run in runs.values()}
     return [with_evaluations(load_run(training), [evaluated]) for training, evaluated in trainings.items()]
 

@@ -16,10 +16,9 @@ from plotly.offline import get_plotlyjs
 
 from rwtl import files
 from rwtl.compare import figures, pictures
-from rwtl.compare.analysis import Comparison
+from rwtl.compare.analysis import Comparison, verdicts
 from rwtl.compare.measures import no_motion
 from rwtl.compare.tables import Shown, legend, shown_tables
-from rwtl.compare.verdict import verdicts
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import read_status
 from rwtl.pipeline.flow_training import training
@@ -128,7 +127,7 @@ def _commands(compared: Comparison) -> list[dict[str, str]]:
             command, said = "", "Only W&B tells of these runs; their configuration is there."
         else:
             command, said = again(runs[0].folder)
-        about = {"condition": figures.title_of(cell), "recorded": "\n".join(sorted(recorded))}
+        about = {"condition": cell.title, "recorded": "\n".join(sorted(recorded))}
         found.append(about | {"command": command, "checked": said})
     return found
 
@@ -149,7 +148,7 @@ def _artifacts(compared: Comparison) -> list[tuple[str, str]]:
     found = []
     for cell in compared.all_cells:
         folders = [str(run.folder) if run.folder is not None else f"W&B {run.id}" for run in compared.runs_of(cell)]
-        found.append((figures.title_of(cell), ", ".join(folders)))
+        found.append((cell.title, ", ".join(folders)))
     return found
 
 

@@ -25,8 +25,8 @@ TRAINING = "training"
 
 
 @dataclass(frozen=True)
-class ComparedRun:
-    """A training, with what was measured of it.
+class Run:
+    """A finished training with its evaluations, wherever it was read.
 
     Args:
         id: `training-digest`, by which what is read from several places is one run.
@@ -55,7 +55,7 @@ class ComparedRun:
         return self.config["seed"]
 
 
-def find_runs(sources: Iterable[str]) -> tuple[list[ComparedRun], list[str]]:
+def find_runs(sources: Iterable[str]) -> tuple[list[Run], list[str]]:
     """Return the runs that are found, and notes on what was left out.
 
     Args:
@@ -81,7 +81,7 @@ def find_runs(sources: Iterable[str]) -> tuple[list[ComparedRun], list[str]]:
                 wandb += read_runs(match)
             else:
                 folders |= dict.fromkeys(_trainings_at(match))
-    found: dict[str, ComparedRun] = {}
+    found: dict[str, Run] = {}
     for folder in folders:
         reason = _unusable(folder)
         if reason:
@@ -102,7 +102,7 @@ def find_runs(sources: Iterable[str]) -> tuple[list[ComparedRun], list[str]]:
     return runs, notes + more
 
 
-def load_run(folder: Path) -> ComparedRun:
+def load_run(folder: Path) -> Run:
     """Return the run of a finished training's artifact, without its evaluations."""
     status = read_status(folder) or {}
     config = yaml.safe_load((folder / files.CONFIG).read_text())
@@ -110,7 +110,7 @@ def load_run(folder: Path) -> ComparedRun:
     upstream: dict[str, float] = {}
     _add_upstream(folder, upstream)
     id = f"{TRAINING}-{folder.name}"
-    return ComparedRun(id, config, pd.read_csv(folder / files.CURVE), [], data, seconds_of(status), upstream, folder)
+    return Run(id, config, pd.read_csv(folder / files.CURVE), [], data, seconds_of(status), upstream, folder)
 
 
 def evaluation_of(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -119,7 +119,7 @@ def evaluation_of(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     return status["values"], pd.read_csv(folder / files.ERRORS, dtype={"pair": str})
 
 
-def with_evaluations(run: ComparedRun, folders: Sequence[Path]) -> ComparedRun:
+def with_evaluations(run: Run, folders: Sequence[Path]) -> Run:
     """Return the run with the errors of evaluations' artifacts."""
     return replace(run, errors=[evaluation_of(folder) for folder in folders], evaluations=list(folders))
 
@@ -170,7 +170,7 @@ def _unusable(folder: Path) -> str | None:
     return None
 
 
-def _with_evaluations(runs: list[ComparedRun]) -> tuple[list[ComparedRun], list[str]]:
+def _with_evaluations(runs: list[Run]) -> tuple[list[Run], list[str]]:
     """Return the runs with all finished evaluations of them in their outputs, and notes on those of an older format."""
     of_training: dict[tuple[Path, str], list[Path]] = {}
     notes = []
@@ -190,10 +190,10 @@ def _with_evaluations(runs: list[ComparedRun]) -> tuple[list[ComparedRun], list[
     return found, notes
 
 
-def _of_wandb(run: WandbRun) -> ComparedRun:
+def _of_wandb(run: WandbRun) -> Run:
     validated = run.history.dropna(subset=["epe"])
     config = {key: value for key, value in run.config.items() if not key.startswith("_")}
-    return ComparedRun(run.id, config, validated.reset_index(drop=True))
+    return Run(run.id, config, validated.reset_index(drop=True))
 
 
 Recipe = dict[str, Any]  # values by key of the configuration, such as clips.dt
@@ -202,7 +202,7 @@ SEED = "pretraining.seed"
 SHOWN = 8  # differences that a message lists
 
 
-def recipe_of(run: ComparedRun) -> Recipe:
+def recipe_of(run: Run) -> Recipe:
     """Return what determines a run's result, but for its seed, by key.
 
     What comes before a pre-training is left out where the transfer does not load it. Folders do not determine a result:
@@ -224,7 +224,7 @@ def recipe_of(run: ComparedRun) -> Recipe:
     return found
 
 
-def recipes_of(runs: Sequence[ComparedRun]) -> dict[str, Recipe]:
+def recipes_of(runs: Sequence[Run]) -> dict[str, Recipe]:
     """Return the recipes of runs that are compared, by id.
 
     Where every run's pre-training has the run's own seed, that is no difference between them.
