@@ -122,9 +122,7 @@ def _png(picture: UInt8[np.ndarray, "h w 3"]) -> str:
     image = Image.fromarray(picture)
     if image.width > WIDEST:
         image = image.resize((WIDEST, round(image.height * WIDEST / image.width)), Image.Resampling.BOX)
-    buffer = io.BytesIO()
-    image.save(buffer, format="png", optimize=True)
-    return data_uri(buffer.getvalue(), "image/png")
+    return _address(image)
 
 
 def sources(compared: Comparison) -> list[Source]:
@@ -218,6 +216,10 @@ def embed(figure: Figure) -> str:
 
 def _lighter(content: bytes) -> str:
     """A picture in 256 colours, a third of its bytes: none of the figures has many more."""
+    return _address(Image.open(io.BytesIO(content)).convert("RGB").quantize(256))
+
+
+def _address(image: Image.Image) -> str:
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(content)).convert("RGB").quantize(256).save(buffer, format="png", optimize=True)
+    image.save(buffer, format="png", optimize=True)
     return data_uri(buffer.getvalue(), "image/png")

@@ -22,6 +22,10 @@ from rwtl.tracking.read_back import WandbRun, is_online, online_runs, read_runs
 from rwtl.training.transfer.config import PRETRAINING
 
 TRAINING = "training"
+DATA = "data."
+SEED = "pretraining.seed"
+SHOWN = 8  # differences that a message lists
+Recipe = dict[str, Any]  # values by key of the configuration, such as clips.dt
 
 
 @dataclass(frozen=True)
@@ -113,15 +117,11 @@ def load_run(folder: Path) -> Run:
     return Run(id, config, pd.read_csv(folder / files.CURVE), [], data, seconds_of(status), upstream, folder)
 
 
-def evaluation_of(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Return the values and the errors by pair of an evaluation's artifact."""
-    status = read_status(folder) or {}
-    return status["values"], pd.read_csv(folder / files.ERRORS, dtype={"pair": str})
-
-
 def with_evaluations(run: Run, folders: Sequence[Path]) -> Run:
     """Return the run with the errors of evaluations' artifacts."""
-    return replace(run, errors=[evaluation_of(folder) for folder in folders], evaluations=list(folders))
+    tables = [pd.read_csv(folder / files.ERRORS, dtype={"pair": str}) for folder in folders]
+    values = [(read_status(folder) or {})["values"] for folder in folders]
+    return replace(run, errors=list(zip(values, tables, strict=True)), evaluations=list(folders))
 
 
 def seconds_of(status: dict[str, Any]) -> float:
@@ -172,7 +172,7 @@ def _unusable(folder: Path) -> str | None:
 
 def _with_evaluations(runs: list[Run]) -> tuple[list[Run], list[str]]:
     """Return the runs with all finished evaluations of them in their outputs, and notes on those of an older format."""
-    of_training: dict[tuple[Path, str], list[Path]] = {}
+    of_training: dict[Path, list[Path]] = {}
     notes = []
     for outputs in {run.folder.parents[1] for run in runs if run.folder is not None}:
         for folder in sorted((outputs / "evaluation").glob("*")):
@@ -182,24 +182,14 @@ def _with_evaluations(runs: list[Run]) -> tuple[list[Run], list[str]]:
             if status.get("format") != FORMAT["evaluation"]:
                 notes.append(f"{folder} is left out: it has format {status.get('format')}, now {FORMAT['evaluation']}")
                 continue
-            of_training.setdefault((outputs, status["parents"][TRAINING]), []).append(folder)
-    found = []
-    for run in runs:
-        folders = [] if run.folder is None else of_training.get((run.folder.parents[1], run.folder.name), [])
-        found.append(with_evaluations(run, folders))
-    return found, notes
+            of_training.setdefault(outputs / TRAINING / status["parents"][TRAINING], []).append(folder)
+    return [with_evaluations(run, of_training.get(run.folder, [])) for run in runs], notes
 
 
 def _of_wandb(run: WandbRun) -> Run:
     validated = run.history.dropna(subset=["epe"])
     config = {key: value for key, value in run.config.items() if not key.startswith("_")}
     return Run(run.id, config, validated.reset_index(drop=True))
-
-
-Recipe = dict[str, Any]  # values by key of the configuration, such as clips.dt
-DATA = "data."
-SEED = "pretraining.seed"
-SHOWN = 8  # differences that a message lists
 
 
 def recipe_of(run: Run) -> Recipe:
@@ -298,7 +288,8 @@ def axis_values(recipes: dict[str, Recipe], axis: str, names: dict[str, str]) ->
         raise InputError(f"{axis} is no key that determines any of the runs; {hint}")
     if keys == [axis]:
         return {run: short(recipe[axis]) if axis in recipe else None for run, recipe in recipes.items()}
-    usual = {key: _most_common(recipe[key] for recipe in recipes.values() if key in recipe) for key in keys}
+    shown = {key: Counter(short(recipe[key]) for recipe in recipes.values() if key in recipe) for key in keys}
+    usual = {key: counts.most_common(1)[0][0] for key, counts in shown.items()}
     kinds = f"{axis}.kind"
     values: dict[str, str | None] = {}
     for run, recipe in recipes.items():
@@ -306,9 +297,8 @@ def axis_values(recipes: dict[str, Recipe], axis: str, names: dict[str, str]) ->
         if own and own.get(kinds) != usual.get(kinds):
             values[run] = str(own[kinds])
         else:
-            differing = {key: short(value) for key, value in own.items() if short(value) != usual[key]}
-            told = [f"{key.removeprefix(f'{axis}.')} {value}" for key, value in differing.items()]
-            values[run] = ", ".join(told) or None
+            differing = [key for key, value in own.items() if short(value) != usual[key]]
+            values[run] = ", ".join(f"{key.removeprefix(f'{axis}.')} {short(own[key])}" for key in differing) or None
     return values
 
 
@@ -323,7 +313,3 @@ def name_of_transfer(transfer: dict[str, Any]) -> str:
         if own == {key: value for key, value in preset.items() if key != "name"}:
             return file.stem
     return str(transfer["name"])
-
-
-def _most_common(values: Iterable[Any]) -> str:
-    return Counter(map(short, values)).most_common(1)[0][0]
