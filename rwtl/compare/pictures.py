@@ -109,7 +109,7 @@ def _scene(name: str, data: Any, k: int, models: dict[Cell, Any], iterations: in
         estimate = model.estimate(sample.image1[None], sample.image2[None], iterations, None, padding)
         predicted = estimate.flow[0].float().numpy()
         error = np.hypot(*(predicted - flow))
-        picture = (255 * colormaps[ERRORS](np.nan_to_num(error / scale).clip(0, 1))[..., :3]).astype(np.uint8)
+        picture = colormaps[ERRORS](np.nan_to_num(error / scale).clip(0, 1), bytes=True)[..., :3]
         estimates[cell.name] = [
             Tile(_png(flow_to_colour(predicted, longest)), f"EPE {np.nanmean(error):.2f} px"),
             Tile(_png(picture), "error"),

@@ -125,7 +125,7 @@ def next_frames_by_dt(artifacts: dict[float, Artifact]) -> Figure:
     """Draw one clip for each dt (s): I1, I2, I3, the predicted I3, and the errors of copying and of the model."""
     titles = ("I1", "I2", "true I3", "predicted I3", "error of copying I2", "error of the model")
     figure = Figure(figsize=(11, 1.8 * len(artifacts) + 0.3), layout="constrained")
-    grid = figure.subplots(len(artifacts), len(titles), squeeze=False)
+    grid = figure.subplots(len(artifacts), len(titles), squeeze=False, subplot_kw={"xticks": [], "yticks": []})
     for axes, (dt, artifact) in zip(grid, artifacts.items(), strict=True):
         saved = np.load(artifact.path / files.PREDICTIONS)
         clips, predicted = saved["clips"][:, -3:, 0], saved["predicted"][:, -1, 0]
@@ -139,6 +139,4 @@ def next_frames_by_dt(artifacts: dict[float, Artifact]) -> Figure:
         axes[0].set_ylabel(f"dt {dt:g} s", fontsize="medium")
     for ax, title in zip(grid[0], titles, strict=True):
         ax.set_title(title, fontsize="medium")
-    for ax in grid.flat:
-        ax.set(xticks=[], yticks=[])
     return figure
