@@ -100,7 +100,7 @@ def summarise(table: pd.DataFrame, baseline: Baseline, config: AnalysisConfig) -
             lines.append(line)
     summary = pd.DataFrame(lines, columns=[*ALONE, *BESIDE])
     summary["pairs"] = summary["pairs"].fillna(0).astype(int)
-    summary["significant"] = summary["significant"].fillna(False).astype(bool)
+    summary["significant"] = summary["significant"].eq(True)
     return summary
 
 
