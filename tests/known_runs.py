@@ -7,7 +7,7 @@ import pandas as pd
 
 from rwtl.compare.analysis import analyse, cells_by_axes
 from rwtl.compare.measures import AnalysisConfig
-from rwtl.compare.runs import ComparedRun
+from rwtl.compare.runs import Run
 from rwtl.training.metrics import METRICS
 
 CONFIG = {
@@ -49,7 +49,7 @@ def run_of(seed, transfer, curve, errors=None, **changes):
         ]
         evaluations.append((values, pd.DataFrame(lines)))
     data = {"flow_data": {"training": [["scenes", {"size": 10}]]}, "start_from": None, "format": 2}
-    return ComparedRun(next(IDS), config, table, evaluations, data, 60.0, {"recording-a": 10.0} if transfer else {})
+    return Run(next(IDS), config, table, evaluations, data, 60.0, {"recording-a": 10.0} if transfer else {})
 
 
 def study(difference=-1.0, seeds=6, noise=0.05, **changes):

@@ -1,14 +1,14 @@
 """A comparison of finished runs: which run stands where, what was measured, and what it says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import pandas as pd
 
-from rwtl.compare.conditions import FRACTION
-from rwtl.compare.measures import AnalysisConfig, Cell, Threshold, measures, no_motion, thresholds_of
-from rwtl.compare.runs import ComparedRun, Recipe, axis_values, name_of_transfer, recipes_of, require_one_recipe
-from rwtl.compare.summary import Baseline, baseline_of, data_to_reach, notes_on_seeds, summarise
+from rwtl.compare.conditions import FRACTION, percentage
+from rwtl.compare.measures import VALIDATION, AnalysisConfig, Cell, Threshold, measures, no_motion, thresholds_of
+from rwtl.compare.runs import Recipe, Run, axis_values, name_of_transfer, recipes_of, require_one_recipe
+from rwtl.compare.summary import DATA, STEPS, Baseline, baseline_of, data_to_reach, notes_on_seeds, summarise
 from rwtl.errors import InputError
 from rwtl.training.metrics import METRICS
 
@@ -29,7 +29,7 @@ class Comparison:
         notes: what was left out, and what to beware of.
     """
 
-    runs: Mapping[str, ComparedRun]
+    runs: Mapping[str, Run]
     cells: Mapping[str, Cell]
     baseline: Baseline
     config: AnalysisConfig
@@ -38,7 +38,7 @@ class Comparison:
     summary: pd.DataFrame
     notes: Sequence[str] = field(default_factory=list)
 
-    def runs_of(self, cell: Cell) -> list[ComparedRun]:
+    def runs_of(self, cell: Cell) -> list[Run]:
         """Return a cell's runs, by seed."""
         return sorted((run for id, run in self.runs.items() if self.cells[id] == cell), key=lambda run: run.seed)
 
@@ -46,11 +46,10 @@ class Comparison:
         """Return the validation curves: `row`, `column`, `fraction`, `seed`, `step` and the metrics."""
         tables = []
         for id, run in self.runs.items():
-            cell = self.cells[id]
-            about = {"row": cell.row, "column": cell.column, "fraction": cell.fraction, "seed": run.seed}
+            about = asdict(self.cells[id]) | {"seed": run.seed}
             known = [metric for metric in METRICS if metric in run.curve]
             tables.append(run.curve[["step", *known]].assign(**about))
-        return pd.concat(tables, ignore_index=True)[["row", "column", "fraction", "seed", "step", *known]]
+        return pd.concat(tables, ignore_index=True)[[*about, "step", *known]]
 
     @property
     def all_cells(self) -> list[Cell]:
@@ -62,8 +61,26 @@ class Comparison:
         """The largest fraction of the training data."""
         return max(cell.fraction for cell in self.all_cells)
 
+    @property
+    def firsts(self) -> dict[Cell, Run]:
+        """The first seed's run of every cell that has all the data."""
+        return {cell: self.runs_of(cell)[0] for cell in self.all_cells if cell.fraction == self.most}
 
-def cells_by_axes(runs: Sequence[ComparedRun], rows: Sequence[str], columns: str | None) -> dict[str, Cell]:
+    def evaluated(self, dataset: str | None = None) -> pd.DataFrame:
+        """Return the summary of the metric on evaluated data sets, or on one of them."""
+        found = self.summary[self.summary.measure == self.config.metric]
+        return found if dataset is None else found[found.dataset == dataset]
+
+    def evaluations(self) -> list[tuple[str, pd.DataFrame]]:
+        """Return the summary of each data set and fraction of the training data, by a text that names both."""
+        found = []
+        for (dataset, fraction), own in self.evaluated().groupby(["dataset", "fraction"], sort=False):
+            title = dataset if fraction == self.most else f"{dataset}, trained on {percentage(fraction)}"
+            found.append((title, own))
+        return found
+
+
+def cells_by_axes(runs: Sequence[Run], rows: Sequence[str], columns: str | None) -> dict[str, Cell]:
     """Return where each run stands, by the values of keys of its configuration.
 
     Args:
@@ -96,7 +113,7 @@ def cells_by_axes(runs: Sequence[ComparedRun], rows: Sequence[str], columns: str
     return cells
 
 
-def require_sound_cells(runs: Sequence[ComparedRun], cells: Mapping[str, Cell], recipes: Mapping[str, Recipe]) -> None:
+def require_sound_cells(runs: Sequence[Run], cells: Mapping[str, Cell], recipes: Mapping[str, Recipe]) -> None:
     """Raise InputError where runs of one cell differ in more than their seed, or have one seed twice."""
     first: dict[Cell, str] = {}
     seen: dict[tuple[Cell, int], str] = {}
@@ -117,7 +134,7 @@ def require_sound_cells(runs: Sequence[ComparedRun], cells: Mapping[str, Cell], 
 
 
 def analyse(
-    runs: Sequence[ComparedRun],
+    runs: Sequence[Run],
     cells: Mapping[str, Cell],
     baseline: str | None,
     config: AnalysisConfig,
@@ -152,7 +169,7 @@ def analyse(
     )
 
 
-def _notes_on_twins(runs: Mapping[str, ComparedRun], cells: Mapping[str, Cell]) -> list[str]:
+def _notes_on_twins(runs: Mapping[str, Run], cells: Mapping[str, Cell]) -> list[str]:
     """Say which cells have the same curves to the bit: a control that turns out to be what it controls says nothing."""
     curves: dict[Cell, dict[int, str]] = {}
     for id, run in runs.items():
@@ -168,7 +185,7 @@ def _notes_on_twins(runs: Mapping[str, ComparedRun], cells: Mapping[str, Cell]) 
     ]
 
 
-def _notes_on_no_motion(runs: Mapping[str, ComparedRun], summary: pd.DataFrame) -> list[str]:
+def _notes_on_no_motion(runs: Mapping[str, Run], summary: pd.DataFrame) -> list[str]:
     """Say on which data sets nothing of the task has been learnt: differences there are between ways to be wrong."""
     notes = []
     for dataset, still in no_motion(runs).items():
@@ -195,3 +212,51 @@ def _shares_of_baseline(
         for share in config.baseline_shares:
             found.append((dataset, f"{share * most:.3g} ({100 * share:g} % of the baseline)", share * most))
     return found
+
+
+def verdicts(compared: Comparison) -> list[str]:
+    """Return sentences on what differs: on each data set, in steps to each threshold, in data needed; and what not.
+
+    A difference counts where it is significant and at least `analysis.effect` of the baseline's mean.
+    """
+    summary, config = compared.summary, compared.config
+    tested = summary[summary.p_corrected.notna()]
+    if tested.empty:
+        return ["Nothing can be tested: it takes two seeds or more, and a baseline beside each condition."]
+    most = int(tested.pairs.max())
+    if 2 / 2**most >= config.alpha:
+        return [f"No difference can be significant: of {most} seeds, p is at least {2 / 2**most:.3g}."]
+    found, untold = {}, []
+    for title, own in compared.evaluations():
+        found[f"on {title}"] = _effects(own, compared, f"a better {config.metric}", config.lower_is_better)
+    validation = summary[(summary.dataset == VALIDATION) & (summary.fraction == compared.most)]
+    for limit in compared.thresholds:
+        own = validation[validation.measure == f"{STEPS}{limit.name}"]
+        if limit.met_untrained:
+            untold.append(f"Steps to {limit.name}: untrained networks are there, so the steps say nothing.")
+        elif not own.reached.sum():
+            untold.append(f"Steps to {limit.name}: nobody came there.")
+        else:
+            found[f"steps to {limit.name}"] = _effects(own, compared, "fewer steps")
+    of_data = summary[summary.measure.str.startswith(DATA)]
+    for (dataset, measure), own in of_data.groupby(["dataset", "measure"], sort=False):
+        found[f"{measure} on {dataset}"] = _effects(own, compared, "less data")
+    sentences = [f"{begin[0].upper()}{begin[1:]}: {said}." for begin, said in found.items() if said]
+    if nothing := [begin for begin, said in found.items() if not said]:
+        sentences.append(f"Nothing differs from {compared.baseline.name} by what counts {'; '.join(nothing)}.")
+    return sentences + untold
+
+
+def _effects(own: pd.DataFrame, compared: Comparison, better: str, lower: bool = True) -> str:
+    """Return which conditions are better, and which worse, or an empty text."""
+    tested = own[own.p_corrected.notna()]
+    counts = tested[tested.significant & (tested.relative.abs() >= compared.config.effect)]
+    is_good = counts.difference < 0 if lower else counts.difference > 0
+    said = []
+    for word, lines in ((better, counts[is_good]), ("worse", counts[~is_good])):
+        named = [
+            f"{Cell.of(line).name} ({100 * line.relative:+.0f} %, p {line.p_corrected:.3f})"
+            for line in lines.itertuples()
+        ]
+        said += [f"{word} than {compared.baseline.name}: {', '.join(named)}"] if named else []
+    return "; ".join(said) + (f" (of {len(tested)} conditions)" if said else "")

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
-import pandas as pd
 from omegaconf import DictConfig
 
 from rwtl import files
@@ -16,7 +15,7 @@ from rwtl.compare.conditions import FRACTION, Condition, comparison_config, cond
 from rwtl.compare.make import Runs, make_runs, planned_runs, pretraining_of, raise_failures, sources_of
 from rwtl.compare.measures import AnalysisConfig, Cell
 from rwtl.compare.report import write_report
-from rwtl.compare.runs import ComparedRun, find_runs, load_run, with_evaluations
+from rwtl.compare.runs import Run, find_runs, load_run, with_evaluations
 from rwtl.compare.summary import Baseline, baseline_of
 from rwtl.compare.tables import print_comparison, write_tables
 from rwtl.config import outputs_folder, setting, typed
@@ -92,14 +91,11 @@ def _of_found(cfg: DictConfig) -> tuple[Artifact, Analysis]:
     for run in in_order:
         folders = [] if run.folder is None else [run.folder, *run.evaluations]
         parents |= {f"{folder.parent.name} {run.id} {folder.name}": Artifact.at(folder) for folder in folders}
-    of_wandb = {run.id: _digest(run.curve) for run in runs if run.folder is None}
+    curves = {run.id: run.curve.to_csv(index=False) for run in runs if run.folder is None}
+    of_wandb = {id: hashlib.sha256(curve.encode()).hexdigest() for id, curve in curves.items()}
     analysis = cache(lambda: analyse(in_order, cells, cfg.baseline, config, notes))
     baseline = baseline_of(cfg.baseline, [cells[run.id] for run in in_order])
     return _artifact(cfg, config, baseline, cells, parents, analysis, of_wandb), analysis
-
-
-def _digest(curve: pd.DataFrame) -> str:
-    return hashlib.sha256(curve.to_csv(index=False).encode()).hexdigest()
 
 
 def _of_planned(cfg: DictConfig, runs: Runs, notes: Sequence[str] = ()) -> tuple[Artifact, Analysis]:
@@ -107,7 +103,8 @@ def _of_planned(cfg: DictConfig, runs: Runs, notes: Sequence[str] = ()) -> tuple
     config = _config(cfg)
     section = comparison_config(cfg)
     conditions, whole = conditions_of(cfg, section), float(setting(cfg, FRACTION))
-    cells = {_id(run): _cell(conditions[row], whole) for (row, _), run in runs.items()}
+    of_row = {row: _cell(condition, whole) for row, condition in conditions.items()}
+    cells = {f"training-{run.parents['training'].digest}": of_row[row] for (row, _), run in runs.items()}
     parents = {f"pretraining {name}": pretraining_of(runs[keys[0]]) for name, keys in sources_of(runs).items()}
     parents |= {f"training {row} seed {seed}": run.parents["training"] for (row, seed), run in runs.items()}
     parents |= {f"evaluation {row} seed {seed}": run for (row, seed), run in runs.items()}
@@ -116,11 +113,7 @@ def _of_planned(cfg: DictConfig, runs: Runs, notes: Sequence[str] = ()) -> tuple
     return _artifact(cfg, config, baseline, cells, parents, analysis), analysis
 
 
-def _id(run: Artifact) -> str:
-    return f"training-{run.parents['training'].digest}"
-
-
-def _loaded(runs: Runs) -> list[ComparedRun]:
+def _loaded(runs: Runs) -> list[Run]:
     trainings = {run.parents["training"].path: run.path for run in runs.values()}
     return [with_evaluations(load_run(training), [evaluated]) for training, evaluated in trainings.items()]
 

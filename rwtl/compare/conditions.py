@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rwtl.config import flat, setting, short, typed
+from rwtl.config import setting, short, typed
 from rwtl.errors import InputError
 from rwtl.training.transfer.config import PRETRAINING
 
@@ -154,10 +154,8 @@ def conditions_of(cfg: DictConfig, config: ComparisonConfig) -> dict[str, Condit
     found = []
     key, values = config.column, config.column_values
     for row in config.rows:
-        columns = (
-            values if key and _depends_on(_laid_over(_with(cfg, seed=0), row), config.conditions[row], key) else []
-        )
-        found += [Condition(row, value, None, key) for value in columns] or [Condition(row)]
+        depends = key and _depends_on(_laid_over(_with(cfg, seed=0), row), config.conditions[row], key)
+        found += [Condition(row, value, None, key) for value in values] if depends else [Condition(row)]
     whole = {condition.name: condition for condition in found}
     for name in config.fraction_rows:
         of_name = [each for each in whole.values() if plain(name) in (each.row, plain(each.name))]
@@ -168,11 +166,7 @@ def conditions_of(cfg: DictConfig, config: ComparisonConfig) -> dict[str, Condit
 
 
 def _depends_on(laid_over: DictConfig, overlay: dict[str, Any], key: str) -> bool:
-    section, _, name = key.partition(".")
-    if (
-        not needs_pretraining(laid_over)
-        or OmegaConf.select(OmegaConf.create(overlay.get(section, {})), name) is not None
-    ):
+    if not needs_pretraining(laid_over) or OmegaConf.select(OmegaConf.create(overlay), key) is not None:
         return False
     node, _, last = key.rpartition(".")
     return last in (OmegaConf.select(laid_over, node) or {})
@@ -226,31 +220,8 @@ def needs_pretraining(run: DictConfig) -> bool:
 def determining(run: DictConfig) -> dict[str, Any]:
     """Return the sections in which rows may differ, as far as they determine this run; names play no part."""
     sections = AXES if needs_pretraining(run) else ("transfer", "model")
-    values = {section: setting(run, section) for section in sections} | {
-        "flow_data": {"fraction": setting(run, FRACTION)}
-    }
+    values = {section: setting(run, section) for section in sections} | {FRACTION: setting(run, FRACTION)}
     return values | {"transfer": {key: value for key, value in values["transfer"].items() if key != "name"}}
-
-
-def difference(cfg: DictConfig, run: DictConfig, row: str) -> str:
-    """Return what a row changes in the configuration, such as `clips.dt 4 · pretraining.iterations 8`.
-
-    A transfer is told by its name, unless it is the row's own; a section of another kind by its kind; and what plays no
-    part in the run is left out.
-    """
-    configured = _with(cfg, seed=run.seed)
-    name = setting(run, "transfer")["name"]
-    parts = [] if name == row else [f"transfer {name}"]
-    for section, new in determining(run).items():
-        if section == "transfer":
-            continue
-        old = setting(configured, section)
-        if new.get("kind") != old.get("kind"):
-            parts.append(f"{section} {new['kind']}")
-        else:
-            before = flat(old)
-            parts += [f"{section}.{key} {short(value)}" for key, value in flat(new) if (key, value) not in before]
-    return " · ".join(parts)
 
 
 def _with(cfg: DictConfig, **changes: Any) -> DictConfig:

@@ -8,10 +8,9 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 
 from rwtl.compare.analysis import Comparison
-from rwtl.compare.conditions import percentage
-from rwtl.compare.measures import VALIDATION, Cell, steps_to_reach
+from rwtl.compare.measures import Cell, steps_to_reach
 from rwtl.compare.statistics import interval_of_mean, median_until
-from rwtl.compare.tables import UNITS, cell_of
+from rwtl.compare.tables import UNITS
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 THRESHOLDS = 40  # points of the curve of steps over thresholds
@@ -35,11 +34,10 @@ def styles(cells: Sequence[Cell]) -> dict[Cell, tuple[str, str]]:
 def learning_curves(compared: Comparison) -> go.Figure:
     """Validation over steps with all the data: the mean over seeds as a line, its interval as a band."""
     metric, config = compared.config.metric, compared.config
-    cells = [cell for cell in compared.all_cells if cell.fraction == compared.most]
-    style = styles(cells)
+    style = styles(list(compared.firsts))
     figure = go.Figure()
     shown = []
-    for cell in cells:
+    for cell in compared.firsts:
         runs = compared.runs_of(cell)
         wide = pd.concat([run.curve.set_index("step")[metric] for run in runs], axis=1).dropna()
         if wide.empty:
@@ -76,18 +74,17 @@ def learning_curves(compared: Comparison) -> go.Figure:
 def steps_over_thresholds(compared: Comparison) -> go.Figure:
     """How many steps it takes to come to each value on validation: the median over seeds."""
     config, metric = compared.config, compared.config.metric
-    cells = [cell for cell in compared.all_cells if cell.fraction == compared.most]
-    style = styles(cells)
-    trained = [run.curve[run.curve.step > 0][metric].to_numpy() for cell in cells for run in compared.runs_of(cell)]
-    values = np.concatenate(trained) if trained else np.array([])
+    style = styles(list(compared.firsts))
+    runs = {cell: compared.runs_of(cell) for cell in compared.firsts}
+    values = np.concatenate([run.curve[run.curve.step > 0][metric] for of_cell in runs.values() for run in of_cell])
     values = values[np.isfinite(values)]
     figure = go.Figure()
     limits = np.linspace(values.min(), values.max(), THRESHOLDS) if len(values) else []
-    for cell in cells:
+    for cell, of_cell in runs.items():
         points = []
         for limit in limits:
-            reached = [steps_to_reach(run.curve, float(limit), config) for run in compared.runs_of(cell)]
-            median = median_until(np.array([step for step, _ in reached]), np.array([came for _, came in reached]))
+            steps, came = zip(*(steps_to_reach(run.curve, float(limit), config) for run in of_cell), strict=True)
+            median = median_until(np.array(steps), np.array(came))
             points.append(median if np.isfinite(median) else None)
         colour, dash = style[cell]
         figure.add_scatter(
@@ -103,14 +100,13 @@ def steps_over_thresholds(compared: Comparison) -> go.Figure:
 
 def data_efficiency(compared: Comparison, dataset: str) -> go.Figure | None:
     """The error over the part of the training data, on one data set; None where there is one part only."""
-    own = compared.summary[(compared.summary.dataset == dataset) & (compared.summary.measure == compared.config.metric)]
     style = styles(compared.all_cells)
     figure = go.Figure()
-    for (_row, _column), lines in own.groupby(["row", "column"], sort=False, dropna=False):
+    for _, lines in compared.evaluated(dataset).groupby(["row", "column"], sort=False, dropna=False):
         if len(lines) < 2:
             continue
         ordered = lines.sort_values("fraction")
-        cell = cell_of(next(ordered.tail(1).itertuples()))
+        cell = Cell.of(ordered.iloc[-1])
         colour, dash = style[cell]
         low, high = (ordered["mean"] - ordered.low).fillna(0), (ordered.high - ordered["mean"]).fillna(0)
         figure.add_scatter(
@@ -130,15 +126,13 @@ def data_efficiency(compared: Comparison, dataset: str) -> go.Figure | None:
 
 def differences(compared: Comparison, dataset: str) -> go.Figure | None:
     """Differences from the baseline on one data set with their intervals, full where significant; None without any."""
-    summary = compared.summary
-    wanted = (summary.dataset == dataset) & (summary.measure == compared.config.metric) & (summary.pairs > 0)
-    own = summary[wanted & (summary.fraction == compared.most)]
+    own = compared.evaluated(dataset).query("pairs > 0 and fraction == @compared.most")
     if own.empty:
         return None
     style = styles(compared.all_cells)
     figure = go.Figure()
     for line in own[::-1].itertuples():
-        cell = cell_of(line)
+        cell = Cell.of(line)
         bounds = [line.difference_low, line.difference_high]
         low, high = (0, 0) if pd.isna(bounds[0]) else (line.difference - bounds[0], bounds[1] - line.difference)
         said = f"p {line.p_corrected:.3f}, corrected" if not pd.isna(line.p_corrected) else "no test"
@@ -159,21 +153,15 @@ def differences(compared: Comparison, dataset: str) -> go.Figure | None:
 
 def heat_map(compared: Comparison, dataset: str) -> go.Figure | None:
     """Relative differences from the baseline by row and column on one data set; None without two columns."""
-    summary = compared.summary
-    own = summary[(summary.dataset == dataset) & (summary.measure == compared.config.metric)]
-    own = own[(own.fraction == compared.most) & own.column.notna() & (own.pairs > 0)]
+    own = compared.evaluated(dataset).query("pairs > 0 and fraction == @compared.most and column.notna()")
     if own.column.nunique() < 2:
         return None
     wide = own.pivot_table(index="row", columns="column", values="relative", sort=False)
-    marks = (
-        own.assign(mark=own.significant.map({True: " *", False: ""}))
-        .pivot_table(index="row", columns="column", values="mark", aggfunc="first", sort=False)
-        .reindex(index=wide.index, columns=wide.columns)
-    )
-    texts = [
-        ["" if pd.isna(value) else f"{100 * value:+.1f} %{mark}" for value, mark in zip(values, of_row, strict=True)]
-        for values, of_row in zip(wide.to_numpy(), marks.fillna("").to_numpy(), strict=True)
-    ]
+    said = {
+        (line.row, line.column): f"{100 * line.relative:+.1f} %{' *' if line.significant else ''}"
+        for line in own[own.relative.notna()].itertuples()
+    }
+    texts = [[said.get((row, column), "") for column in wide.columns] for row in wide.index]
     largest = float(np.nanmax(np.abs(wide.to_numpy()))) or 1.0
     figure = go.Figure(
         go.Heatmap(
@@ -197,8 +185,7 @@ def heat_map(compared: Comparison, dataset: str) -> go.Figure | None:
 
 def final_values(compared: Comparison) -> list[str]:
     """Return the data sets that are evaluated, in order."""
-    evaluated = compared.table[compared.table.measure == compared.config.metric]
-    return [name for name in dict.fromkeys(evaluated.dataset) if name != VALIDATION]
+    return list(compared.evaluated().dataset.unique())
 
 
 def _laid_out(figure: go.Figure, x: str, y: str) -> go.Figure:
@@ -215,8 +202,3 @@ def _laid_out(figure: go.Figure, x: str, y: str) -> go.Figure:
     figure.update_xaxes(automargin=True)
     figure.update_yaxes(automargin=True)
     return figure
-
-
-def title_of(cell: Cell) -> str:
-    """Return how a cell is called, with its part of the data where that is not all."""
-    return cell.name if cell.fraction == 1 else f"{cell.name} · {percentage(cell.fraction)}"

@@ -1,4 +1,4 @@
-"""What is measured of a run, as one tidy table: a line for each run and measure."""
+"""Tidy table of all measures, one line for each run and measure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rwtl.compare.runs import ComparedRun
+from rwtl.compare.conditions import percentage
+from rwtl.compare.runs import Run
 from rwtl.config import flat, short
 from rwtl.errors import InputError
 from rwtl.training.evaluation import pooled
@@ -67,6 +68,11 @@ class Cell:
     column: str | None
     fraction: float
 
+    @classmethod
+    def of(cls, line: Any) -> "Cell":
+        """Return the cell of a line of the tidy table or of the summary."""
+        return cls(line.row, None if pd.isna(line.column) else line.column, line.fraction)
+
     @property
     def order(self) -> tuple[str, float, str, float]:
         """By which tables that are made of whatever was found are sorted: values of columns by their size."""
@@ -79,6 +85,11 @@ class Cell:
     @property
     def name(self) -> str:
         return self.row if self.column is None else f"{self.row} · {self.column}"
+
+    @property
+    def title(self) -> str:
+        """The name, with the part of the data where that is not all."""
+        return self.name if self.fraction == 1 else f"{self.name} · {percentage(self.fraction)}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ class Threshold:
 
 
 def thresholds_of(
-    runs: Mapping[str, ComparedRun], cells: Mapping[str, Cell], baseline: Sequence[str], config: AnalysisConfig
+    runs: Mapping[str, Run], cells: Mapping[str, Cell], baseline: Sequence[str], config: AnalysisConfig
 ) -> list[Threshold]:
     """Return the thresholds; those in units of the baseline's are of its runs with the most data.
 
@@ -133,7 +144,7 @@ def steps_to_reach(curve: pd.DataFrame, threshold: float, config: AnalysisConfig
 
 
 def measures(
-    runs: Mapping[str, ComparedRun], cells: Mapping[str, Cell], limits: Sequence[Threshold], config: AnalysisConfig
+    runs: Mapping[str, Run], cells: Mapping[str, Cell], limits: Sequence[Threshold], config: AnalysisConfig
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the tidy table, with the columns COLUMNS, and notes on what is missing.
 
@@ -185,7 +196,7 @@ def _of_curve(curve: pd.DataFrame, config: AnalysisConfig) -> dict[str, float]:
     return found
 
 
-def dataset_names(runs: Mapping[str, ComparedRun]) -> dict[str, str]:
+def dataset_names(runs: Mapping[str, Run]) -> dict[str, str]:
     """Return a name for every data set as it was evaluated, by a text of how it was.
 
     A name of the catalogue stands for one thing, unless evaluations differ in iterations or in what the data set holds;
@@ -213,20 +224,18 @@ def _setting(values: dict[str, Any], dataset: str) -> str:
     return f"{dataset}: {how} {values['datasets'][dataset]}"
 
 
-def _evaluated(run: ComparedRun, names: dict[str, str], metric: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for values, errors in run.errors:
-        for _, line in pooled(errors).iterrows():
-            found[names[_setting(values, line.dataset)]] = float(line[metric])
-    return found
+def _evaluated(run: Run, names: dict[str, str], column: str) -> dict[str, float]:
+    return {
+        names[_setting(values, line.dataset)]: float(line[column])
+        for values, errors in run.errors
+        for _, line in pooled(errors).iterrows()
+    }
 
 
-def no_motion(runs: Mapping[str, ComparedRun]) -> dict[str, float]:
+def no_motion(runs: Mapping[str, Run]) -> dict[str, float]:
     """Return the EPE (px) of predicting no motion on every data set."""
     names = dataset_names(runs)
     found: dict[str, float] = {}
     for run in runs.values():
-        for values, errors in run.errors:
-            for _, line in pooled(errors).iterrows():
-                found[names[_setting(values, line.dataset)]] = float(line.no_motion)
+        found |= _evaluated(run, names, "no_motion")
     return found

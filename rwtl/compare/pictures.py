@@ -19,7 +19,6 @@ from rwtl import files
 from rwtl.clips.motion import flow_motion, motion_table, wave_motion
 from rwtl.compare.analysis import Comparison
 from rwtl.compare.measures import Cell
-from rwtl.compare.runs import ComparedRun
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import catalogue, open_with_flow
 from rwtl.flow.colour_wheel import flow_to_colour
@@ -67,7 +66,7 @@ class Scene:
 
 
 @dataclass
-class SourceOf:
+class Source:
     """A pre-training, and the conditions that load it.
 
     Args:
@@ -86,15 +85,15 @@ def scenes(compared: Comparison) -> list[Scene]:
 
     Raises InputError where no run was evaluated here, or a data set is not there any more.
     """
-    firsts = {cell: compared.runs_of(cell)[0] for cell in compared.all_cells if cell.fraction == compared.most}
-    evaluated = [run for run in firsts.values() if run.evaluations]
+    evaluated = [run for run in compared.firsts.values() if run.evaluations]
     if not evaluated:
         raise InputError("no run has an evaluation in the outputs")
     cfg = OmegaConf.load(evaluated[0].evaluations[0] / files.CONFIG)
     plan = EstimationPlan.of(cfg, "evaluation")
     turns = ((name, data, k) for k in range(SCENES) for name, data in plan.datasets.items() if k < len(data))
     chosen = sorted(islice(turns, SCENES), key=lambda turn: list(plan.datasets).index(turn[0]))
-    models = {cell: load_raft(run.folder / files.MODEL) for cell, run in firsts.items() if run.folder is not None}
+    trained = {cell: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
+    models = {cell: load_raft(folder / files.MODEL) for cell, folder in trained.items()}
     return [_scene(f"{name}: {data.names[k]}", data, k, models, plan.config.iterations) for name, data, k in chosen]
 
 
@@ -110,7 +109,7 @@ def _scene(name: str, data: Any, k: int, models: dict[Cell, Any], iterations: in
         estimate = model.estimate(sample.image1[None], sample.image2[None], iterations, None, padding)
         predicted = estimate.flow[0].float().numpy()
         error = np.hypot(*(predicted - flow))
-        picture = (255 * colormaps[ERRORS](np.nan_to_num(error / scale).clip(0, 1))[..., :3]).astype(np.uint8)
+        picture = colormaps[ERRORS](np.nan_to_num(error / scale).clip(0, 1), bytes=True)[..., :3]
         estimates[cell.name] = [
             Tile(_png(flow_to_colour(predicted, longest)), f"EPE {np.nanmean(error):.2f} px"),
             Tile(_png(picture), "error"),
@@ -123,24 +122,21 @@ def _png(picture: UInt8[np.ndarray, "h w 3"]) -> str:
     image = Image.fromarray(picture)
     if image.width > WIDEST:
         image = image.resize((WIDEST, round(image.height * WIDEST / image.width)), Image.Resampling.BOX)
-    buffer = io.BytesIO()
-    image.save(buffer, format="png", optimize=True)
-    return data_uri(buffer.getvalue(), "image/png")
+    return _address(image)
 
 
-def sources(compared: Comparison) -> list[SourceOf]:
+def sources(compared: Comparison) -> list[Source]:
     """Return the pre-trainings of every condition's first seed, each once."""
-    found: dict[Path, SourceOf] = {}
-    for cell in compared.all_cells:
-        run = compared.runs_of(cell)[0]
-        if run.folder is None or cell.fraction != compared.most or run.config["transfer"].get("source") != PRETRAINING:
+    found: dict[Path, Source] = {}
+    for cell, run in compared.firsts.items():
+        if run.folder is None or run.config["transfer"].get("source") != PRETRAINING:
             continue
         digest = (read_status(run.folder) or {})["parents"]["pretraining"]
         folder = run.folder.parents[1] / "pretraining" / digest
         parents = (read_status(folder) or {}).get("parents", {})
         if not (folder / files.MODEL).is_file():
             continue
-        source = found.setdefault(folder, SourceOf(folder))
+        source = found.setdefault(folder, Source(folder))
         source.cells.append(cell.name)
         source.recordings = [folder.parents[1] / "recording" / parent for parent in parents.values()]
     return list(found.values())
@@ -158,7 +154,7 @@ def recording_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def source_of(source: SourceOf) -> dict[str, Any]:
+def source_of(source: Source) -> dict[str, Any]:
     """Return what the page shows of a pre-training: skill and predicted frames, or else the validation curve."""
     artifact = Artifact.at(source.folder)
     skill = skill_of(artifact)
@@ -180,7 +176,6 @@ def motion(compared: Comparison) -> dict[str, Any] | None:
     Raises InputError where a data set is not there any more.
     """
     settings: dict[tuple[Path, ...], dict[tuple[float, float], list[str]]] = {}
-    run: ComparedRun | None = None
     for source in sources(compared):
         clips = OmegaConf.load(source.folder / files.CONFIG).clips
         if clips.kind == "waves" and source.recordings:
@@ -208,12 +203,8 @@ def motion(compared: Comparison) -> dict[str, Any] | None:
 
 def transfers(compared: Comparison) -> dict[str, dict[str, Any]]:
     """Return the transfer reports of every condition's first seed."""
-    found = {}
-    for cell in compared.all_cells:
-        folder = compared.runs_of(cell)[0].folder
-        if folder is not None and cell.fraction == compared.most:
-            found[cell.name] = json.loads((folder / files.TRANSFER).read_text())
-    return found
+    folders = {cell.name: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
+    return {name: json.loads((folder / files.TRANSFER).read_text()) for name, folder in folders.items()}
 
 
 def embed(figure: Figure) -> str:
@@ -225,6 +216,10 @@ def embed(figure: Figure) -> str:
 
 def _lighter(content: bytes) -> str:
     """A picture in 256 colours, a third of its bytes: none of the figures has many more."""
+    return _address(Image.open(io.BytesIO(content)).convert("RGB").quantize(256))
+
+
+def _address(image: Image.Image) -> str:
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(content)).convert("RGB").quantize(256).save(buffer, format="png", optimize=True)
+    image.save(buffer, format="png", optimize=True)
     return data_uri(buffer.getvalue(), "image/png")

@@ -16,10 +16,9 @@ from plotly.offline import get_plotlyjs
 
 from rwtl import files
 from rwtl.compare import figures, pictures
-from rwtl.compare.analysis import Comparison
+from rwtl.compare.analysis import Comparison, verdicts
 from rwtl.compare.measures import no_motion
 from rwtl.compare.tables import Shown, legend, shown_tables
-from rwtl.compare.verdict import verdicts
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import read_status
 from rwtl.pipeline.flow_training import training
@@ -35,6 +34,7 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
         for folder in source.recordings:
             users.setdefault(folder, []).extend(source.cells)
     drawn = _figures(compared)
+    trained = [run.folder for run in compared.runs.values() if run.folder is not None]
     environment = Environment(loader=PackageLoader("rwtl.compare", "."), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html.j2").render(
         about=_about(compared),
@@ -52,9 +52,8 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
         transfers=pictures.transfers(compared),
         command=shlex.join(["python", *sys.argv]),
         commands=_commands(compared),
-        artifacts=_artifacts(compared),
         provenance=provenance(),
-        commits=sorted({str(status.get("git_commit")) for status in _statuses(compared)}),
+        commits=sorted({str((read_status(folder) or {}).get("git_commit")) for folder in trained}),
         configuration=OmegaConf.to_yaml(cfg),
         missing=missing,
     )
@@ -119,7 +118,8 @@ def _table(shown: Shown) -> dict[str, Any]:
 
 
 def _commands(compared: Comparison) -> list[dict[str, str]]:
-    """How each condition was asked for, the command that asks for its first run again, and whether that is the same."""
+    """How each condition was asked for, the command that asks for its first run again, and whether that is the same;
+    and where its runs are."""
     found = []
     for cell in compared.all_cells:
         runs = [run for run in compared.runs_of(cell) if run.folder is not None]
@@ -128,7 +128,8 @@ def _commands(compared: Comparison) -> list[dict[str, str]]:
             command, said = "", "Only W&B tells of these runs; their configuration is there."
         else:
             command, said = again(runs[0].folder)
-        about = {"condition": figures.title_of(cell), "recorded": "\n".join(sorted(recorded))}
+        artifacts = [str(run.folder) if run.folder is not None else f"W&B {run.id}" for run in compared.runs_of(cell)]
+        about = {"condition": cell.title, "recorded": "\n".join(sorted(recorded)), "artifacts": ", ".join(artifacts)}
         found.append(about | {"command": command, "checked": said})
     return found
 
@@ -143,15 +144,3 @@ def again(folder: Path) -> tuple[str, str]:
     except InputError as error:
         said = f"It was not checked: {error}."
     return shlex.join(["python", *words]), said
-
-
-def _artifacts(compared: Comparison) -> list[tuple[str, str]]:
-    found = []
-    for cell in compared.all_cells:
-        folders = [str(run.folder) if run.folder is not None else f"W&B {run.id}" for run in compared.runs_of(cell)]
-        found.append((figures.title_of(cell), ", ".join(folders)))
-    return found
-
-
-def _statuses(compared: Comparison) -> list[dict[str, Any]]:
-    return [read_status(run.folder) or {} for run in compared.runs.values() if run.folder is not None]

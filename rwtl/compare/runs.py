@@ -22,11 +22,15 @@ from rwtl.tracking.read_back import WandbRun, is_online, online_runs, read_runs
 from rwtl.training.transfer.config import PRETRAINING
 
 TRAINING = "training"
+DATA = "data."
+SEED = "pretraining.seed"
+SHOWN = 8  # differences that a message lists
+Recipe = dict[str, Any]  # values by key of the configuration, such as clips.dt
 
 
 @dataclass(frozen=True)
-class ComparedRun:
-    """A training, with what was measured of it.
+class Run:
+    """A finished training with its evaluations, wherever it was read.
 
     Args:
         id: `training-digest`, by which what is read from several places is one run.
@@ -55,7 +59,7 @@ class ComparedRun:
         return self.config["seed"]
 
 
-def find_runs(sources: Iterable[str]) -> tuple[list[ComparedRun], list[str]]:
+def find_runs(sources: Iterable[str]) -> tuple[list[Run], list[str]]:
     """Return the runs that are found, and notes on what was left out.
 
     Args:
@@ -81,7 +85,7 @@ def find_runs(sources: Iterable[str]) -> tuple[list[ComparedRun], list[str]]:
                 wandb += read_runs(match)
             else:
                 folders |= dict.fromkeys(_trainings_at(match))
-    found: dict[str, ComparedRun] = {}
+    found: dict[str, Run] = {}
     for folder in folders:
         reason = _unusable(folder)
         if reason:
@@ -102,7 +106,7 @@ def find_runs(sources: Iterable[str]) -> tuple[list[ComparedRun], list[str]]:
     return runs, notes + more
 
 
-def load_run(folder: Path) -> ComparedRun:
+def load_run(folder: Path) -> Run:
     """Return the run of a finished training's artifact, without its evaluations."""
     status = read_status(folder) or {}
     config = yaml.safe_load((folder / files.CONFIG).read_text())
@@ -110,18 +114,14 @@ def load_run(folder: Path) -> ComparedRun:
     upstream: dict[str, float] = {}
     _add_upstream(folder, upstream)
     id = f"{TRAINING}-{folder.name}"
-    return ComparedRun(id, config, pd.read_csv(folder / files.CURVE), [], data, seconds_of(status), upstream, folder)
+    return Run(id, config, pd.read_csv(folder / files.CURVE), [], data, seconds_of(status), upstream, folder)
 
 
-def evaluation_of(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Return the values and the errors by pair of an evaluation's artifact."""
-    status = read_status(folder) or {}
-    return status["values"], pd.read_csv(folder / files.ERRORS, dtype={"pair": str})
-
-
-def with_evaluations(run: ComparedRun, folders: Sequence[Path]) -> ComparedRun:
+def with_evaluations(run: Run, folders: Sequence[Path]) -> Run:
     """Return the run with the errors of evaluations' artifacts."""
-    return replace(run, errors=[evaluation_of(folder) for folder in folders], evaluations=list(folders))
+    tables = [pd.read_csv(folder / files.ERRORS, dtype={"pair": str}) for folder in folders]
+    values = [(read_status(folder) or {})["values"] for folder in folders]
+    return replace(run, errors=list(zip(values, tables, strict=True)), evaluations=list(folders))
 
 
 def seconds_of(status: dict[str, Any]) -> float:
@@ -170,9 +170,9 @@ def _unusable(folder: Path) -> str | None:
     return None
 
 
-def _with_evaluations(runs: list[ComparedRun]) -> tuple[list[ComparedRun], list[str]]:
+def _with_evaluations(runs: list[Run]) -> tuple[list[Run], list[str]]:
     """Return the runs with all finished evaluations of them in their outputs, and notes on those of an older format."""
-    of_training: dict[tuple[Path, str], list[Path]] = {}
+    of_training: dict[Path, list[Path]] = {}
     notes = []
     for outputs in {run.folder.parents[1] for run in runs if run.folder is not None}:
         for folder in sorted((outputs / "evaluation").glob("*")):
@@ -182,27 +182,17 @@ def _with_evaluations(runs: list[ComparedRun]) -> tuple[list[ComparedRun], list[
             if status.get("format") != FORMAT["evaluation"]:
                 notes.append(f"{folder} is left out: it has format {status.get('format')}, now {FORMAT['evaluation']}")
                 continue
-            of_training.setdefault((outputs, status["parents"][TRAINING]), []).append(folder)
-    found = []
-    for run in runs:
-        folders = [] if run.folder is None else of_training.get((run.folder.parents[1], run.folder.name), [])
-        found.append(with_evaluations(run, folders))
-    return found, notes
+            of_training.setdefault(outputs / TRAINING / status["parents"][TRAINING], []).append(folder)
+    return [with_evaluations(run, of_training.get(run.folder, [])) for run in runs], notes
 
 
-def _of_wandb(run: WandbRun) -> ComparedRun:
+def _of_wandb(run: WandbRun) -> Run:
     validated = run.history.dropna(subset=["epe"])
     config = {key: value for key, value in run.config.items() if not key.startswith("_")}
-    return ComparedRun(run.id, config, validated.reset_index(drop=True))
+    return Run(run.id, config, validated.reset_index(drop=True))
 
 
-Recipe = dict[str, Any]  # values by key of the configuration, such as clips.dt
-DATA = "data."
-SEED = "pretraining.seed"
-SHOWN = 8  # differences that a message lists
-
-
-def recipe_of(run: ComparedRun) -> Recipe:
+def recipe_of(run: Run) -> Recipe:
     """Return what determines a run's result, but for its seed, by key.
 
     What comes before a pre-training is left out where the transfer does not load it. Folders do not determine a result:
@@ -224,7 +214,7 @@ def recipe_of(run: ComparedRun) -> Recipe:
     return found
 
 
-def recipes_of(runs: Sequence[ComparedRun]) -> dict[str, Recipe]:
+def recipes_of(runs: Sequence[Run]) -> dict[str, Recipe]:
     """Return the recipes of runs that are compared, by id.
 
     Where every run's pre-training has the run's own seed, that is no difference between them.
@@ -298,7 +288,8 @@ def axis_values(recipes: dict[str, Recipe], axis: str, names: dict[str, str]) ->
         raise InputError(f"{axis} is no key that determines any of the runs; {hint}")
     if keys == [axis]:
         return {run: short(recipe[axis]) if axis in recipe else None for run, recipe in recipes.items()}
-    usual = {key: _most_common(recipe[key] for recipe in recipes.values() if key in recipe) for key in keys}
+    shown = {key: Counter(short(recipe[key]) for recipe in recipes.values() if key in recipe) for key in keys}
+    usual = {key: counts.most_common(1)[0][0] for key, counts in shown.items()}
     kinds = f"{axis}.kind"
     values: dict[str, str | None] = {}
     for run, recipe in recipes.items():
@@ -306,9 +297,8 @@ def axis_values(recipes: dict[str, Recipe], axis: str, names: dict[str, str]) ->
         if own and own.get(kinds) != usual.get(kinds):
             values[run] = str(own[kinds])
         else:
-            differing = {key: short(value) for key, value in own.items() if short(value) != usual[key]}
-            told = [f"{key.removeprefix(f'{axis}.')} {value}" for key, value in differing.items()]
-            values[run] = ", ".join(told) or None
+            differing = [key for key, value in own.items() if short(value) != usual[key]]
+            values[run] = ", ".join(f"{key.removeprefix(f'{axis}.')} {short(own[key])}" for key in differing) or None
     return values
 
 
@@ -323,7 +313,3 @@ def name_of_transfer(transfer: dict[str, Any]) -> str:
         if own == {key: value for key, value in preset.items() if key != "name"}:
             return file.stem
     return str(transfer["name"])
-
-
-def _most_common(values: Iterable[Any]) -> str:
-    return Counter(map(short, values)).most_common(1)[0][0]

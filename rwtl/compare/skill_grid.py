@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl import files
-from rwtl.compare.make import build_side_by_side, raise_failures
+from rwtl.compare.make import build_side_by_side, raise_failures, with_threads
 from rwtl.config import outputs_folder, setting
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, build
@@ -28,11 +28,10 @@ def skill_grid(cfg: DictConfig) -> Path:
     `skill.csv` has a line for each combination and predictor. A combination that fails does not lose the others.
     """
     grid, jobs = parsed(setting(cfg, "grid")), setting(cfg, "jobs")
-    threads = max(1, setting(cfg, "trainer.threads") // jobs)
-    combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    configs = {}
-    for values in combinations:
-        configs[_name(values)] = of_combination(cfg, values | {"trainer.threads": threads})
+    sharing = with_threads(cfg, setting(cfg, "trainer.threads"), jobs)
+    listed = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    combinations = {_name(values): values for values in listed}
+    configs = {name: of_combination(sharing, values) for name, values in combinations.items()}
     for each in configs.values():
         if PretrainingPlan.of(each).kind != "next_frame":
             raise InputError("skill is that of next-frame prediction; use pretraining=next_frame")
@@ -43,7 +42,7 @@ def skill_grid(cfg: DictConfig) -> Path:
     tasks = {name: (pretraining, (each, name)) for name, each in configs.items()}
     failures = build_side_by_side("pre-training", planned, tasks, jobs)
     made = {name: artifact for name, artifact in planned.items() if name not in failures}
-    tables = [skill_of(made[_name(values)]).assign(**values) for values in combinations if _name(values) in made]
+    tables = [skill_of(artifact).assign(**combinations[name]) for name, artifact in made.items()]
     folder = outputs_folder(cfg) / "skill"
     folder.mkdir(parents=True, exist_ok=True)
     if tables:
@@ -51,12 +50,12 @@ def skill_grid(cfg: DictConfig) -> Path:
         table.to_csv(folder / "skill.csv", index=False)
         print(errors_by_predictor(table, list(grid)).to_string(index=False, float_format="{:.4f}".format))
         if "clips.dt" in grid:
-            errors_figure(table, [key for key in grid if key != "clips.dt"]).savefig(folder / "skill.png", dpi=110)
-            first = {key: values[0] for key, values in grid.items() if key != "clips.dt"}
-            shown = {dt: made.get(_name(_ordered(grid, first | {"clips.dt": dt}))) for dt in grid["clips.dt"]}
-            found = {dt: artifact for dt, artifact in shown.items() if artifact}
-            if found:
-                next_frames_by_dt(found).savefig(folder / "next_frames.png", dpi=110)
+            others = [key for key in grid if key != "clips.dt"]
+            errors_figure(table, others).savefig(folder / "skill.png", dpi=110)
+            first = [name for name in made if all(combinations[name][key] == grid[key][0] for key in others)]
+            if first:
+                shown = {combinations[name]["clips.dt"]: made[name] for name in first}
+                next_frames_by_dt(shown).savefig(folder / "next_frames.png", dpi=110)
     raise_failures(failures)
     return folder
 
@@ -87,10 +86,6 @@ def _name(values: dict[str, Any]) -> str:
     return " · ".join(f"{key} {value}" for key, value in values.items())
 
 
-def _ordered(grid: dict[str, list], values: dict[str, Any]) -> dict[str, Any]:
-    return {key: values[key] for key in grid}
-
-
 def errors_by_predictor(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return a line for each combination: the MSE of every predictor, and whether the model is worse than copying."""
     wide = table.pivot_table(index=keys, columns="predictor", values="mse", sort=False).reset_index()
@@ -99,10 +94,9 @@ def errors_by_predictor(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     others = [name for name in table.predictor.unique() if name != MODEL]
     wide["best"] = wide[others].idxmin(axis=1)
     wide["skill"] = 1 - wide[MODEL] / wide[others].min(axis=1)
-    wide["verdict"] = np.where(wide[MODEL] >= wide[COPY], "WORSE than copying", "better than copying")
-    wide.loc[(wide[MODEL] < wide[COPY]) & (wide.skill <= 0), "verdict"] = "WORSE than " + wide.best
-    wide.loc[wide.skill > 0, "verdict"] = "better than all"
-    return wide
+    cases = [wide.skill > 0, wide[MODEL] >= wide[COPY], wide.skill <= 0]
+    said = ["better than all", "WORSE than copying", "WORSE than " + wide.best]
+    return wide.assign(verdict=np.select(cases, said, "better than copying"))
 
 
 def errors_figure(table: pd.DataFrame, keys: list[str]) -> Figure:
@@ -131,7 +125,7 @@ def next_frames_by_dt(artifacts: dict[float, Artifact]) -> Figure:
     """Draw one clip for each dt (s): I1, I2, I3, the predicted I3, and the errors of copying and of the model."""
     titles = ("I1", "I2", "true I3", "predicted I3", "error of copying I2", "error of the model")
     figure = Figure(figsize=(11, 1.8 * len(artifacts) + 0.3), layout="constrained")
-    grid = figure.subplots(len(artifacts), len(titles), squeeze=False)
+    grid = figure.subplots(len(artifacts), len(titles), squeeze=False, subplot_kw={"xticks": [], "yticks": []})
     for axes, (dt, artifact) in zip(grid, artifacts.items(), strict=True):
         saved = np.load(artifact.path / files.PREDICTIONS)
         clips, predicted = saved["clips"][:, -3:, 0], saved["predicted"][:, -1, 0]
@@ -145,6 +139,4 @@ def next_frames_by_dt(artifacts: dict[float, Artifact]) -> Figure:
         axes[0].set_ylabel(f"dt {dt:g} s", fontsize="medium")
     for ax, title in zip(grid[0], titles, strict=True):
         ax.set_title(title, fontsize="medium")
-    for ax in grid.flat:
-        ax.set(xticks=[], yticks=[])
     return figure

@@ -1,12 +1,12 @@
 """What a comparison says: statistics over seeds of every measure and cell, beside the baseline of the same seed."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
-from rwtl.compare.conditions import percentage, plain
+from rwtl.compare.conditions import plain
 from rwtl.compare.measures import COST, AnalysisConfig, Cell
 from rwtl.compare.statistics import effect_size, interval_of_mean, median_until, paired_tests, seeds_needed
 from rwtl.errors import InputError
@@ -14,6 +14,9 @@ from rwtl.errors import InputError
 FEW = 5  # seeds; of fewer, tables say so
 STEPS = "steps to "
 DATA = "data to "
+ALONE = ["dataset", "measure", "row", "column", "fraction", "seeds", "reached", "mean", "sd", "low", "high", "median"]
+BESIDE = ["pairs", "difference", "difference_low", "difference_high", "relative", "effect_size", "p", "p_corrected"]
+BESIDE += ["significant", "seeds_needed"]
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,8 @@ def summarise(table: pd.DataFrame, baseline: Baseline, config: AnalysisConfig) -
     comparisons.
     """
     lines = []
-    for (dataset, measure, fraction), family in table.groupby(["dataset", "measure", "fraction"], sort=False):
-        values = {cell: of_cell for cell, of_cell in by_cell(family)}
+    for (dataset, measure, _), family in table.groupby(["dataset", "measure", "fraction"], sort=False):
+        values = by_cell(family)
         differences = {}
         for cell in values:
             beside = baseline.cell_for(cell, values)
@@ -88,40 +91,23 @@ def summarise(table: pd.DataFrame, baseline: Baseline, config: AnalysisConfig) -
                 differences[cell] = _paired(values[cell], values[beside])
         tests = paired_tests({cell.name: pairs for cell, pairs in differences.items()}, config.seed)
         for cell, of_cell in values.items():
-            line = {
-                "dataset": dataset,
-                "measure": measure,
-                "row": cell.row,
-                "column": cell.column,
-                "fraction": fraction,
-            }
-            line |= _alone(of_cell, measure, config)
+            line = {"dataset": dataset, "measure": measure, **asdict(cell), **_alone(of_cell, measure, config)}
             if cell in differences:
                 base = values[baseline.cell_for(cell, values)].value.mean()
                 line |= _beside(differences[cell], base, len(differences), config)
                 line["p"], line["p_corrected"] = tests[cell.name]
                 line["significant"] = bool(line["p_corrected"] < config.alpha)
             lines.append(line)
-    summary = pd.DataFrame(lines)
-    for column in BESIDE:
-        if column not in summary:
-            summary[column] = np.nan
+    summary = pd.DataFrame(lines, columns=[*ALONE, *BESIDE])
     summary["pairs"] = summary["pairs"].fillna(0).astype(int)
-    summary["significant"] = summary["significant"].fillna(False).astype(bool)
-    return summary[[*ALONE, *BESIDE]]
+    summary["significant"] = summary["significant"].eq(True)
+    return summary
 
 
-ALONE = ["dataset", "measure", "row", "column", "fraction", "seeds", "reached", "mean", "sd", "low", "high", "median"]
-BESIDE = ["pairs", "difference", "difference_low", "difference_high", "relative", "effect_size", "p", "p_corrected"]
-BESIDE += ["significant", "seeds_needed"]
-
-
-def by_cell(table: pd.DataFrame) -> list[tuple[Cell, pd.DataFrame]]:
-    """Return the cells of a tidy table, in its order, each with its lines."""
-    found = []
-    for (row, column, fraction), lines in table.groupby(["row", "column", "fraction"], sort=False, dropna=False):
-        found.append((Cell(row, None if pd.isna(column) else column, fraction), lines))
-    return found
+def by_cell(table: pd.DataFrame) -> dict[Cell, pd.DataFrame]:
+    """Return the lines of every cell of a tidy table, in its order."""
+    groups = table.groupby(["row", "column", "fraction"], sort=False, dropna=False)
+    return {Cell.of(lines.iloc[0]): lines for _, lines in groups}
 
 
 def is_censored(measure: str) -> bool:
@@ -160,19 +146,18 @@ def _beside(pairs: dict[int, float], base: float, comparisons: int, config: Anal
 
 def notes_on_seeds(table: pd.DataFrame, baseline: Baseline) -> list[str]:
     """Say which cells have few seeds, and which lack some of the baseline's."""
-    cells = {cell: sorted(set(lines.seed)) for cell, lines in by_cell(table)}
+    cells = {cell: sorted(set(lines.seed)) for cell, lines in by_cell(table).items()}
     notes = []
     for cell, seeds in cells.items():
         beside = baseline.cell_for(cell, cells)
-        called = _called(cell)
         if beside is None:
             if not baseline.is_baseline(cell):
-                notes.append(f"{called}: there is no single {baseline.name} beside it, so it is shown alone")
+                notes.append(f"{cell.title}: there is no single {baseline.name} beside it, so it is shown alone")
         elif lacking := sorted(set(cells[beside]) - set(seeds)):
-            notes.append(f"{called} lacks seeds {lacking} of {baseline.name}: {len(seeds)} seeds are compared")
+            notes.append(f"{cell.title} lacks seeds {lacking} of {baseline.name}: {len(seeds)} seeds are compared")
         if beside is not None and (extra := sorted(set(seeds) - set(cells[beside]))):
-            notes.append(f"{called} has seeds {extra} without {baseline.name}, which count in its mean alone")
-    few = {_called(cell): len(seeds) for cell, seeds in cells.items() if len(seeds) < FEW}
+            notes.append(f"{cell.title} has seeds {extra} without {baseline.name}, which count in its mean alone")
+    few = {cell.title: len(seeds) for cell, seeds in cells.items() if len(seeds) < FEW}
     if few:
         counts = sorted(set(few.values()))
         notes.append(
@@ -180,10 +165,6 @@ def notes_on_seeds(table: pd.DataFrame, baseline: Baseline) -> list[str]:
             "never below 2 / 2^n, and intervals need four"
         )
     return notes
-
-
-def _called(cell: Cell) -> str:
-    return cell.name if cell.fraction == 1 else f"{cell.name} · {percentage(cell.fraction)}"
 
 
 def data_to_reach(
@@ -202,26 +183,15 @@ def data_to_reach(
     lines = []
     for dataset, name, limit in limits:
         wanted = table[(table.dataset == dataset) & (table.measure == config.metric)]
-        for (row, column, seed), of_seed in wanted.groupby(["row", "column", "seed"], sort=False, dropna=False):
+        for _, of_seed in wanted.groupby(["row", "column", "seed"], sort=False, dropna=False):
             by_fraction = of_seed.sort_values("fraction")
             if len(by_fraction) < 2:
                 continue
             fractions, values = by_fraction.fraction.to_numpy(), by_fraction.value.to_numpy(dtype=float)
             sign = 1 if config.lower_is_better else -1
             needed, reached = _crossing(fractions, sign * values, sign * limit)
-            lines.append(
-                {
-                    "row": row,
-                    "column": column,
-                    "fraction": fractions[-1],
-                    "seed": seed,
-                    "run": of_seed.run.iloc[-1],
-                    "dataset": dataset,
-                    "measure": f"{DATA}{name}",
-                    "value": needed,
-                    "reached": reached,
-                }
-            )
+            told = {"fraction": fractions[-1], "measure": f"{DATA}{name}", "value": needed, "reached": reached}
+            lines.append({**of_seed.iloc[-1], **told})
     return pd.DataFrame(lines, columns=table.columns)
 
 

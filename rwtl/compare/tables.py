@@ -1,5 +1,6 @@
 """The tables of evaluations and comparisons as people read them: on the terminal, in Markdown and in LaTeX."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,39 +11,30 @@ from rich.table import Column, Table
 
 from rwtl import files
 from rwtl.compare.analysis import Comparison
-from rwtl.compare.conditions import percentage
 from rwtl.compare.measures import COST, VALIDATION, Cell
 from rwtl.compare.summary import DATA, FEW, STEPS
 from rwtl.terminal import number, show
 from rwtl.training.evaluation import pooled
-from rwtl.training.metrics import METRICS
+from rwtl.training.metrics import METRICS, SPEEDS
 
-HEADINGS = {"epe": "EPE px", "1px": "< 1 px %", "3px": "< 3 px %", "5px": "< 5 px %"}
-FURTHER = {"fl_all": "Fl-all %", "s0_10": "s0-10", "s10_40": "s10-40", "s40": "s40+"}
-NO_MOTION = "no motion px"
-OF_PAIRS = "pairs' EPE px"
+HEADINGS = {"epe": "EPE px", "1px": "< 1 px %", "3px": "< 3 px %", "5px": "< 5 px %", "fl_all": "Fl-all %"}
+HEADINGS |= {"s0_10": "s0-10", "s10_40": "s10-40", "s40": "s40+"}
+UNITS = HEADINGS | {speed: f"{HEADINGS[speed]} px" for speed in SPEEDS}
 LISTED_PAIRS = 12
 
 
 def print_evaluation(errors: pd.DataFrame) -> None:
     """Print the errors of every data set as a whole, and of every pair where they are few."""
     columns = [*METRICS, "no_motion"]
-    headings = (*HEADINGS.values(), *FURTHER.values(), NO_MOTION, OF_PAIRS)
-    table = Table(Column("data set", no_wrap=True), "pair", *headings)
+    table = Table(Column("data set", no_wrap=True), "pair", *HEADINGS.values(), "no motion px", "pairs' EPE px")
     for dataset, pairs in errors.groupby("dataset", sort=False):
         if len(pairs) <= LISTED_PAIRS:
             for _, row in pairs.iterrows():
                 table.add_row(dataset, row.pair, *(number(row[column], ".2f", "-") for column in columns))
     for _, row in pooled(errors).iterrows():
-        of_all = (*columns, "epe_of_pairs")
-        table.add_row(
-            row.dataset, f"all {row.pairs}", *(number(row[column], ".2f", "-") for column in of_all), style="bold"
-        )
+        numbers = [number(row[column], ".2f", "-") for column in (*columns, "epe_of_pairs")]
+        table.add_row(row.dataset, f"all {row.pairs}", *numbers, style="bold")
     show(table)
-
-
-UNITS = {"epe": "EPE px", "1px": "< 1 px %", "3px": "< 3 px %", "5px": "< 5 px %", "fl_all": "Fl-all %"}
-UNITS |= {"s0_10": "s0-10 px", "s10_40": "s10-40 px", "s40": "s40+ px"}
 
 
 @dataclass(frozen=True)
@@ -79,97 +71,97 @@ def legend(compared: Comparison) -> str:
 
 def shown_tables(compared: Comparison) -> list[Shown]:
     """Return the tables: errors on each data set, validation, data needed, and cost."""
-    summary, metric = compared.summary, compared.config.metric
-    tables = []
-    for (dataset, fraction), own in summary[summary.measure == metric].groupby(["dataset", "fraction"], sort=False):
-        title = dataset if fraction == compared.most else f"{dataset}, trained on {percentage(fraction)}"
-        tables.append(_errors(title, own, compared))
+    summary = compared.summary
     whole = summary[summary.fraction == compared.most]
+    tables = [_errors(title, own, compared) for title, own in compared.evaluations()]
     tables.append(_training(whole[whole.dataset == VALIDATION], compared))
     if len(needed := summary[summary.measure.str.startswith(DATA)]):
         tables.append(_data(needed, compared))
     if len(cost := whole[whole.dataset == COST]):
-        tables.append(_cost(cost, compared))
+        groups = cost.groupby("measure", sort=False)
+        columns = {measure: (lines, lambda line: number(line.mean, ".0f")) for measure, lines in groups}
+        tables.append(_shown("Wall time of a run", columns, compared))
     return tables
 
 
+Columns = dict[str, tuple[pd.DataFrame, Callable[[Any], str]]]  # by heading: lines of the summary, and a line's text
+
+
 def _errors(title: str, own: pd.DataFrame, compared: Comparison) -> Shown:
-    lines = pd.DataFrame({"condition": [cell_of(line).name for line in own.itertuples()]})
-    lines["seeds"] = [_seeds(line.seeds) for line in own.itertuples()]
-    lines[UNITS[compared.config.metric]] = [
-        interval(line.mean, line.low, line.high, "", line.sd) for line in own.itertuples()
-    ]
+    texts: dict[str, Callable[[Any], str]] = {
+        "seeds": lambda line: f"{line.seeds} (few)" if line.seeds < FEW else str(line.seeds),
+        UNITS[compared.config.metric]: lambda line: interval(line.mean, line.low, line.high, "", line.sd),
+    }
     if own.pairs.any():
-        lines["difference"] = [
-            interval(line.difference, line.difference_low, line.difference_high, sign="+") for line in own.itertuples()
-        ]
-        lines["%"] = [number(100 * line.relative, "+.1f") for line in own.itertuples()]
-        lines["g"] = [number(line.effect_size, "+.2f") for line in own.itertuples()]
-        lines["p"] = [p_value(line.p_corrected, line.significant) for line in own.itertuples()]
-        lines["needed"] = [number(line.seeds_needed, ".0f") for line in own.itertuples()]
-    means = own["mean"].to_numpy() * (1 if compared.config.lower_is_better else -1)
-    return _shown(title, lines, means, own, compared)
+        texts |= {
+            "difference": lambda line: interval(line.difference, line.difference_low, line.difference_high, "+"),
+            "%": lambda line: number(100 * line.relative, "+.1f"),
+            "g": lambda line: number(line.effect_size, "+.2f"),
+            "p": lambda line: _starred(number(line.p_corrected, ".3f"), line),
+            "needed": lambda line: number(line.seeds_needed, ".0f"),
+        }
+    return _shown(title, {heading: (own, text) for heading, text in texts.items()}, compared, own, own)
 
 
 def _training(own: pd.DataFrame, compared: Comparison) -> Shown:
-    measures = [m for m in dict.fromkeys(own.measure) if m.startswith(STEPS)]
-    groups = own.groupby("measure", sort=False)
-    by_measure = {measure: lines.set_index(["row", "column"], drop=False) for measure, lines in groups}
-    first = by_measure[next(iter(by_measure))]
-    table = {"condition": [cell_of(line).name for line in first.itertuples()]}
-    unit = UNITS[compared.config.metric]
-    for measure, heading in (("final", f"final {unit}"), ("best", "best"), ("area", "area")):
-        if measure in by_measure:
-            of_measure = by_measure[measure].reindex(first.index)
-            table[heading] = [_starred(number(line.mean, ".2f"), line) for line in of_measure.itertuples()]
-    met = {f"{STEPS}{limit.name}": limit.met_untrained for limit in compared.thresholds}
-    for measure in measures:
-        of_measure = by_measure[measure].reindex(first.index)
-        steps = [_starred(reached(line, ".0f"), line) for line in of_measure.itertuples()]
-        table[measure] = ["met untrained"] * len(steps) if met[measure] else steps
-    final = by_measure.get("final")
-    means = np.full(len(first), np.nan) if final is None else final.reindex(first.index)["mean"].to_numpy()
-    means = means if compared.config.lower_is_better else -means
-    return _shown("Training, on validation", pd.DataFrame(table), means, first.assign(significant=False), compared)
+    of_measure = dict(list(own.groupby("measure", sort=False)))
+    headings = {"final": f"final {UNITS[compared.config.metric]}", "best": "best", "area": "area"}
+    columns: Columns = {
+        heading: (of_measure[measure], lambda line: _starred(number(line.mean, ".2f"), line))
+        for measure, heading in headings.items()
+        if measure in of_measure
+    }
+    met = {f"{STEPS}{limit.name}" for limit in compared.thresholds if limit.met_untrained}
+    for measure, lines in of_measure.items():
+        if measure in met:
+            columns[measure] = lines, lambda _: "met untrained"
+        elif measure.startswith(STEPS):
+            columns[measure] = lines, lambda line: _starred(reached(line, ".0f"), line)
+    return _shown("Training, on validation", columns, compared, of_measure.get("final"))
 
 
 def _data(own: pd.DataFrame, compared: Comparison) -> Shown:
-    table: dict[str, list[str]] = {}
-    cells = list(dict.fromkeys(cell_of(line) for line in own.itertuples()))
-    table["condition"] = [cell.name for cell in cells]
-    for (dataset, measure), lines in own.groupby(["dataset", "measure"], sort=False):
-        by_cell = {cell_of(line): line for line in lines.itertuples()}
-        heading = f"{dataset}: {measure.removeprefix(DATA)}"
-        least = min(cell.fraction for cell in compared.all_cells)
-        texts = [reached(by_cell[cell], ".2g", 100, " %") for cell in cells]
-        below = ["≤ " if by_cell[cell].median <= least else "" for cell in cells]
-        table[heading] = [_starred(b + text, by_cell[cell]) for b, text, cell in zip(below, texts, cells, strict=True)]
-    first = own.groupby(["row", "column"], sort=False, dropna=False).head(1)
-    return _shown(
-        "Data needed", pd.DataFrame(table), np.full(len(cells), np.nan), first.assign(significant=False), compared
+    least = min(cell.fraction for cell in compared.all_cells)
+
+    def text(line: Any) -> str:
+        return _starred(("≤ " if line.median <= least else "") + reached(line, ".2g", 100, " %"), line)
+
+    groups = own.groupby(["dataset", "measure"], sort=False)
+    columns = {f"{dataset}: {measure.removeprefix(DATA)}": (lines, text) for (dataset, measure), lines in groups}
+    return _shown("Data needed", columns, compared)
+
+
+def _shown(
+    title: str,
+    columns: Columns,
+    compared: Comparison,
+    ranked: pd.DataFrame | None = None,
+    tested: pd.DataFrame | None = None,
+) -> Shown:
+    """Return a table of a line for each cell.
+
+    Args:
+        title: what it is of.
+        columns: beside that of the conditions.
+        compared: says what the baseline is, and whether less is better.
+        ranked: lines of the summary of whose means one is best; None where a table ranks nothing.
+        tested: those whose significance is that of a whole line of the table, if any.
+    """
+    by_heading = {
+        heading: {Cell.of(line): text(line) for line in own.itertuples()} for heading, (own, text) in columns.items()
+    }
+    cells = list(dict.fromkeys(cell for texts in by_heading.values() for cell in texts))
+    table = {heading: [texts.get(cell, "") for cell in cells] for heading, texts in by_heading.items()}
+    means = {} if ranked is None else {Cell.of(line): line.mean for line in ranked.dropna(subset="mean").itertuples()}
+    best = (min if compared.config.lower_is_better else max)(means, key=means.get, default=None)
+    stars = [] if tested is None else [Cell.of(line) for line in tested[tested.significant].itertuples()]
+    return Shown(
+        title,
+        pd.DataFrame({"condition": [cell.name for cell in cells]} | table),
+        cells.index(best) if best is not None and len(cells) > 1 else None,
+        [cell in stars for cell in cells],
+        [place for place, cell in enumerate(cells) if compared.baseline.is_baseline(cell)],
     )
-
-
-def _cost(own: pd.DataFrame, compared: Comparison) -> Shown:
-    cells = list(dict.fromkeys(cell_of(line) for line in own.itertuples()))
-    table: dict[str, list[str]] = {"condition": [cell.name for cell in cells]}
-    for measure, lines in own.groupby("measure", sort=False):
-        by_cell = {cell_of(line): line for line in lines.itertuples()}
-        table[measure] = [number(by_cell[cell].mean, ".0f") if cell in by_cell else "" for cell in cells]
-    first = own.groupby(["row", "column"], sort=False, dropna=False).head(1)
-    return _shown("Wall time of a run", pd.DataFrame(table), np.full(len(cells), np.nan), first, compared)
-
-
-def _shown(title: str, lines: pd.DataFrame, means: np.ndarray, own: pd.DataFrame, compared: Comparison) -> Shown:
-    best = None if np.isnan(means).all() or len(means) < 2 else int(np.nanargmin(means))
-    significant = [bool(line.significant) for line in own.itertuples()]
-    baseline = [k for k, line in enumerate(own.itertuples()) if compared.baseline.is_baseline(cell_of(line))]
-    return Shown(title, lines, best, significant, baseline)
-
-
-def cell_of(line: Any) -> Cell:
-    """Return the cell that a line of the summary is of."""
-    return Cell(line.row, None if pd.isna(line.column) else line.column, line.fraction)
 
 
 def interval(mean: float, low: float, high: float, sign: str = "", deviation: float = float("nan")) -> str:
@@ -181,11 +173,6 @@ def interval(mean: float, low: float, high: float, sign: str = "", deviation: fl
     return f"{mean:{sign}.2f}{bounds}"
 
 
-def p_value(p: float, significant: bool) -> str:
-    """Return `0.031 *`."""
-    return "" if pd.isna(p) else f"{p:.3f}{' *' if significant else ''}"
-
-
 def reached(line: Any, form: str, factor: float | int = 1, unit: str = "") -> str:
     """Return the median over seeds and how many came there: `300 (6 of 6)`, `not by half (2 of 6)`."""
     counted = f"({line.reached:.0f} of {line.seeds:.0f})"
@@ -195,11 +182,7 @@ def reached(line: Any, form: str, factor: float | int = 1, unit: str = "") -> st
 
 
 def _starred(text: str, line: Any) -> str:
-    return f"{text} *" if line.significant is True or line.significant == 1 else text
-
-
-def _seeds(count: int) -> str:
-    return f"{count} (few)" if count < FEW else str(count)
+    return f"{text} *" if line.significant else text
 
 
 def write_tables(compared: Comparison, folder: Path) -> None:
@@ -232,9 +215,7 @@ def latex(compared: Comparison) -> str:
     for shown in shown_tables(compared):
         style = shown.lines.map(_tex).rename(columns=_tex).style.hide(axis="index")
         if shown.best is not None:
-            style = style.apply(
-                lambda line, best=shown.best: ["textbf:--rwrap;" if line.name == best else "" for _ in line], axis=1
-            )
+            style = style.set_properties(subset=pd.IndexSlice[[shown.best], :], textbf="--rwrap")
         columns = "l" + "r" * (shown.lines.shape[1] - 1)
         parts.append(style.to_latex(caption=_tex(shown.title), hrules=True, column_format=columns))
     comments = "".join(f"% {note}\n" for note in [legend(compared), *compared.notes])
@@ -242,13 +223,11 @@ def latex(compared: Comparison) -> str:
 
 
 _TEX = {"\\": r"\textbackslash{}", "%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "$": r"\$", "·": r"$\cdot$"}
-_TEX |= {"<": "$<$", ">": "$>$", "−": "$-$", " *": r"$^*$", "{": r"\{", "}": r"\}"}
+_TEX |= {"<": "$<$", ">": "$>$", "−": "$-$", "{": r"\{", "}": r"\}"}
 
 
 def _tex(text: str) -> str:
-    star = text.endswith(" *")
-    escaped = "".join(_TEX.get(sign, sign) for sign in (text[:-2] if star else text))
-    return escaped + (_TEX[" *"] if star else "")
+    return text.removesuffix(" *").translate(str.maketrans(_TEX)) + ("$^*$" if text.endswith(" *") else "")
 
 
 def print_comparison(compared: Comparison) -> None:

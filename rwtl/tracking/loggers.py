@@ -76,14 +76,8 @@ def tracking(
         parents: what it is made from, by role.
     """
     configs = check_loggers(cfg)
-    tracked = Tracked(
-        folder.parent.name,
-        folder.name,
-        label,
-        cfg.get("sweep"),
-        yaml.safe_load(resolved_yaml(cfg)),
-        dict(parents or {}),
-    )
+    config = yaml.safe_load(resolved_yaml(cfg))
+    tracked = Tracked(folder.parent.name, folder.name, label, cfg.get("sweep"), config, dict(parents or {}))
     loggers: list[Tracker] = []
     if "wandb" in configs:
         from rwtl.tracking.wandb import WandbTracker

@@ -33,9 +33,7 @@ def clip_picture(
         predicted: of I3 to In.
     """
     empty = np.full((2, *clip.shape[2:], 3), 255, dtype=np.uint8)
-    errors = (
-        (255 * colormaps[ERROR_COLOURS]((predicted - clip[2:]).mean(axis=1) + 0.5)[..., :3]).round().astype(np.uint8)
-    )
+    errors = _bytes(colormaps[ERROR_COLOURS]((predicted - clip[2:]).mean(axis=1) + 0.5)[..., :3])
     rows = (_rgb(clip), np.concatenate((empty, _rgb(predicted))), np.concatenate((empty, errors)))
     times = -(-SMALLEST // min(clip.shape[2:]))
     border = ((0, GAP), (0, GAP), (0, 0))
@@ -47,7 +45,11 @@ def clip_picture(
 
 def _rgb(frames: Float[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n h w 3"]:
     coloured = colormaps[WAVE_COLOURS](frames[:, 0])[..., :3] if frames.shape[1] == 1 else frames.transpose(0, 2, 3, 1)
-    return (255 * coloured.clip(0, 1)).round().astype(np.uint8)
+    return _bytes(coloured)
+
+
+def _bytes(colours: Float[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
+    return (255 * colours.clip(0, 1)).round().astype(np.uint8)
 
 
 class ClipPictures(pl.Callback):
@@ -74,9 +76,13 @@ class ClipPictures(pl.Callback):
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             predicted = module.model(batch[:1, :-1])
         picture = clip_picture(batch[0].float().cpu().numpy(), predicted[0].float().cpu().numpy())
-        self.folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(self.folder / f"step_{trainer.global_step:06d}.png")
-        log_picture(trainer.loggers, "prediction", picture, trainer.global_step)
+        _keep(picture, trainer, self.folder, "prediction")
+
+
+def _keep(picture: UInt8[np.ndarray, "h w 3"], trainer: pl.Trainer, folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(folder / f"step_{trainer.global_step:06d}.png")
+    log_picture(trainer.loggers, name, picture, trainer.global_step)
 
 
 def flow_picture(
@@ -126,17 +132,14 @@ class FlowPictures(pl.Callback):
         if batch_idx or not trainer.is_global_zero:
             return
         panels = (batch.image1[0], batch.flow[0], batch.valid[0], outputs[0].float())
-        folder = self.folder / self.names[dataloader_idx]
-        folder.mkdir(parents=True, exist_ok=True)
-        picture = flow_picture(*(panel.cpu().numpy() for panel in panels))
-        Image.fromarray(picture).save(folder / f"step_{trainer.global_step:06d}.png")
-        log_picture(trainer.loggers, f"{self.names[dataloader_idx]}/flow", picture, trainer.global_step)
+        name = self.names[dataloader_idx]
+        _keep(flow_picture(*(panel.cpu().numpy() for panel in panels)), trainer, self.folder / name, f"{name}/flow")
 
 
 def next_frames(
     clips: Float[np.ndarray, "clips n c h w"], predicted: Float[np.ndarray, "clips n_minus_2 c h w"], dt: float | None
 ) -> Figure:
-    """Each clip a row: its last three frames, the prediction of the last, and its error (the mean over channels).
+    """Draw each clip as a row: its last three frames, the prediction of the last, and its error (mean over channels).
 
     Args:
         clips: I1 to In, n at least 3, in 0..1: normalised calcium (c 1) or RGB (c 3).
@@ -148,7 +151,7 @@ def next_frames(
     titles = [f"{text}I{last - 2 + k}{times[k]}" for k, text in enumerate(("", "", "true "))]
     titles += [f"predicted I{last}", "predicted - true"]
     figure = Figure(figsize=(10, 1.62 * len(clips) + 0.3), layout="constrained")
-    grid = figure.subplots(len(clips), 5, squeeze=False)
+    grid = figure.subplots(len(clips), 5, squeeze=False, subplot_kw={"xticks": [], "yticks": []})
     for axes, clip, prediction in zip(grid, clips, predicted[:, -1], strict=True):
         for ax, frame in zip(axes, (*clip[-3:], prediction), strict=False):
             image = frame[0] if waves else frame.transpose(1, 2, 0).clip(0, 1)
@@ -157,8 +160,6 @@ def next_frames(
         difference = axes[4].imshow(error, cmap=ERROR_COLOURS, vmin=-0.5, vmax=0.5)
     for ax, title in zip(grid[0], titles, strict=True):
         ax.set_title(title, fontsize="medium")
-    for ax in grid.flat:
-        ax.set(xticks=[], yticks=[])
     if waves:
         figure.colorbar(shown, ax=grid[:, :4], shrink=0.8, label="normalised calcium", location="left")
     figure.colorbar(difference, ax=grid[:, 4], shrink=0.8, label="error")
@@ -166,7 +167,7 @@ def next_frames(
 
 
 def validation_curve(curve: pd.DataFrame) -> Figure:
-    """A pre-training's validation over steps: one panel for each metric, over `step`; what is no number is left out."""
+    """Draw a pre-training's validation over steps, one panel for each metric; what is no number is left out."""
     metrics = [name for name in curve.columns if name != "step" and curve[name].notna().any()]
     columns = min(4, len(metrics))
     lines = -(-len(metrics) // columns)

@@ -19,6 +19,8 @@ from rwtl.errors import InputError
 from rwtl.training.metrics import ACCURACY
 
 MEDIA = "._type"  # ends the name of the first of the values that describe a picture or a text
+PREFIX = "wandb:"
+MOST = 10_000  # validations of a run
 
 
 @dataclass(frozen=True)
@@ -164,10 +166,6 @@ def _at(config: dict[str, Any], key: str) -> Any:
     return value
 
 
-PREFIX = "wandb:"
-MOST = 10_000  # validations of a run
-
-
 def is_online(source: str) -> bool:
     """Return whether a source of runs is a project on W&B's server: `wandb:entity/project`."""
     return source.startswith(PREFIX)
@@ -181,9 +179,8 @@ def online_runs(source: str) -> list[WandbRun]:
     project = source.removeprefix(PREFIX)
     try:
         api = wandb.Api()
-        return [
-            _online_run(run) for run in api.runs(project, filters={"jobType": "training"}) if run.job_type == "training"
-        ]
+        found = api.runs(project, filters={"jobType": "training"})
+        return [_online_run(run) for run in found if run.job_type == "training"]
     except (CommError, UsageError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

@@ -52,14 +52,13 @@ class TensorBoardTracker(Tracker):
     def _at(self, step: int) -> SummaryWriter:
         if self.opened is None:
             resumed = any(self.folder.glob("events.*"))
-            self.opened = SummaryWriter(
-                self.folder, purge_step=step if resumed else None, flush_secs=self.config.flush_seconds
-            )
+            purged = step if resumed else None
+            self.opened = SummaryWriter(self.folder, purge_step=purged, flush_secs=self.config.flush_seconds)
             if not resumed:
                 self.opened.add_text("configuration", _code(yaml.safe_dump(self.tracked.described())))
-            for name, text, numbers in self.notes if not resumed else ():
-                listed = "\n".join(f"{key}: {value:g}" for key, value in numbers.items())
-                self.opened.add_text(name, _code(f"{text}\n{listed}"))
+                for name, text, numbers in self.notes:
+                    listed = "\n".join(f"{key}: {value:g}" for key, value in numbers.items())
+                    self.opened.add_text(name, _code(f"{text}\n{listed}"))
         return self.opened
 
     @rank_zero_only

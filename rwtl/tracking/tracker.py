@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,8 @@ def log_picture(loggers: Iterable[Logger], name: str, picture: UInt8[np.ndarray,
             logger.log_picture(name, picture, step)
 
 
-def close(trackers: Sequence[Logger], failed: bool) -> None:
-    """Close all trackers, even where closing one fails."""
-    for position, tracker in enumerate(trackers):
-        try:
-            if isinstance(tracker, Tracker):
-                tracker.close(failed)
-        except BaseException:
-            close(trackers[position + 1 :], failed)
-            raise
+def close(trackers: Sequence[Tracker], failed: bool) -> None:
+    """Close all trackers in their order, even where closing one fails."""
+    with ExitStack() as stack:
+        for tracker in reversed(trackers):
+            stack.callback(tracker.close, failed)

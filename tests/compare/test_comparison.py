@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from known_runs import FROZEN, WAVES, compared, fractions, line_of, run_of, study
 
+from rwtl.compare.analysis import verdicts
 from rwtl.compare.conditions import ComparisonConfig
 from rwtl.compare.measures import Cell, dataset_names
 from rwtl.compare.tables import latex, markdown, shown_tables
-from rwtl.compare.verdict import verdicts
 from rwtl.errors import InputError
 from rwtl.training.evaluation import pooled
 from rwtl.training.metrics import METRICS

@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from rwtl.compare.comparison import comparison
-from rwtl.compare.conditions import comparison_config, conditions_of, difference, needs_pretraining, run_configs
+from rwtl.compare.conditions import comparison_config, conditions_of, needs_pretraining, run_configs
 from rwtl.compare.make import planned_runs, sources_of
 from rwtl.errors import InputError
 
@@ -78,12 +78,6 @@ def test_keys_are_laid_over_and_another_kind_replaces():
     assert (shapes.recording.kind, shapes.recording.rows) == ("moving_shapes", 64) and "cell" not in shapes.recording
     assert (scenes.clips.kind, scenes.clips.crop) == ("scenes", 32) and "dt" not in scenes.clips
     assert runs["waves", 1].clips.shuffle == "none"
-
-
-def test_what_a_row_differs_in_is_said():
-    cfg, runs = runs_of(*with_row("dt: 4"))
-    said = {row: difference(cfg, runs[row, 1], row) for row, seed in runs if seed == 1}
-    assert said == {"scratch": "", "freeze_none": "", "dt_4": "transfer freeze_none · clips.dt 4"}
 
 
 def test_rows_share_a_pretraining_where_it_is_the_same():
