@@ -1,6 +1,7 @@
 """Retinal waves: the starburst amacrine cell model, its simulation and its recordings.
 
-What needs Brian2, which takes seconds to load, is imported from its own module: `sac`, `lattice`, `cpp_engine`.
+What needs Brian2, which takes seconds to load, is imported from its own module: `model.equations`, `model.functions`,
+`model.lattice` and those of `engines`.
 """
 
 from rwtl.waves.config import RecordingConfig

@@ -1,4 +1,4 @@
-"""What a recording is of: the values that determine a simulation, and those of synthetic recordings."""
+"""Values that determine a recording: of a simulation, and of synthetic ones."""
 
 from dataclasses import dataclass, field
 from math import cosh
@@ -10,13 +10,14 @@ from rwtl.waves.model.tissue import CouplingConfig, cell_values
 
 # A frame is a chunk of the recording, so that any frame is read alone; a shard is a file, so that there are few files.
 FRAMES_PER_SHARD = 64
+# Raised when the same configuration gives other frames: older synthetic recordings are then not read.
+SYNTHETIC_VERSION = 1
 
 # The extent of the region of absolute stability along the negative real axis, in units of 1/step (Hairer & Wanner,
 # Solving Ordinary Differential Equations II, section IV.2).
 STABILITY = {"midpoint": 2.0, "rk4": 2.785}
-# Leak and after-hyperpolarisation hold a cell at least so many mV above the potassium potential.
-_ABOVE_V_K = 5.0
-# Acetylcholine changes over 1/mu_A = 0.5 s; refreshing its sum every millisecond moves calcium by 0.3 nM.
+_ABOVE_V_K = 5.0  # mV by which leak and after-hyperpolarisation hold a cell above the potassium potential, at least
+# s. Acetylcholine changes over 1/mu_A = 0.5 s; refreshing its sum every millisecond moves calcium by 0.3 nM.
 COUPLING_INTERVAL = 1e-3
 
 # Matplotlib's colour map of calcium: blue is low, red is high. All pictures have it, and so have the frames that models
@@ -146,10 +147,6 @@ class RecordingConfig:
     def has_snapshot(self, frame: int) -> bool:
         """Whether the state is kept after so many simulated frame intervals: where a shard of the recording ends."""
         return (frame - self.transient_frames) % FRAMES_PER_SHARD == 0
-
-
-# Raised when the same configuration gives other frames: older synthetic recordings are then not read.
-SYNTHETIC_VERSION = 1
 
 
 @dataclass

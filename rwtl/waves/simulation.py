@@ -1,4 +1,4 @@
-"""Runs a simulation into a recording."""
+"""A simulation: its start, what an engine is, and its run into a recording."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -8,16 +8,18 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
+from scipy.ndimage import gaussian_filter
 
 from rwtl.errors import InputError
+from rwtl.random import named_rng
 from rwtl.waves.config import RecordingConfig
-from rwtl.waves.model.state import Snapshot, starting_snapshot
+from rwtl.waves.model.state import Snapshot, resting_state, uniform_snapshot
 from rwtl.waves.store import RecordingWriter
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What an engine gives at the end of a frame interval.
+    """Result of an engine at the end of a frame interval.
 
     Attributes:
         number: frame intervals simulated since model time 0, this one included.
@@ -40,17 +42,20 @@ class Engine(Protocol):
 
 
 def first_snapshot(config: RecordingConfig) -> Snapshot:
-    """The state at model time 0."""
-    return starting_snapshot(
-        config.rows, config.columns, config.spacing, config.cell, config.start, config.lattice_seed
-    )
+    """Return the state at model time 0, at the cells' mean parameters; `lattice_seed` decides its random fields."""
+    shape, start = (config.rows, config.columns), config.start
+    snapshot = uniform_snapshot(*shape, resting_state(config.cell))
+    for name in ("r", "s") if start.kind == "smooth_random" else ():
+        low, high = getattr(start, name)
+        noise = named_rng(config.lattice_seed, f"start of {name}").standard_normal(shape)
+        smooth = gaussian_filter(noise, start.correlation_length / config.spacing, mode="wrap")
+        rank = smooth.ravel().argsort().argsort().reshape(shape) / max(1, smooth.size - 1)
+        snapshot.values[name][:] = low + (high - low) * rank
+    return snapshot
 
 
 def simulate(
-    config: RecordingConfig,
-    engine: Engine,
-    path: Path,
-    progress: Callable[[float], None] | None = None,
+    config: RecordingConfig, engine: Engine, path: Path, progress: Callable[[float], None] | None = None
 ) -> None:
     """Run a simulation and stream its calcium into the recording at `path` while it runs.
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from rwtl.waves.model.state import Snapshot, load_snapshot
 FORMAT = 2
 # The kind of a recording of simulated starburst amacrine cells; others are in `synthetic.GENERATORS`.
 SAC = "sac"
+_MARGIN = 50e6  # bytes, for the state, the attributes and what the file system needs beside the frames
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Recording:
 
     @property
     def kind(self) -> str:
-        """What made it: `sac`, the simulation, or a generator of `synthetic.GENERATORS`."""
+        """Origin of the recording: `sac`, the simulation, or a generator of `synthetic.GENERATORS`."""
         return self.config.get("kind", SAC)
 
     @property
@@ -79,6 +79,11 @@ class Recording:
             raise self._damaged(start, stop, "frames are missing")
         return calcium
 
+    def require_frames(self) -> None:
+        """Raise InputError where no frame can be read yet."""
+        if self.valid_frames == 0:
+            raise InputError(f"{self.path} has no valid frame yet: let the simulation run on")
+
     def _damaged(self, start: int, stop: int, reason: str) -> InputError:
         """Name the shard of the range that cannot be read, or all of them if it takes them together to fail."""
         shards = range(start // FRAMES_PER_SHARD, (stop - 1) // FRAMES_PER_SHARD + 1)
@@ -99,12 +104,8 @@ class Recording:
         return self.first_frame_time + frame * self.frame_interval
 
 
-def require_current(path: Path, attributes: Mapping[str, Any]) -> None:
-    """Refuse a recording of another version of the model, or of the generator, or of the layout.
-
-    Raises:
-        InputError: it is one.
-    """
+def _require_current(path: Path, attributes: Mapping[str, Any]) -> None:
+    """Raise InputError where a recording has another version of the model, of the generator or of the layout."""
     simulated = attributes["config"].get("kind", SAC) == SAC
     version = ("model_version", MODEL_VERSION) if simulated else ("generator_version", SYNTHETIC_VERSION)
     for name, here in (("format", FORMAT), version):
@@ -127,17 +128,9 @@ def open_recording(path: Path) -> Recording:
         group = zarr.open_group(path, mode="r")
         attributes, calcium = dict(group.attrs), group["calcium"]
         complete = attributes["complete"]
-        require_current(path, attributes)
-        return Recording(
-            path=path,
-            valid_frames=attributes["valid_frames"],
-            complete=complete,
-            frame_interval=attributes["frame_interval"],
-            first_frame_time=attributes["first_frame_time"],
-            spacing=attributes["spacing"],
-            shape=calcium.shape[1:],
-            config=attributes["config"],
-        )
+        _require_current(path, attributes)
+        values = {name: attributes[name] for name in ("valid_frames", "frame_interval", "first_frame_time", "spacing")}
+        return Recording(path, complete=complete, shape=calcium.shape[1:], config=attributes["config"], **values)
     except InputError:
         raise
     except (FileNotFoundError, NotADirectoryError, KeyError, ValueError) as error:
@@ -146,16 +139,12 @@ def open_recording(path: Path) -> Recording:
         ) from error
 
 
-# For the state, the attributes and what the file system needs beside the frames.
-_MARGIN = 50e6  # bytes
-
-
 class RecordingWriter:
-    """Writes one recording: the array `calcium`, float32 (frame, row, column) in nM, in the Zarr group at `path`.
+    """Writer of one recording: the array `calcium`, float32 (frame, row, column) in nM, in the Zarr group at `path`.
 
     The array has its full length from the start, and frames go in by whole shards from a thread of their own, so memory
     does not grow with the duration and the simulation need not wait. With each shard the state is kept in `state.npz`,
-    from which an unfinished recording goes on. Group attributes: `valid_frames`, the frames that a reader may use, and
+    from which an unfinished recording is resumed. Group attributes: `valid_frames`, those that a reader may use, and
     `complete`, both updated only after the frames and the state they speak of. The others never change:
     `frame_interval` and `first_frame_time` (s), `spacing` (µm), `seed`, `config`, everything that determined the
     recording, `model_version` and `format`.
@@ -165,7 +154,7 @@ class RecordingWriter:
     protected by the claim of their artifact.
 
     Attributes:
-        snapshot: where an unfinished recording goes on, or None where it starts.
+        snapshot: the state from which an unfinished recording is resumed, or None for a new one.
 
     Raises:
         InputError: `path` exists, and is not an incomplete recording of the same configuration and model.
@@ -180,25 +169,19 @@ class RecordingWriter:
             _create(path, config)
         self._group = zarr.open_group(path, mode="r+")
         self._calcium = self._group["calcium"]
-        self._written = self._whole(self.snapshot.frame if self.snapshot else 0)
+        self._frame = self.snapshot.frame if self.snapshot else 0
+        self._written = max(0, self._frame - config.transient_frames)
         if self._group.attrs["valid_frames"] != self._written:  # killed between the state and the attributes
             self._group.attrs["valid_frames"] = self._written
-        self._frame = self.snapshot.frame if self.snapshot else 0
         self._shard = np.empty((FRAMES_PER_SHARD, config.rows, config.columns), np.float32)
         self._held = 0
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._pending: Future | None = None
 
-    def _whole(self, frame: int) -> int:
-        """Frames of the recording after so many simulated ones."""
-        return max(0, frame - self._config.transient_frames)
-
     def __enter__(self) -> "RecordingWriter":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._thread.shutdown(wait=True)
 
     def write(self, number: int, calcium: Float32[np.ndarray, "row column"], snapshot: Snapshot | None) -> None:
@@ -248,7 +231,7 @@ class RecordingWriter:
 
 
 def _resumed(path: Path, config: RecordingConfig) -> Snapshot | None:
-    """Where an unfinished recording goes on; None where there is none, or nothing of it was kept."""
+    """Return the state from which to resume a recording; None where there is none, or nothing of it was kept."""
     if not path.exists():
         return None
     try:
@@ -258,7 +241,7 @@ def _resumed(path: Path, config: RecordingConfig) -> Snapshot | None:
         raise InputError(f"{path} exists and is not a recording: remove it, or record elsewhere") from None
     if complete:
         raise InputError(f"{path} is a complete recording: remove it, or record elsewhere")
-    require_current(path, attributes)
+    _require_current(path, attributes)
     wanted = json.loads(json.dumps(asdict(config)))
     if recorded != wanted:
         raise InputError(
@@ -273,7 +256,7 @@ def _resumed(path: Path, config: RecordingConfig) -> Snapshot | None:
 
 
 def _difference(recorded: Any, wanted: Any, name: str = "recording") -> str:
-    """The first value in which two configurations differ."""
+    """Name the first value in which two configurations differ."""
     if isinstance(recorded, dict) and isinstance(wanted, dict):
         for key in [*recorded, *wanted]:
             if recorded.get(key) != wanted.get(key):
@@ -298,6 +281,7 @@ def _require_room(path: Path, shape: tuple[int, int, int]) -> None:
 
 
 def _create(path: Path, config: RecordingConfig) -> None:
+    """Make a recording without frames, in place of one of which nothing was kept."""
     attributes = {
         "valid_frames": 0,
         "complete": False,
@@ -308,21 +292,19 @@ def _create(path: Path, config: RecordingConfig) -> None:
         "config": asdict(config),
         "model_version": MODEL_VERSION,
     }
-    # Made beside its place and moved there, so that no reader finds a recording without its attributes.
-    draft = _draft_of(path)
-    _create_group(draft, (config.recorded_frames, config.rows, config.columns), attributes)
+    draft, _ = _draft(path, (config.recorded_frames, config.rows, config.columns), attributes)
     if path.exists():
         shutil.rmtree(path)
     draft.rename(path)
 
 
-def _draft_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.draft")
+def _draft(path: Path, shape: tuple[int, int, int], attributes: Mapping[str, Any]) -> tuple[Path, zarr.Group]:
+    """Make the Zarr group of a recording without frames beside its place, over an earlier draft.
 
-
-def _create_group(path: Path, shape: tuple[int, int, int], attributes: Mapping[str, Any]) -> zarr.Group:
-    """Make the Zarr group of a recording without frames, over what there may be at `path`."""
-    group = zarr.open_group(path, mode="w", zarr_format=3)
+    Whoever made it moves it to `path`, so that no reader finds a recording without its attributes.
+    """
+    draft = path.with_name(f"{path.name}.draft")
+    group = zarr.open_group(draft, mode="w", zarr_format=3)
     group.create_array(
         "calcium",
         shape=shape,
@@ -335,7 +317,7 @@ def _create_group(path: Path, shape: tuple[int, int, int], attributes: Mapping[s
         dimension_names=("frame", "row", "column"),
     )
     group.attrs.update({**attributes, "format": FORMAT})
-    return group
+    return draft, group
 
 
 def write_whole(
@@ -361,14 +343,12 @@ def write_whole(
     if path.exists():
         raise InputError(f"{path} exists: remove it, or record elsewhere")
     _require_room(path, shape)
-    draft = _draft_of(path)
-    group = _create_group(draft, shape, {**attributes, "valid_frames": shape[0], "complete": True})
+    draft, group = _draft(path, shape, {**attributes, "valid_frames": shape[0], "complete": True})
     for start in range(0, shape[0], FRAMES_PER_SHARD):
-        stop = min(start + FRAMES_PER_SHARD, shape[0])
-        shard = np.empty((stop - start, *shape[1:]), np.float32)
-        for place in range(stop - start):
+        shard = np.empty((min(FRAMES_PER_SHARD, shape[0] - start), *shape[1:]), np.float32)
+        for place in range(len(shard)):
             shard[place] = next(frames)
             if progress is not None:
                 progress(start + place + 1)
-        group["calcium"][start:stop] = shard
+        group["calcium"][start : start + len(shard)] = shard
     draft.rename(path)

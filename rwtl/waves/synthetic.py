@@ -1,4 +1,4 @@
-"""Discs, bars and squares of calcium that cross the lattice at constant velocities: motion without waves."""
+"""Synthetic recordings, made by formula: shapes that cross the lattice, and fronts whose times are known exactly."""
 
 import math
 from collections.abc import Callable, Iterator

@@ -1,6 +1,5 @@
-"""Runs a simulation as a C++ program that Brian2 generates."""
+"""An engine that runs a C++ program, which Brian2 generates."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from brian2 import BrianLogger
 
 from rwtl.errors import InputError
 from rwtl.waves.config import RecordingConfig
-from rwtl.waves.engines.standalone import compile_program, generate, require_tool, run_program, standalone_device
+from rwtl.waves.engines.standalone import compile_program, generate, require_tools, run_program, standalone_device
 from rwtl.waves.model.state import Snapshot, require_precision
 from rwtl.waves.simulation import Frame
 
@@ -63,9 +62,7 @@ class CppEngine:
             InputError: the compiler or make is missing.
             InputError: the program does not compile, or stops early.
         """
-        remedy = "install a C++ compiler and make (on Debian the package build-essential)"
-        require_tool(os.environ.get("CXX", "g++").split()[0], remedy)
-        require_tool("make", remedy)
+        require_tools()
         with tempfile.TemporaryDirectory(prefix="rwtl-simulation-") as name:
             directory = Path(name)
             with standalone_device("cpp_standalone", self._preferences()):

@@ -1,4 +1,4 @@
-"""Runs a simulation on a GPU, as a CUDA program that Brian2CUDA generates."""
+"""An engine that runs a CUDA program on a GPU, which Brian2CUDA generates."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from brian2 import BrianLogger
 
 from rwtl.errors import InputError
 from rwtl.waves.config import RecordingConfig
-from rwtl.waves.engines.standalone import compile_program, generate, require_tool, run_program, standalone_device
+from rwtl.waves.engines.standalone import compile_program, generate, require_tools, run_program, standalone_device
 from rwtl.waves.model.state import Snapshot, require_precision
 from rwtl.waves.simulation import Frame
 
@@ -113,7 +113,7 @@ class CudaEngine:
 
 
 def _compute_capability() -> float:
-    """Of the first GPU that a program may use, in nvidia-smi's order."""
+    """Return the compute capability of the first GPU that a program may use, in nvidia-smi's order."""
     command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
@@ -131,10 +131,7 @@ def _compute_capability() -> float:
 
 
 def _require_tools() -> None:
-    require_tool("nvcc", "install the CUDA toolkit 12 or 13 and put its folder bin on PATH")
-    remedy = "install a C++ compiler and make (on Debian the package build-essential)"
-    require_tool(os.environ.get("CXX", "g++").split()[0], remedy)
-    require_tool("make", remedy)
+    require_tools(nvcc="install the CUDA toolkit 12 or 13 and put its folder bin on PATH")
     if find_spec("brian2cuda") is None:
         raise InputError("brian2cuda is not installed: pip install 'rwtl[cuda]'")
 
@@ -152,9 +149,7 @@ def _curand(directory: Path) -> tuple[str, str]:
     command = ["nvcc", "-lcurand", "-o", str(directory / "probe"), str(probe)]
     if subprocess.run(command, capture_output=True).returncode == 0:
         return "", ""
-    package, extra = ("nvidia-curand", "'rwtl[cuda]'")
-    if _toolkit_version() < 13:
-        package = extra = "nvidia-curand-cu12"
+    package, extra = ("nvidia-curand", "'rwtl[cuda]'") if _toolkit_version() >= 13 else ("nvidia-curand-cu12",) * 2
     try:
         files = {file.name: Path(file.locate()) for file in metadata.files(package) or []}
         header, library = files["curand_kernel.h"], files["libcurand.so.10"]

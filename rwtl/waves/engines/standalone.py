@@ -1,4 +1,4 @@
-"""What the engines that compile a program have in common: its source, and frames out of it while it runs."""
+"""Generating, compiling and running a program that Brian2 writes, with frames out of it while it runs."""
 
 import os
 import shutil
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from brian2 import Network, device, prefs, second
+from brian2 import Network, device, second
 from brian2.core.variables import ArrayVariable
 from brian2.devices.device import reset_device, set_device
 
 from rwtl.errors import InputError
 from rwtl.waves.config import FRAMES_PER_SHARD, RecordingConfig
-from rwtl.waves.model.lattice import build_lattice
+from rwtl.waves.model.lattice import build_lattice, preferences
 from rwtl.waves.model.state import NANOMOLAR, VARIABLES, Snapshot
 from rwtl.waves.simulation import Frame
 
@@ -43,19 +43,15 @@ static void write_frame()
 
 
 @contextmanager
-def standalone_device(name: str, preferences: dict[str, Any]) -> Iterator[None]:
-    """Brian2's global device and preferences as an engine needs them, and as they were afterwards."""
-    before = {key: prefs[key] for key in preferences}
+def standalone_device(name: str, values: dict[str, Any]) -> Iterator[None]:
+    """Set Brian2's global device and some preferences in the block, and reset them after it."""
     set_device(name, build_on_run=False)
     try:
-        for key, value in preferences.items():
-            prefs[key] = value
-        device.reinit()
-        device.activate(build_on_run=False)
-        yield
+        with preferences(values):
+            device.reinit()
+            device.activate(build_on_run=False)
+            yield
     finally:
-        for key, value in before.items():
-            prefs[key] = value
         device.reinit()
         reset_device()
 
@@ -66,9 +62,9 @@ def generate(
     """Write the program's source and makefile, on the active device.
 
     Args:
-        config: what is simulated.
-        start: where from.
-        directory: of the program.
+        config: the simulation.
+        start: its first state.
+        directory: folder of the program.
         write_variable: statements that hand a variable's values to `write_array(pointer, bytes)`, given the name of its
             array in the program and the number of cells.
     """
@@ -122,10 +118,12 @@ def compile_program(directory: Path, arguments: list[str]) -> None:
         raise InputError(f"the simulation does not compile:\n{(make.stderr or make.stdout)[-2000:]}")
 
 
-def require_tool(tool: str, remedy: str) -> None:
-    """Raise InputError where a program is not on the path."""
-    if shutil.which(tool) is None:
-        raise InputError(f"{tool} not found: {remedy}")
+def require_tools(**others: str) -> None:
+    """Raise InputError where a C++ compiler, make or another program, given with its remedy, is not on the path."""
+    build = "install a C++ compiler and make (on Debian the package build-essential)"
+    for tool, remedy in {**others, os.environ.get("CXX", "g++").split()[0]: build, "make": build}.items():
+        if shutil.which(tool) is None:
+            raise InputError(f"{tool} not found: {remedy}")
 
 
 def run_program(
@@ -138,7 +136,7 @@ def run_program(
     """
     reading, writing = os.pipe()
     fcntl(writing, F_SETPIPE_SZ, _PIPE_BYTES)
-    shape = (config.rows, config.columns)
+    shape, size = (config.rows, config.columns), config.rows * config.columns * precision.itemsize
     with open(directory / "output.txt", "w+") as output, open(reading, "rb") as frames:
         program = subprocess.Popen(
             ["./main", "--results_dir", f"{directory / 'results'}/"],
@@ -151,14 +149,13 @@ def run_program(
         os.close(writing)
 
         def read() -> np.ndarray:
-            bytes_ = frames.read(shape[0] * shape[1] * precision.itemsize)
-            if len(bytes_) < shape[0] * shape[1] * precision.itemsize:
+            if len(values := frames.read(size)) < size:
                 output.seek(0)
                 raise InputError(
                     f"the simulation stopped after {(number - 1) * config.frame_interval:g} of {config.duration:g} s "
                     f"with exit code {program.wait()}: {output.read()[-2000:].strip() or 'it gave no reason'}"
                 )
-            return np.frombuffer(bytes_, precision).reshape(shape)
+            return np.frombuffer(values, precision).reshape(shape)
 
         try:
             for number in range(start.frame + 1, config.simulated_frames + 1):

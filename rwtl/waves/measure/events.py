@@ -4,11 +4,21 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float64, Int, Int64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-FOUR_NEIGHBOURS = ((0, 1), (1, 0), (0, -1), (-1, 0))
+_FOUR_NEIGHBOURS = ((0, 1), (1, 0), (0, -1), (-1, 0))
+# Of the plane that is fitted to the onset times around an onset, to measure the velocity of the front:
+_RADIUS = 2  # rows and columns to each side
+_BLOCK = 1 << 17  # onsets at a time: memory hardly grows with their number
+_FEWEST = 8  # cells, of the 25 in reach
+_LEAST_SCATTER = 0.2  # sites²: two adjacent rows of cells scatter by 0.25 across their length, a single one by 0
+# Share of the variance of onset times that the plane has to explain: at an origin, where fronts meet and where cells
+# fire independently, there is no one direction of travel.
+_LEAST_EXPLAINED = 0.5
+_LEAST_VARIANCE = 1e-6  # s²: onsets within a millisecond are simultaneous, and a plane through them is rounding
 
 
 @dataclass(frozen=True)
@@ -97,24 +107,22 @@ def _numbered_by_time(
     group: Int[np.ndarray, "onset"], time: Float64[np.ndarray, "onset"]
 ) -> Int64[np.ndarray, "onset"]:
     """Number the groups from 0 in the order of their first onsets."""
-    names, group = np.unique(group, return_inverse=True)
-    first = np.full(len(names), np.inf)
-    np.minimum.at(first, group, time)
-    number = np.empty(len(names), np.int64)
-    number[np.argsort(first, kind="stable")] = np.arange(len(names))
-    return number[group]
+    order = np.lexsort((group, time))
+    number = np.empty(len(group), np.int64)
+    number[order] = pd.factorize(group[order])[0]
+    return number
 
 
 def _linked_pairs(index: OnsetIndex, link: float) -> tuple[Int64[np.ndarray, "pair"], Int64[np.ndarray, "pair"]]:
     everyone = np.arange(len(index.time))
-    pairs = [index.nearest(everyone, row_step, column_step, link) for row_step, column_step in FOUR_NEIGHBOURS]
+    pairs = [index.nearest(everyone, row_step, column_step, link) for row_step, column_step in _FOUR_NEIGHBOURS]
     return np.concatenate([first for first, _ in pairs]), np.concatenate([second for _, second in pairs])
 
 
 def _descend(
     time: Float64[np.ndarray, "onset"], first: Int64[np.ndarray, "pair"], second: Int64[np.ndarray, "pair"]
 ) -> Int64[np.ndarray, "onset"]:
-    """The origin of each onset: follow the earliest linked neighbour as long as it is earlier."""
+    """Return the origin of each onset: follow the earliest linked neighbour as long as it is earlier."""
     parent = np.arange(len(time))
     earlier = time[second] < time[first]
     first, second = first[earlier], second[earlier]
@@ -134,7 +142,7 @@ def _merge_early_meetings(
     meet: Float64[np.ndarray, "border"],
     link: float,
 ) -> Int64[np.ndarray, "basin"]:
-    """The basin that each basin becomes part of: basins a and b that meet early in the life of the younger are one."""
+    """Return the basin that holds each basin: basins a and b that meet early in the life of the younger are one."""
     owner = list(range(len(birth)))
 
     def find(basin: int) -> int:
@@ -154,24 +162,10 @@ def _merge_early_meetings(
     return np.array([find(basin) for basin in range(len(birth))], np.int64)
 
 
-_RADIUS = 2
-# Onsets at a time: memory hardly grows with their number.
-_BLOCK = 1 << 17
-# Cells that a fit needs, of the 25 in reach.
-_FEWEST = 8
-# Sites²: two adjacent rows of cells scatter by 0.25 across their length, a single one by 0.
-_LEAST_SCATTER = 0.2
-# Share of the variance of onset times that the plane has to explain: at an origin, where fronts meet and where cells
-# fire independently, there is no one direction of travel.
-_LEAST_EXPLAINED = 0.5
-# s²: onsets within a millisecond are simultaneous, and a plane through them is rounding.
-_LEAST_VARIANCE = 1e-6
-
-
 def local_velocities(
     index: OnsetIndex, wave: Int64[np.ndarray, "onset"], link: float
 ) -> tuple[Float64[np.ndarray, "onset"], Float64[np.ndarray, "onset"]]:
-    """Velocity of the front at each onset, sites/s towards increasing column and increasing row.
+    """Return the velocity of the front at each onset, sites/s towards increasing column and increasing row.
 
     A plane t = t₀ + p·(column, row) is fitted by least squares to the onset times of the same wave within two rows and
     columns; the slowness p points where the front travels, and the velocity is p/|p|². nan where fewer than 8 cells

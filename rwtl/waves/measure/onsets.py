@@ -6,22 +6,20 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from rwtl.errors import InputError
+from rwtl.waves.config import FRAMES_PER_SHARD
 from rwtl.waves.store import Recording
 
-# Frames read at a time, the length of a shard: memory does not grow with the duration.
-_CHUNK = 64
-# Calcium is counted in bins of 1 nM; the last one also holds everything above.
-_CALCIUM_BINS = 5000
+_CALCIUM_BINS = 5000  # of 1 nM; the last one also holds everything above
 _TRACED_CELLS = 6
 
 
 @dataclass(frozen=True)
 class Activity:
-    """What one pass over a recording yields.
+    """Results of one pass over a recording.
 
     Attributes:
-        time: of every onset, s of model time; onsets are sorted by cell, then by time.
-        cell: of every onset, row * columns + column.
+        time: time of every onset, s of model time; onsets are sorted by cell, then by time.
+        cell: cell of every onset, row * columns + column.
         active_fraction: share of the cells that are active in each frame.
         calcium_counts: values in each bin of 1 nM; bin k holds k ≤ calcium < k + 1.
         calcium_min, calcium_max: over all cells and frames, nM.
@@ -47,24 +45,25 @@ def find_activity(recording: Recording, active_above: float, rearm_below: float)
     one onset. A cell that is above `rearm_below` in the first frame is in a burst whose onset was not recorded.
 
     Args:
-        recording: with at least one valid frame.
+        recording: a recording with at least one valid frame.
         active_above, rearm_below: nM.
 
     Raises:
         InputError: the recording has no valid frame, or rearm_below is above active_above.
     """
-    if recording.valid_frames == 0:
-        raise InputError(f"{recording.path} has no valid frame yet: let the simulation run on")
+    recording.require_frames()
     if not rearm_below <= active_above:
         raise InputError(f"rearm_below is {rearm_below} nM: it must not exceed active_above, {active_above} nM")
-    armed = np.zeros(recording.shape[0] * recording.shape[1], bool)
+    rows, columns = recording.shape
+    armed = np.zeros(rows * columns, bool)
     previous = np.full(armed.shape, np.inf, np.float32)
-    traced = _along_the_middle_row(recording.shape)
+    count = min(_TRACED_CELLS, columns)
+    traced = rows // 2 * columns + ((np.arange(count) + 0.5) * columns / count).astype(np.int64)
     positions, cells, active, traces = [], [], [], []
     counts = np.zeros(_CALCIUM_BINS, np.int64)
     lowest, highest = np.inf, -np.inf
-    for start in range(0, recording.valid_frames, _CHUNK):
-        chunk = recording.frames(start, min(start + _CHUNK, recording.valid_frames))
+    for start in range(0, recording.valid_frames, FRAMES_PER_SHARD):  # memory does not grow with the duration
+        chunk = recording.frames(start, min(start + FRAMES_PER_SHARD, recording.valid_frames))
         lowest, highest = min(lowest, chunk.min()), max(highest, chunk.max())
         for index, frame in enumerate(chunk.reshape(len(chunk), -1), start):
             counts += np.bincount(frame.astype(np.int32).clip(0, _CALCIUM_BINS - 1), minlength=_CALCIUM_BINS)
@@ -91,12 +90,6 @@ def find_activity(recording: Recording, active_above: float, rearm_below: float)
         traced=traced,
         traces=np.array(traces),
     )
-
-
-def _along_the_middle_row(shape: tuple[int, int]) -> Int64[np.ndarray, "traced"]:
-    rows, columns = shape
-    count = min(_TRACED_CELLS, columns)
-    return rows // 2 * columns + ((np.arange(count) + 0.5) * columns / count).astype(np.int64)
 
 
 def calcium_quantiles(activity: Activity, shares: list[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Statistics of a recording: its waves, their fronts, and what they amount to as motion."""
+"""Statistics of a recording: its waves, their fronts, and the motion that they amount to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,16 @@ from rwtl.waves.measure.events import OnsetIndex, connected_events, local_veloci
 from rwtl.waves.measure.onsets import Activity, find_activity
 from rwtl.waves.store import Recording
 
-# Waves that reach fewer cells are patches.
-LARGE = 0.01
-# s; the cells that are active so soon after the first onset of a wave are its origin.
-_ORIGIN_LASTS = 0.5
+LARGE = 0.01  # of the lattice; waves that reach fewer cells are patches
+_ORIGIN_LASTS = 0.5  # s; the cells that are active so soon after the first onset of a wave are its origin
 
 
 @dataclass(frozen=True)
 class WaveStatistics:
-    """What `wave_statistics` measures. Angles are in degrees: 0 to the right (increasing column), 90 down (increasing
-    row), -90 up.
+    """Results of `wave_statistics`. Angles in degrees: 0 to the right (increasing column), 90 down (increasing row).
 
     Attributes:
-        recording: that was measured.
+        recording: the one that was measured.
         activity: onsets, active fraction of each frame, distribution of calcium.
         onsets: a row for each onset, sorted by cell, then by time: `time` (s of model time), `row`, `column`, `event`
             and `wave` (numbers), and the local velocity of the front, `velocity_x` (to the right) and `velocity_y`
@@ -96,11 +93,8 @@ class WaveStatistics:
         Returns:
             A row for each interval: `dt` (s), and `lower_quartile`, `median` and `upper_quartile` over the onsets.
         """
-        quartiles = self.quartiles_of(self.speeds)
-        names = ("lower_quartile", "median", "upper_quartile")
-        return pd.DataFrame(
-            [{"dt": dt} | {name: q * dt for name, q in zip(names, quartiles, strict=True)} for dt in intervals]
-        )
+        rows = [(dt, *(quartile * dt for quartile in self.quartiles_of(self.speeds))) for dt in intervals]
+        return pd.DataFrame(rows, columns=["dt", "lower_quartile", "median", "upper_quartile"])
 
     @staticmethod
     def quartiles_of(values: np.ndarray) -> tuple[float, float, float]:
@@ -151,55 +145,33 @@ def wave_statistics(
 
 def _table_of_waves(onsets: pd.DataFrame, recording: Recording, periodic: bool) -> pd.DataFrame:
     rows, columns = recording.shape
-    speed = np.hypot(onsets.velocity_x, onsets.velocity_y)
-    details = pd.DataFrame(
-        {
-            "wave": onsets.wave,
-            "event": onsets.event,
-            "time": onsets.time,
-            "speed": speed,
-            "unit_x": onsets.velocity_x / speed,
-            "unit_y": onsets.velocity_y / speed,
-        }
-    )
-    table = details.groupby("wave").agg(
-        onset=("time", "min"),
-        last=("time", "max"),
-        event=("event", "first"),
-        sites_per_s=("speed", "median"),
-        unit_x=("unit_x", "mean"),
-        unit_y=("unit_y", "mean"),
-    )
-    cells = onsets[["wave", "row", "column"]].drop_duplicates()
-    table["cells"] = cells.groupby("wave").size()
-    table["origin_row"], table["origin_column"] = _origins(onsets, table.onset, (rows, columns), periodic)
+    site, speed = onsets.row * columns + onsets.column, np.hypot(onsets.velocity_x, onsets.velocity_y)
+    unit_x, unit_y = onsets.velocity_x / speed, onsets.velocity_y / speed
+    waves = onsets.assign(site=site, speed=speed, unit_x=unit_x, unit_y=unit_y).groupby("wave")
+    onset, cells, sites_per_s = waves.time.min(), waves.site.nunique(), waves.speed.median()
+    unit_x, unit_y = waves.unit_x.mean(), waves.unit_y.mean()
+    early = onsets[onsets.time <= onsets.wave.map(onset) + _ORIGIN_LASTS].sort_values("time")
     return pd.DataFrame(
         {
-            "onset": table.onset,
-            "duration": table["last"] - table.onset,
-            "cells": table.cells,
-            "fraction": table.cells / (rows * columns),
-            "origin_row": table.origin_row,
-            "origin_column": table.origin_column,
-            "speed": table.sites_per_s * recording.spacing,
-            "sites_per_s": table.sites_per_s,
-            "direction": np.degrees(np.arctan2(table.unit_y, table.unit_x)),
-            "directedness": np.hypot(table.unit_x, table.unit_y),
-            "event": table.event,
+            "onset": onset,
+            "duration": waves.time.max() - onset,
+            "cells": cells,
+            "fraction": cells / (rows * columns),
+            "origin_row": _centroids(early.row, early.wave, rows, periodic),
+            "origin_column": _centroids(early.column, early.wave, columns, periodic),
+            "speed": sites_per_s * recording.spacing,
+            "sites_per_s": sites_per_s,
+            "direction": np.degrees(np.arctan2(unit_y, unit_x)),
+            "directedness": np.hypot(unit_x, unit_y),
+            "event": waves.event.first(),
         }
     )
 
 
-def _origins(
-    onsets: pd.DataFrame, first: pd.Series, shape: tuple[int, int], periodic: bool
-) -> tuple[pd.Series, pd.Series]:
-    """Row and column of the origin of each wave."""
-    early = onsets[onsets.time <= onsets.wave.map(first) + _ORIGIN_LASTS].sort_values("time")
-    centroid = []
-    for name, size in zip(("row", "column"), shape, strict=True):
-        anchor = early.groupby("wave")[name].first()
-        offset = early[name] - early.wave.map(anchor)
-        if periodic:  # the shorter way round
-            offset = (offset + size // 2) % size - size // 2
-        centroid.append((anchor + offset.groupby(early.wave).mean()) % size)
-    return centroid[0], centroid[1]
+def _centroids(position: pd.Series, wave: pd.Series, size: int, periodic: bool) -> pd.Series:
+    """Mean position of the onsets of each wave along an axis of the lattice, which is a circle where it is periodic."""
+    anchor = position.groupby(wave).first()
+    offset = position - wave.map(anchor)
+    if periodic:  # the shorter way round
+        offset = (offset + size // 2) % size - size // 2
+    return (anchor + offset.groupby(wave).mean()) % size

@@ -1,4 +1,4 @@
-"""What is wrong with a recording, in plain sentences with figures and remedies."""
+"""Warnings about a recording, in plain sentences with figures and remedies."""
 
 import math
 
@@ -38,19 +38,35 @@ def verdict(statistics: WaveStatistics) -> list[str]:
     """
     if statistics.recording.kind != SAC:
         return []
-    active = statistics.activity.active_fraction
+    cell, active = statistics.recording.config["cell"], statistics.activity.active_fraction
     later_active = float(active[len(active) // 2 :].mean())
     if later_active > _DEPOLARISED_ABOVE:
-        return [_depolarised(statistics, later_active)]
+        return [
+            f"Depolarised: over the second half of the recording {later_active:.0%} of the cells are active (above "
+            f"{statistics.active_above:g} nM) on average, where waves leave most cells at rest. Reduce "
+            f"recording.cell.g_A, now {cell['g_A']:g} nS, or recording.cell.I_ext, now {cell['I_ext']:g} pA."
+        ]
     if statistics.onset_rate < _SILENT_BELOW:
-        return [_silent(statistics)]
-    events = synchronous_events(statistics)
-    if any(start > _first_third_ends(statistics) for start, _ in events):
-        return [_synchronous(statistics, events)]
-    return _transient(statistics, events)
+        return [
+            f"Silent: {len(np.unique(statistics.activity.cell))} of {statistics.size} cells became active in "
+            f"{statistics.duration:g} s, which is {statistics.onset_rate:.2g} onsets per cell and minute, where "
+            f"retinal waves give 0.5 to 2. Raise recording.cell.sigma, now {cell['sigma']:g} pA·ms^½, or "
+            f"recording.cell.I_ext, now {cell['I_ext']:g} pA; or record for longer, recording.duration."
+        ]
+    events = _synchronous_events(statistics)
+    if not any(start > _first_third_ends(statistics) for start, _ in events):
+        return _transient(statistics, events)
+    time = np.sort(statistics.activity.time)
+    together = sum(np.searchsorted(time, end, "right") - np.searchsorted(time, start) for start, end in events)
+    return [
+        f"Synchronous: {'once' if len(events) == 1 else f'{len(events)} times'} half of the cells became active within "
+        f"{_recruitment_time(statistics):.2g} s, faster than fronts can recruit them, first at {events[0][0]:.1f} s of "
+        f"model time; {together / len(time):.0%} of all onsets are part of it. Reduce recording.cell.sigma, now "
+        f"{cell['sigma']:g} pA·ms^½, or recording.cell.I_ext, now {cell['I_ext']:g} pA."
+    ]
 
 
-def synchronous_events(statistics: WaveStatistics) -> list[tuple[float, float]]:
+def _synchronous_events(statistics: WaveStatistics) -> list[tuple[float, float]]:
     """Start and end, s of model time, of each time in which half of the lattice becomes active too fast to be waves."""
     if min(statistics.recording.shape) < _SMALLEST:
         return []
@@ -67,7 +83,7 @@ def synchronous_events(statistics: WaveStatistics) -> list[tuple[float, float]]:
     return events
 
 
-def neighbour_correlation(calcium: Float[np.ndarray, "row column"]) -> float:
+def _neighbour_correlation(calcium: Float[np.ndarray, "row column"]) -> float:
     """Correlation of calcium between neighbouring cells over a frame; 0 where all cells are alike."""
     pairs = [(calcium[1:], calcium[:-1]), (calcium[:, 1:], calcium[:, :-1])]
     first, second = (np.concatenate([side.ravel() for side in sides]) for sides in zip(*pairs, strict=True))
@@ -79,43 +95,12 @@ def neighbour_correlation(calcium: Float[np.ndarray, "row column"]) -> float:
 
 
 def _recruitment_time(statistics: WaveStatistics) -> float:
-    """Half of the lattice cannot become active in less by travelling waves, s."""
+    """Shortest time in which travelling waves can make half of the lattice active, s."""
     return min(_SYNCHRONOUS_WITHIN, min(statistics.recording.shape) / 2 / _FASTEST_FRONT)
 
 
 def _first_third_ends(statistics: WaveStatistics) -> float:
     return statistics.recording.time_of(0) + statistics.duration / 3
-
-
-def _depolarised(statistics: WaveStatistics, active: float) -> str:
-    cell = statistics.recording.config["cell"]
-    return (
-        f"Depolarised: over the second half of the recording {active:.0%} of the cells are active (above "
-        f"{statistics.active_above:g} nM) on average, where waves leave most cells at rest. Reduce recording.cell.g_A, "
-        f"now {cell['g_A']:g} nS, or recording.cell.I_ext, now {cell['I_ext']:g} pA."
-    )
-
-
-def _silent(statistics: WaveStatistics) -> str:
-    cell = statistics.recording.config["cell"]
-    return (
-        f"Silent: {len(np.unique(statistics.activity.cell))} of {statistics.size} cells became active in "
-        f"{statistics.duration:g} s, which is {statistics.onset_rate:.2g} onsets per cell and minute, where retinal "
-        f"waves give 0.5 to 2. Raise recording.cell.sigma, now {cell['sigma']:g} pA·ms^½, or recording.cell.I_ext, now "
-        f"{cell['I_ext']:g} pA; or record for longer, recording.duration."
-    )
-
-
-def _synchronous(statistics: WaveStatistics, events: list[tuple[float, float]]) -> str:
-    time = np.sort(statistics.activity.time)
-    together = sum(np.searchsorted(time, end, "right") - np.searchsorted(time, start) for start, end in events)
-    cell = statistics.recording.config["cell"]
-    return (
-        f"Synchronous: {'once' if len(events) == 1 else f'{len(events)} times'} half of the cells became active within "
-        f"{_recruitment_time(statistics):.2g} s, faster than fronts can recruit them, first at {events[0][0]:.1f} s of "
-        f"model time; {together / len(time):.0%} of all onsets are part of it. Reduce recording.cell.sigma, now "
-        f"{cell['sigma']:g} pA·ms^½, or recording.cell.I_ext, now {cell['I_ext']:g} pA."
-    )
 
 
 def _transient(statistics: WaveStatistics, events: list[tuple[float, float]]) -> list[str]:
@@ -129,9 +114,9 @@ def _transient(statistics: WaveStatistics, events: list[tuple[float, float]]) ->
             f"{_recruitment_time(statistics):.2g} s, faster than fronts can recruit them, and later never again. Leave "
             f"out {_tens(events[-1][1])} s or more: recording.transient, now {transient:g} s."
         )
-    first = neighbour_correlation(recording.frames(0, 1)[0])
+    first = _neighbour_correlation(recording.frames(0, 1)[0])
     numbers = np.linspace(recording.valid_frames // 3, recording.valid_frames - 1, _LATER_FRAMES).astype(int).tolist()
-    later = float(np.median([neighbour_correlation(recording.frames(n, n + 1)[0]) for n in numbers]))
+    later = float(np.median([_neighbour_correlation(recording.frames(n, n + 1)[0]) for n in numbers]))
     if first < _NO_TRACE_BELOW and later > _TRACE_ABOVE:
         end = onsets.time[onsets.event == 0].max()
         warnings.append(

@@ -56,7 +56,7 @@ def logistic(x: np.ndarray) -> np.ndarray:
 
 
 def exponential_functions() -> dict[str, Function]:
-    """`exponential` and `logistic` as functions of Brian2's equations, for every target.
+    """Return `exponential` and `logistic` as functions of Brian2's equations, for every target.
 
     Brian2 takes them as they are: its own `exp` it would rewrite, 1/exp(x) as a second exponential. In single precision
     on the C++ target their relative error is at most 2e-7 for |x| ≤ 20 and 4e-7 for |x| ≤ 80; beyond ±80 they stay at
@@ -68,10 +68,9 @@ def exponential_functions() -> dict[str, Function]:
         functions[name] = Function(function, arg_units=[1], return_unit=1, stateless=True)
         functions[name].implementations.add_implementation("cython", _CYTHON_EXPONENTIAL[name])
         functions[name].implementations.add_implementation("cuda", _CUDA_EXPONENTIAL[name])
+    needed = {"exponential": functions["exponential"]}
     functions["exponential"].implementations.add_implementation("cpp", _EXPONENTIAL)
-    functions["logistic"].implementations.add_implementation(
-        "cpp", _LOGISTIC, dependencies={"exponential": functions["exponential"]}
-    )
+    functions["logistic"].implementations.add_implementation("cpp", _LOGISTIC, dependencies=needed)
     return functions
 
 
@@ -164,9 +163,8 @@ def standard_normal(seed: object, cell: object, step: object) -> np.ndarray:
 
 
 def standard_normal_function() -> Function:
-    """`standard_normal` as a function of Brian2's equations, for every target."""
+    """Return `standard_normal` as a function of Brian2's equations, for every target."""
     function = Function(standard_normal, arg_units=[1, 1, 1], return_unit=1, arg_types=["integer"] * 3, stateless=True)
-    function.implementations.add_implementation("cpp", _CPP_NOISE)
-    function.implementations.add_implementation("cuda", _CPP_NOISE)
-    function.implementations.add_implementation("cython", _CYTHON_NOISE)
+    for target, code in (("cpp", _CPP_NOISE), ("cuda", _CPP_NOISE), ("cython", _CYTHON_NOISE)):
+        function.implementations.add_implementation(target, code)
     return function

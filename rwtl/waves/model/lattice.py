@@ -1,7 +1,11 @@
-"""The lattice of cells as Brian2 objects, the same on every engine."""
+"""The lattice of cells as Brian2 objects, the same on every engine, and Brian2's preferences."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
-from brian2 import BrianObject, NeuronGroup, linked_var, second
+from brian2 import BrianObject, NeuronGroup, linked_var, prefs, second
 
 from rwtl.waves.config import RecordingConfig
 from rwtl.waves.model.equations import SAC_EQUATIONS, parameter_declarations, parameter_quantities
@@ -21,12 +25,23 @@ _RELEASE = "release = a**2/(gamma_A + a**2)"
 _METHODS = {"midpoint": "rk2", "rk4": "rk4"}
 
 
+@contextmanager
+def preferences(values: dict[str, Any]) -> Iterator[None]:
+    """Set some of Brian2's global preferences in the block, and reset them after it."""
+    before = {name: prefs[name] for name in values}
+    try:
+        prefs.update(values)
+        yield
+    finally:
+        prefs.update(before)
+
+
 def build_lattice(config: RecordingConfig, start: Snapshot) -> tuple[NeuronGroup, list[BrianObject]]:
-    """Coupled cells in the active Brian2 device and its default precision.
+    """Build the coupled cells in the active Brian2 device and its default precision.
 
     Args:
-        config: what is simulated.
-        start: the state from which it goes on; its clock starts at 0, and its noise with the step after the snapshot.
+        config: the simulation.
+        start: its first state; the clock starts at 0, and the noise with the step after the snapshot.
 
     Returns:
         The group "cells", cell (row, column) with index row · columns + column, and everything (the group included)

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from scipy.ndimage import gaussian_filter
 from scipy.optimize import brentq
 
 from rwtl.errors import InputError
 from rwtl.files import replaced
-from rwtl.random import named_rng
 from rwtl.waves.model.parameters import SacParameters
 
 # Of every cell, in the order in which programs write them: membrane potential (V), the gates n, r, s, calcium and
@@ -28,11 +26,11 @@ def require_precision(precision: str) -> None:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that a simulation needs to go on.
+    """State of all cells, from which a simulation is resumed.
 
     Attributes:
-        frame: frame intervals that have been simulated, the transient included.
-        values: the state of every cell, by variable, (row, column), in SI units and the engine's precision.
+        frame: simulated frame intervals, the transient included.
+        values: state of every cell, by variable, (row, column), in SI units and the engine's precision.
     """
 
     frame: int
@@ -92,8 +90,7 @@ class StartConfig:
 
 
 def resting_state(cell: SacParameters) -> dict[str, float]:
-    """The fixed point of an isolated cell, without noise and before I_ext sets in, that lies lowest in potential: the
-    rest, if it is stable.
+    """Fixed point of an isolated cell, without noise and I_ext, that is lowest in potential: the rest, if it is stable.
 
     Returns:
         v in mV, the gates n, r, s, c and a in nM.
@@ -135,29 +132,6 @@ def _steady_state(cell: SacParameters, v: float) -> dict[str, float]:
 
 
 def uniform_snapshot(rows: int, columns: int, state: dict[str, float]) -> Snapshot:
-    """A start in which every cell has the same state; v in mV, the gates n, r, s, c and a in nM."""
+    """Start in which every cell has the same state; v in mV, the gates n, r, s, c and a in nM."""
     to_si = {"v": 1e-3, "n": 1.0, "r": 1.0, "s": 1.0, "c": NANOMOLAR, "a": NANOMOLAR}
     return Snapshot(0, {name: np.full((rows, columns), state[name] * scale) for name, scale in to_si.items()})
-
-
-def starting_snapshot(
-    rows: int, columns: int, spacing: float, cell: SacParameters, start: StartConfig, seed: int
-) -> Snapshot:
-    """The state at model time 0.
-
-    Args:
-        rows, columns: cells of the lattice.
-        spacing: µm.
-        cell: parameters (their means, where cells differ).
-        start: what to make.
-        seed: of the random fields.
-    """
-    snapshot = uniform_snapshot(rows, columns, resting_state(cell))
-    if start.kind == "smooth_random":
-        for name in ("r", "s"):
-            low, high = getattr(start, name)
-            noise = named_rng(seed, f"start of {name}").standard_normal((rows, columns))
-            smooth = gaussian_filter(noise, start.correlation_length / spacing, mode="wrap")
-            rank = smooth.ravel().argsort().argsort().reshape(rows, columns) / max(1, rows * columns - 1)
-            snapshot.values[name][:] = low + (high - low) * rank
-    return snapshot

@@ -1,4 +1,4 @@
-"""The tissue: which cells hear which, how strongly, and how cells differ."""
+"""The tissue: the coupling of its cells, and the differences between them."""
 
 from dataclasses import asdict, dataclass, field
 
@@ -21,6 +21,7 @@ NEIGHBOURS = {
     "below_left": (1, -1),
     "below_right": (1, 1),
 }
+_SPREAD_LIMIT = 3.0  # standard deviations by which cells differ at most
 
 
 @dataclass
@@ -72,7 +73,7 @@ class CouplingConfig:
 def neighbours(
     rows: int, columns: int, coupling: CouplingConfig
 ) -> dict[str, tuple[Int[np.ndarray, " cells"], Float[np.ndarray, " cells"]]]:
-    """The neighbour of every cell on every side, and the weight of its synapse.
+    """Return the neighbour of every cell on every side, and the weight of its synapse.
 
     Returns:
         side → (index of the neighbour, weight); cell (row, column) has index row · columns + column. Where there is no
@@ -80,30 +81,22 @@ def neighbours(
         and the weight is 0.
     """
     index = np.arange(rows * columns).reshape(rows, columns)
-    mode = "wrap" if coupling.boundary == "periodic" else "edge"
-    padded = np.pad(index, 1, mode=mode)
+    around = {"mode": "wrap"} if coupling.boundary == "periodic" else {"constant_values": -1}
+    padded = np.pad(index, 1, **around)
     found = {}
     for side in coupling.sides():
         down, right = NEIGHBOURS[side]
         neighbour = padded[1 + down : 1 + down + rows, 1 + right : 1 + right + columns]
-        present = np.ones((rows, columns), bool)
-        if coupling.boundary == "open":
-            row, column = np.indices((rows, columns))
-            present = (0 <= row + down) & (row + down < rows) & (0 <= column + right) & (column + right < columns)
-        present &= neighbour != index
+        present = (neighbour >= 0) & (neighbour != index)
         own = np.where(present, neighbour, index)
         found[side] = (own.ravel(), (present * coupling.weight(side)).ravel())
     return found
 
 
-# Cells differ by at most so many standard deviations.
-SPREAD_LIMIT = 3.0
-
-
 def cell_values(
     count: int, cell: SacParameters, spread: dict[str, float], seed: int
 ) -> dict[str, Float[np.ndarray, " cells"]]:
-    """The parameters that differ from cell to cell: normally distributed around the mean, cut at 3 standard deviations.
+    """Draw the parameters that differ between cells: normally distributed around the mean, within 3 deviations.
 
     Args:
         count: cells.
@@ -117,7 +110,7 @@ def cell_values(
     Raises:
         InputError: a name is no parameter, a spread is negative, or values of the wrong sign could be drawn.
     """
-    values, tail = {}, ndtr(-SPREAD_LIMIT)
+    values, tail = {}, ndtr(-_SPREAD_LIMIT)
     for name, deviation in spread.items():
         if name not in PARAMETERS:
             raise InputError(
@@ -126,14 +119,14 @@ def cell_values(
         mean = asdict(cell)[name]
         if not 0 <= deviation < float("inf"):
             raise InputError(f"recording.spread.{name} is {deviation}: a standard deviation must not be negative")
-        lowest = mean - SPREAD_LIMIT * deviation
+        lowest = mean - _SPREAD_LIMIT * deviation
         if deviation == 0:
             continue
         if PARAMETERS[name].sign != "any" and lowest <= 0:
             raise InputError(
                 f"recording.spread.{name} is {deviation} around a mean of {mean} {PARAMETERS[name].unit}: at "
-                f"{SPREAD_LIMIT:g} standard deviations below it {name} is {lowest:.4g}; stay below "
-                f"{mean / SPREAD_LIMIT:.4g}"
+                f"{_SPREAD_LIMIT:g} standard deviations below it {name} is {lowest:.4g}; stay below "
+                f"{mean / _SPREAD_LIMIT:.4g}"
             )
         uniform = named_rng(seed, f"spread of {name}").random(count)
         values[name] = mean + deviation * ndtri(tail + uniform * (1 - 2 * tail))

@@ -2,13 +2,11 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -21,10 +19,12 @@ from rwtl.waves.measure.statistics import WaveStatistics
 from rwtl.waves.store import SAC, Recording
 
 # Calcium in nM at both ends of the colours; a cell at rest has 60 to 105 nM, and one in a wave 400 to 650 nM.
-LOW, HIGH = 50.0, 650.0
+_LOW, _HIGH = 50.0, 650.0
 # A mosaic of a long recording shows a frame every 15 s, as papers on retinal waves do, or every multiple of that.
-MOSAIC_STEP = 15.0
+_MOSAIC_STEP = 15.0
 _FEWEST_PANELS, _MOST_PANELS = 12, 48
+_CALCIUM_COLOUR, _ONSET_COLOUR, _ONSET_COLOURS = "#31688e", "#b2182b", "viridis"
+_ARROWS = 14  # along the longer side of an onset map
 
 
 def draw_mosaic(recording: Recording, file: Path, panels: int | None = None, columns: int = 6) -> None:
@@ -40,7 +40,8 @@ def draw_mosaic(recording: Recording, file: Path, panels: int | None = None, col
     Raises:
         InputError: the recording has no valid frame.
     """
-    chosen = mosaic_frames(recording) if panels is None else _spread(recording, panels)
+    recording.require_frames()
+    chosen = mosaic_frames(recording) if panels is None else evenly(recording.valid_frames, panels)
     columns = min(columns, len(chosen))
     rows = -(-len(chosen) // columns)
     cells_high, cells_wide = recording.shape
@@ -48,10 +49,9 @@ def draw_mosaic(recording: Recording, file: Path, panels: int | None = None, col
     # Inches; the header and the colour bar keep their size whatever the number of panels.
     width, height = columns * panel + 1.15, rows * (panel * cells_high / cells_wide + 0.25) + 0.65
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
     axes = figure.subplots(rows, columns, squeeze=False)
-    norm = Normalize(LOW, HIGH)
+    norm = Normalize(_LOW, _HIGH)
     for axis in axes.ravel():
         axis.set_axis_off()
     for axis, index in zip(axes.ravel(), chosen, strict=False):
@@ -75,12 +75,12 @@ def mosaic_frames(recording: Recording) -> list[int]:
     Raises:
         InputError: the recording has no valid frame.
     """
-    equally_spread = _spread(recording, 24)
+    recording.require_frames()
     first, last = recording.first_frame_time, recording.time_of(recording.valid_frames - 1)
-    step = MOSAIC_STEP * max(1, math.ceil((last - first) / (MOSAIC_STEP * _MOST_PANELS)))
+    step = _MOSAIC_STEP * max(1, math.ceil((last - first) / (_MOSAIC_STEP * _MOST_PANELS)))
     times = step * np.arange(math.ceil(first / step), math.floor(last / step) + 1)
     if len(times) < _FEWEST_PANELS:
-        return equally_spread
+        return evenly(recording.valid_frames, 24)
     return [round((time - first) / recording.frame_interval) for time in times.tolist()]
 
 
@@ -101,6 +101,7 @@ def write_movie(
     """
     if file.suffix != ".gif":
         raise InputError(f"{file} does not end in .gif: the movie is written as a GIF")
+    recording.require_frames()
     # A fixed palette keeps colours comparable from frame to frame; its last two entries are for the text.
     colours = (colormaps[WAVE_COLOURS](np.linspace(0, 1, 62))[:, :3] * 255).round().astype(np.uint8)
     palette = np.concatenate([colours, [[0, 0, 0], [255, 255, 255]]]).astype(np.uint8)
@@ -109,22 +110,15 @@ def write_movie(
     shape = (round(recording.shape[1] * scale), round(recording.shape[0] * scale))
     font = ImageFont.load_default(size=max(12, size // 18))
     pictures = []
-    for index in _spread(recording, frames):
-        level = (recording.frames(index, index + 1)[0] - LOW) / (HIGH - LOW)
-        picture = Image.fromarray((level.clip(0, 1) * 61).round().astype(np.uint8)).resize(
-            shape, Image.Resampling.NEAREST
-        )
+    for index in evenly(recording.valid_frames, frames):
+        level = (recording.frames(index, index + 1)[0] - _LOW) / (_HIGH - _LOW)
+        picture = Image.fromarray((level.clip(0, 1) * 61).round().astype(np.uint8))
+        picture = picture.resize(shape, Image.Resampling.NEAREST)
         picture.putpalette(palette.tobytes())
         _stamp(picture, f"{recording.time_of(index):.1f} s", font)
         pictures.append(picture)
-    pictures[0].save(
-        file,
-        save_all=True,
-        append_images=pictures[1:],
-        duration=round(1000 / frames_per_second),
-        loop=0,
-        optimize=False,
-    )
+    duration = round(1000 / frames_per_second)
+    pictures[0].save(file, save_all=True, append_images=pictures[1:], duration=duration, loop=0, optimize=False)
 
 
 def _stamp(picture: Image.Image, text: str, font: ImageFont.FreeTypeFont) -> None:
@@ -135,21 +129,8 @@ def _stamp(picture: Image.Image, text: str, font: ImageFont.FreeTypeFont) -> Non
         picture.paste(colour, mask=mask.point(lambda level: 255 if level > 127 else 0))
 
 
-def _spread(recording: Recording, count: int) -> list[int]:
-    """At most `count` frame numbers at equal distances, the first and the last valid frame among them."""
-    if recording.valid_frames == 0:
-        raise InputError(f"{recording.path} has no valid frame yet: let the simulation run on")
-    return evenly(recording.valid_frames, count)
-
-
-_CALCIUM_COLOUR, _ONSET_COLOUR = "#31688e", "#b2182b"
-ONSET_COLOURS = "viridis"
-# Arrows along the longer side of an onset map.
-_ARROWS = 14
-
-
 def traces(statistics: WaveStatistics) -> Figure:
-    """Share of active cells over time, and below it the calcium of a few cells of the middle row, with their onsets."""
+    """Share of active cells over time, and below it the calcium and the onsets of a few cells of the middle row."""
     recording, activity = statistics.recording, statistics.activity
     time = recording.first_frame_time + recording.frame_interval * np.arange(recording.valid_frames)
     count = len(activity.traced)
@@ -173,7 +154,7 @@ def traces(statistics: WaveStatistics) -> Figure:
 
 
 def onset_map(statistics: WaveStatistics, onsets: pd.DataFrame, title: str) -> Figure:
-    """When each cell became active, with arrows along the velocity of the front; a star marks the origin of each wave.
+    """Map of the times of onset, with arrows along the velocity of the front; a star marks the origin of each wave.
 
     Args:
         onsets: rows of `statistics.onsets`, of one wave or one connected event. Where a cell has several, the first is
@@ -188,7 +169,7 @@ def onset_map(statistics: WaveStatistics, onsets: pd.DataFrame, title: str) -> F
     figure = _figure(4.6, 0.8 + 2.9 * max(0.6, min(1.6, rows / columns)))
     axes = figure.subplots()
     extent = (-0.5 * scale, (columns - 0.5) * scale, (rows - 0.5) * scale, -0.5 * scale)
-    image = axes.imshow(times, cmap=ONSET_COLOURS, interpolation="nearest", extent=extent)
+    image = axes.imshow(times, cmap=_ONSET_COLOURS, interpolation="nearest", extent=extent)
     axes.set_facecolor("0.9")
     # The mean velocity over square blocks: an arrow for every cell would be a thicket.
     block = max(1, -(-max(rows, columns) // _ARROWS))
@@ -209,7 +190,7 @@ def onset_map(statistics: WaveStatistics, onsets: pd.DataFrame, title: str) -> F
 
 
 def calcium_histogram(statistics: WaveStatistics) -> Figure:
-    """How often calcium has which concentration, over all cells and frames."""
+    """Histogram of the calcium of all cells and frames."""
     activity = statistics.activity
     width = 10
     shares = activity.calcium_counts.reshape(-1, width).sum(axis=1) / activity.calcium_counts.sum()
@@ -224,21 +205,17 @@ def calcium_histogram(statistics: WaveStatistics) -> Figure:
 
 
 def speed_histogram(statistics: WaveStatistics) -> Figure:
-    """Local front speed, over the onsets where it is known."""
-    figure, axes = _panel("front speed (µm/s)", "onsets")
-    _histogram(axes, statistics.speeds * statistics.recording.spacing)
-    return figure
+    """Histogram of the local front speed, over the onsets where it is known."""
+    return _histogram(statistics.speeds * statistics.recording.spacing, "front speed (µm/s)", "onsets")
 
 
 def interval_histogram(statistics: WaveStatistics) -> Figure:
-    """Time between successive onsets of a cell."""
-    figure, axes = _panel("interval of waves at a cell (s)", "intervals")
-    _histogram(axes, statistics.intervals)
-    return figure
+    """Histogram of the time between successive onsets of a cell."""
+    return _histogram(statistics.intervals, "interval of waves at a cell (s)", "intervals")
 
 
 def displacement_histogram(statistics: WaveStatistics) -> Figure:
-    """Displacement between two frames, in pixels, for several frame intervals, on a logarithmic axis."""
+    """Histograms of the displacement between two frames, in pixels, for several intervals, on a logarithmic axis."""
     figure, axes = _panel("displacement (pixels)", "onsets")
     speeds = statistics.speeds
     if not _holds(axes, speeds):
@@ -256,16 +233,18 @@ def displacement_histogram(statistics: WaveStatistics) -> Figure:
     return figure
 
 
-def _histogram(axes: Axes, values: np.ndarray) -> None:
+def _histogram(values: np.ndarray, xlabel: str, ylabel: str) -> Figure:
     """Draw the values but for the outermost 0.5 % on each side, and their median."""
+    figure, axes = _panel(xlabel, ylabel)
     if not _holds(axes, values):
-        return
+        return figure
     low, high = np.quantile(values, (0.005, 0.995))
     margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     axes.hist(values, np.linspace(low - margin, high + margin, 60), color=_CALCIUM_COLOUR)
     median = float(np.median(values))
     axes.axvline(median, color=_ONSET_COLOUR, linewidth=1, linestyle="--", label=f"median {median:.3g}")
     axes.legend(fontsize=9)
+    return figure
 
 
 def _holds(axes: Axes, values: np.ndarray) -> bool:
@@ -285,8 +264,6 @@ def _panel(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _figure(width: float, height: float, **arguments: Any) -> Figure:
-    """A figure of some inches that draws without a display."""
-    figure = Figure(figsize=(width, height), dpi=140, layout="constrained", **arguments)
-    FigureCanvasAgg(figure)
-    return figure
+def _figure(width: float, height: float) -> Figure:
+    """Return a figure of some inches, which draws without a display."""
+    return Figure(figsize=(width, height), dpi=140, layout="constrained")

@@ -2,15 +2,17 @@
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from rwtl.config import flat
 from rwtl.terminal import console
 from rwtl.waves.measure.onsets import calcium_quantiles
 from rwtl.waves.measure.statistics import WaveStatistics
@@ -24,6 +26,11 @@ NOTE = (
     "A number with two in brackets: median and quartiles. Default recording: the preset rings on 128 × 128 cells, 50 "
     "µm apart. Experiments: commonly quoted for stage-II waves, not checked against a full text."
 )
+_LISTED_WAVES, _MAPPED_WAVES = 10, 3
+# Of the recording's keys.
+_UNITS = dict.fromkeys(("duration", "transient", "time_step", "frame_interval"), "s")
+_UNITS |= dict.fromkeys(("spacing", "start.correlation_length"), "µm")
+_UNITS |= {f"spread.{name}": parameter.unit for name, parameter in PARAMETERS.items()}
 
 
 class Row(NamedTuple):
@@ -37,7 +44,7 @@ class Row(NamedTuple):
 
 
 def summary_rows(statistics: WaveStatistics) -> list[Row]:
-    """The table of a recording; `none` where it holds nothing to measure."""
+    """Return the table of a recording; `none` where it holds nothing to measure."""
     speeds, spacing = statistics.speeds, statistics.recording.spacing
     large = statistics.large_waves
     in_large = statistics.onsets.wave.isin(large.index)
@@ -99,19 +106,6 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.0f}" if whole else "none"
 
 
-# Units of the recording's own keys; those of a cell's parameters are in `PARAMETERS`.
-_UNITS = {
-    "spacing": "µm",
-    "duration": "s",
-    "transient": "s",
-    "time_step": "s",
-    "frame_interval": "s",
-    "start.correlation_length": "µm",
-}
-_LISTED_WAVES = 10
-_MAPPED_WAVES = 3
-
-
 def write_page(statistics: WaveStatistics, file: Path, mosaic: Path, movie: Path) -> None:
     """Write the page of a recording: warnings, statistics, pictures, and what was simulated.
 
@@ -140,7 +134,7 @@ def write_page(statistics: WaveStatistics, file: Path, mosaic: Path, movie: Path
         mosaic=data_uri(mosaic.read_bytes(), "image/png"),
         movie=data_uri(movie.read_bytes(), "image/gif"),
         traces=_embed(figures.traces(statistics)),
-        maps=[_embed(figure) for figure in _maps(statistics)],
+        maps=[_embed(figure) for figure in _maps(statistics, largest)],
         histograms={caption: _embed(figure) for caption, figure in histograms.items()},
         largest=largest,
         settings=list(_settings(recording.config)),
@@ -152,34 +146,24 @@ def write_page(statistics: WaveStatistics, file: Path, mosaic: Path, movie: Path
     file.write_text(page)
 
 
-def _maps(statistics: WaveStatistics) -> Iterator[Figure]:
+def _maps(statistics: WaveStatistics, largest: pd.DataFrame) -> Iterator[Figure]:
     """Onset maps of the largest connected event and of the largest waves."""
-    onsets, waves = statistics.onsets, statistics.waves
+    onsets = statistics.onsets
     if onsets.empty:
         return
-    event = onsets.event.value_counts().idxmax()
-    of_event = onsets[onsets.event == event]
+    of_event = onsets[onsets.event == onsets.event.value_counts().idxmax()]
     origins = of_event.wave.nunique()
-    start = of_event.time.min()
-    title = f"largest event: from {start:.1f} s, {origins} origin{'' if origins == 1 else 's'}"
+    title = f"largest event: from {of_event.time.min():.1f} s, {origins} origin{'' if origins == 1 else 's'}"
     yield figures.onset_map(statistics, of_event, title)
-    for number, wave in waves.sort_values("cells", ascending=False).head(_MAPPED_WAVES).iterrows():
+    for number, wave in largest.head(_MAPPED_WAVES).iterrows():
         title = f"wave {number}: from {wave.onset:.1f} s, {wave.cells:.0f} cells"
         yield figures.onset_map(statistics, onsets[onsets.wave == number], title)
 
 
-def _settings(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+def _settings(config: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Key, value and unit of everything that was configured, except the cell's parameters."""
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if name == "cell":
-            continue
-        if isinstance(value, Mapping) and value:
-            yield from _settings(value, f"{name}.")
-        else:
-            spread_of = PARAMETERS.get(key) if prefix == "spread." else None
-            text = "none" if value == {} else f"{value:g}" if isinstance(value, float) else str(value)
-            yield name, text, spread_of.unit if spread_of else _UNITS.get(name, "")
+    for name, value in flat({key: "none" if value == {} else value for key, value in config.items() if key != "cell"}):
+        yield name, f"{value:g}" if isinstance(value, float) else str(value), _UNITS.get(name, "")
 
 
 def _embed(figure: Figure) -> str:
@@ -189,5 +173,5 @@ def _embed(figure: Figure) -> str:
 
 
 def data_uri(content: bytes, mime: str) -> str:
-    """Bytes of a picture as an address that a page can hold."""
+    """Return the bytes of a picture as an address that a page can hold."""
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"
