@@ -11,7 +11,7 @@ BoundContext = tuple[Tensor, ...]  # what the iterations share, made from the co
 class ConvGRU(nn.Module):
     """A gated recurrent unit of convolutions with kernel (rows, columns); its inputs are context and motion."""
 
-    def __init__(self, hidden: int, context: int, motion: int, kernel: tuple[int, int]):
+    def __init__(self, hidden: int, context: int, motion: int, kernel: tuple[int, int] = (3, 3)):
         super().__init__()
         self.channels = (hidden, context, motion)
         self.padding = (kernel[0] // 2, kernel[1] // 2)
@@ -145,20 +145,6 @@ class UpdateBlock(nn.Module):
         """Return the new hidden state and the increment of the flow, in pixels of the 1/8 resolution."""
         hidden = self.gru(hidden, self.motion_encoder(correlation, flow), bound)
         return hidden, self.flow_head(hidden)
-
-
-def basic_update_block(correlation_channels: int, hidden: int, context: int) -> UpdateBlock:
-    """The update block of basic RAFT: separable ConvGRU."""
-    motion_encoder = BasicMotionEncoder(correlation_channels)
-    gru = SeparableConvGRU(hidden, context, motion_encoder.out_channels)
-    return UpdateBlock(motion_encoder, gru, FlowHead(hidden, 256))
-
-
-def small_update_block(correlation_channels: int, hidden: int, context: int) -> UpdateBlock:
-    """The update block of small RAFT: plain 3×3 ConvGRU."""
-    motion_encoder = SmallMotionEncoder(correlation_channels)
-    gru = ConvGRU(hidden, context, motion_encoder.out_channels, (3, 3))
-    return UpdateBlock(motion_encoder, gru, FlowHead(hidden, 128))
 
 
 def upsample_bilinear(flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 2 h8 w8"]:

@@ -8,7 +8,7 @@ import torch
 
 from rwtl.errors import InputError
 from rwtl.flow.sample import FlowDataset, FlowSample
-from rwtl.models.padding import carry_forward
+from rwtl.models.parts import carry_forward
 from rwtl.models.raft import RAFT, FlowEstimate
 from rwtl.progress import Progress
 from rwtl.training.metrics import METRICS, FlowMetrics, end_point_error, normal_error, pixels_of
