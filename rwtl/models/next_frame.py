@@ -68,8 +68,6 @@ class WarpDecoder(DirectDecoder):
 
 
 DECODERS = {"warp": WarpDecoder, "direct": DirectDecoder}
-
-
 CONTEXTS = ("features", "context_encoder")
 
 
