@@ -1,7 +1,7 @@
 """Configuration sections as typed objects: keys equal constructor arguments, and nothing else is accepted."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +35,20 @@ def require_seed(seed: Any, key: str) -> None:
     """Raise InputError, with the configuration's key, where all generators of random numbers do not take a seed."""
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise InputError(f"{key} is {seed!r}; it must be a whole number from 0 to 4294967295")
+
+
+def require_at_least(least: int, section: Any, *keys: str, prefix: str = "") -> None:
+    """Raise InputError for a value of a section that is below `least`; the prefix stands before the key in the text."""
+    for key in keys:
+        if getattr(section, key) < least:
+            rule = f"be at least {least}" if least else "not be negative"
+            raise InputError(f"{prefix}{key} is {getattr(section, key)}; it must {rule}")
+
+
+def require_one_of(choices: Collection[str], section: Any, key: str, prefix: str = "") -> None:
+    """Raise InputError where a value of a section is none of the choices."""
+    if getattr(section, key) not in choices:
+        raise InputError(f"{prefix}{key} is {getattr(section, key)!r}; choose one of {', '.join(choices)}")
 
 
 def resolved_yaml(cfg: DictConfig) -> str:

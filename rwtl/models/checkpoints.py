@@ -1,4 +1,4 @@
-"""The names that RAFT's tensors have in other people's files: the same tensors, the same shapes, other names."""
+"""Checkpoints: files of our own, and RAFT in other people's, where the same tensors have other names."""
 
 import hashlib
 import re
@@ -39,6 +39,11 @@ TORCHVISION = (
 RULES = {"rwtl": (), "official": OFFICIAL, "torchvision": TORCHVISION}
 # Official blocks register the shortcut's norm twice, counting it as the block's next one.
 TWICE = {"basic": ".norm3.", "small": ".norm4."}
+BUILDERS: dict[str, Callable[..., nn.Module]] = {"raft": build_raft, "next_frame": build_next_frame}
+OWN_KEYS = {"kind", "arguments", "weights"}
+PARALLEL = "module."  # what DataParallel puts before every name, and the official files therefore hold
+RETRAIN = "Choose the variant (basic, small) and feature_norm (instance, batch, none) that it was trained with"
+DAMAGED = "The file is not a whole checkpoint of that kind: fetch or write it again"
 
 
 def foreign_names(naming: str, variant: str, own: Iterable[str]) -> dict[str, str]:
@@ -48,18 +53,12 @@ def foreign_names(naming: str, variant: str, own: Iterable[str]) -> dict[str, st
     """
     names = {}
     for name in own:
-        foreign = _renamed(name, RULES[naming])
+        rule = next((rule for rule in RULES[naming] if re.match(rule[0], name)), None)
+        foreign = re.sub(*rule, name, count=1) if rule else name
         names[foreign] = name
         if naming == "official" and ".downsample.1." in foreign:
             names[foreign.replace(".downsample.1.", TWICE[variant])] = name
     return names
-
-
-def _renamed(name: str, rules: tuple[tuple[str, str], ...]) -> str:
-    for pattern, replacement in rules:
-        if re.match(pattern, name):
-            return re.sub(pattern, replacement, name, count=1)
-    return name
 
 
 def naming_of(names: Iterable[str]) -> str | None:
@@ -70,13 +69,6 @@ def naming_of(names: Iterable[str]) -> str | None:
     if any(re.match(r"(feature|context)_encoder\.(layer\d\.\d\.)?convnormrelu", name) for name in names):
         return "torchvision"
     return None
-
-
-BUILDERS: dict[str, Callable[..., nn.Module]] = {"raft": build_raft, "next_frame": build_next_frame}
-OWN_KEYS = {"kind", "arguments", "weights"}
-PARALLEL = "module."  # what DataParallel puts before every name, and the official files therefore hold
-RETRAIN = "Choose the variant (basic, small) and feature_norm (instance, batch, none) that it was trained with"
-DAMAGED = "The file is not a whole checkpoint of that kind: fetch or write it again"
 
 
 @dataclass(frozen=True)
@@ -270,18 +262,13 @@ def _require_tensors(weights: dict, path: Path) -> None:
             raise InputError(f"checkpoint {path}: {name} is a {type(tensor).__name__}; every weight must be a tensor")
 
 
-def _layout(variant: str, feature_norm: str) -> dict[str, Tensor]:
-    """Return a model's state dictionary without data."""
-    with torch.device("meta"):
-        return build_raft(variant, feature_norm).state_dict()
-
-
 def _match(found: dict[str, Tensor], naming: str, prefix: str, source: str) -> tuple[str, str, dict[str, Tensor]]:
     """Return variant, feature_norm and the weights by our names; raise InputError where no RAFT fits every tensor."""
     candidates = []
     for variant in TWICE:  # others have no published files
         for norm in ("instance", "batch"):
-            layout = _layout(variant, norm)
+            with torch.device("meta"):
+                layout = build_raft(variant, norm).state_dict()
             names = {prefix + name: own for name, own in foreign_names(naming, variant, layout).items()}
             expected = {name: layout[own] for name, own in names.items()}
             fit = sum(name in found and found[name].shape == tensor.shape for name, tensor in expected.items())

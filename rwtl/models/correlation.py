@@ -16,6 +16,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+CorrelationKind = Literal["all_pairs", "on_demand"]
+# Gathered windows that are held at a time: on a CPU they should stay in its cache, on a GPU they should fill it.
+_CPU_BYTES = 8 * 2**20
+_GPU_BYTES = 256 * 2**20
+
 
 class Windows(NamedTuple):
     """Pixels of the windows around n points; a window of side s between pixels needs s + 1 pixels each way.
@@ -57,9 +62,6 @@ def between_pixels(values: Float[Tensor, "n side side"], windows: Windows) -> Fl
     values = torch.lerp(values[:, :, :-1], values[:, :, 1:], x)
     values = torch.lerp(values[:, :-1], values[:, 1:], y)
     return values.transpose(1, 2).flatten(1)
-
-
-CorrelationKind = Literal["all_pairs", "on_demand"]
 
 
 class Correlation(nn.Module):
@@ -182,11 +184,6 @@ def _pixels(rows: Int[Tensor, "n side"], columns: Int[Tensor, "n side"]) -> Int[
     return (rows[:, :, None] + columns[:, None, :]).flatten(1)
 
 
-# Gathered windows that are held at a time: on a CPU they should stay in its cache, on a GPU they should fill it.
-_CPU_BYTES = 8 * 2**20
-_GPU_BYTES = 256 * 2**20
-
-
 class OnDemandCorrelation(Correlation):
     """The same numbers as `AllPairsCorrelation`, forward and backward, without ever holding the volume."""
 
@@ -259,4 +256,4 @@ def _chunks(
     size = max(1, limit // (columns.shape[1] ** 2 * features.shape[1] * features.element_size()))
     for first in range(0, len(features), size):
         part = slice(first, first + size)
-        yield part, (rows[part, :, None] + columns[part, None, :]).flatten()
+        yield part, _pixels(rows[part], columns[part]).flatten()

@@ -1,5 +1,6 @@
 """RAFT's convolutional encoders, basic and small (Teed & Deng, ECCV 2020, section 3.1 and the supplement)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -8,10 +9,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rwtl.errors import InputError
+from rwtl.config import require_one_of
 
 Norm = Literal["instance", "batch", "none"]
 VARIANTS = ["basic", "small"]  # and what is added, with its sizes in rwtl.models.parts.PARTS
+_NORMS: dict[Norm, Callable[[int], nn.Module]] = {
+    "instance": nn.InstanceNorm2d,
+    "batch": nn.BatchNorm2d,
+    "none": nn.Identity,
+}
 
 
 @dataclass
@@ -27,15 +33,13 @@ class ModelConfig:
     feature_norm: str
 
     def __post_init__(self):
-        for key, choices in (("variant", VARIANTS), ("feature_norm", get_args(Norm))):
-            if getattr(self, key) not in choices:
-                raise InputError(f"model.{key} is {getattr(self, key)!r}; choose one of {', '.join(choices)}")
+        require_one_of(VARIANTS, self, "variant", "model.")
+        require_one_of(get_args(Norm), self, "feature_norm", "model.")
 
 
 def make_norm(norm: Norm, channels: int) -> nn.Module:
     """Return a layer: `instance` has no parameters (as in stock RAFT), `batch` has weights and running statistics."""
-    layers = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d, "none": lambda _: nn.Identity()}
-    return layers[norm](channels)
+    return _NORMS[norm](channels)
 
 
 def relu(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -130,8 +134,7 @@ def batch_norms(module: nn.Module) -> dict[str, nn.BatchNorm2d]:
 
 def norm_of(encoder: Encoder) -> Norm:
     """Return the normalisation of an encoder."""
-    kinds = {nn.InstanceNorm2d: "instance", nn.BatchNorm2d: "batch", nn.Identity: "none"}
-    return kinds[type(encoder.norm1)]
+    return next(norm for norm, layer in _NORMS.items() if type(encoder.norm1) is layer)
 
 
 def to_encoder_range(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:

@@ -10,8 +10,7 @@ from rwtl.clips.transforms import channels_of, to_rgb
 from rwtl.errors import InputError
 from rwtl.models.correlation import Correlation, CorrelationKind, pixel_grid, sample_at
 from rwtl.models.encoder import VARIANTS, Encoder, Norm
-from rwtl.models.padding import crop_to, pad_to_multiple_of_8
-from rwtl.models.parts import PARTS
+from rwtl.models.parts import PARTS, crop_to, pad_to_multiple_of_8
 from rwtl.models.update import UpdateBlock, upsample_bilinear
 
 
@@ -69,8 +68,6 @@ class WarpDecoder(DirectDecoder):
 
 
 DECODERS = {"warp": WarpDecoder, "direct": DirectDecoder}
-
-
 CONTEXTS = ("features", "context_encoder")
 
 

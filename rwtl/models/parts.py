@@ -1,14 +1,32 @@
-"""The sizes and parts of RAFT's two variants, which the next-frame model shares."""
+"""What RAFT and the next-frame model share: the sizes and parts of the two variants, and the padding of images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from torch import nn
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from scipy.interpolate import NearestNDInterpolator
+from torch import Tensor, nn
 
+from rwtl.errors import InputError
+from rwtl.flow.sample import PaddingMode
 from rwtl.models.correlation import AllPairsCorrelation, Correlation, CorrelationKind, OnDemandCorrelation
 from rwtl.models.encoder import BottleneckBlock, Encoder, Norm, ResidualBlock
-from rwtl.models.update import BilinearUpsampler, ConvexUpsampler, UpdateBlock, basic_update_block, small_update_block
+from rwtl.models.update import (
+    BasicMotionEncoder,
+    BilinearUpsampler,
+    ConvexUpsampler,
+    ConvGRU,
+    FlowHead,
+    SeparableConvGRU,
+    SmallMotionEncoder,
+    UpdateBlock,
+)
 
+SMALLEST = 8  # px
 _CORRELATIONS = {"all_pairs": AllPairsCorrelation, "on_demand": OnDemandCorrelation}
 
 
@@ -21,7 +39,7 @@ class Parts:
         radius: of the lookup's windows.
         block, widths: of the encoders.
         context_norm: of the context encoder.
-        make_update_block: of correlation, hidden and context channels.
+        motion_encoder, gru, flow_channels: of the update block; the flow head's inner channels are `flow_channels`.
         upsampler: makes the upsampler.
     """
 
@@ -32,7 +50,9 @@ class Parts:
     block: type[ResidualBlock] | type[BottleneckBlock]
     widths: tuple[int, int, int]
     context_norm: Norm
-    make_update_block: Callable[[int, int, int], UpdateBlock]
+    motion_encoder: type[BasicMotionEncoder] | type[SmallMotionEncoder]
+    gru: type[SeparableConvGRU] | type[ConvGRU]
+    flow_channels: int
     upsampler: Callable[[], nn.Module]
 
     def feature_encoder(self, norm: Norm) -> Encoder:
@@ -45,7 +65,9 @@ class Parts:
         return _CORRELATIONS[kind](levels=4, radius=self.radius)
 
     def update_block(self, correlation_channels: int) -> UpdateBlock:
-        return self.make_update_block(correlation_channels, self.hidden, self.context)
+        motion_encoder = self.motion_encoder(correlation_channels)
+        gru = self.gru(self.hidden, self.context, motion_encoder.out_channels)
+        return UpdateBlock(motion_encoder, gru, FlowHead(self.hidden, self.flow_channels))
 
 
 PARTS = {
@@ -57,8 +79,10 @@ PARTS = {
         block=ResidualBlock,
         widths=(64, 96, 128),
         context_norm="batch",
-        make_update_block=basic_update_block,
-        upsampler=lambda: ConvexUpsampler(128),
+        motion_encoder=BasicMotionEncoder,
+        gru=SeparableConvGRU,
+        flow_channels=256,
+        upsampler=ConvexUpsampler,
     ),
     "small": Parts(
         features=128,
@@ -68,7 +92,68 @@ PARTS = {
         block=BottleneckBlock,
         widths=(32, 64, 96),
         context_norm="none",
-        make_update_block=small_update_block,
+        motion_encoder=SmallMotionEncoder,
+        gru=ConvGRU,
+        flow_channels=128,
         upsampler=BilinearUpsampler,
     ),
 }
+
+
+class Window(NamedTuple):
+    """Where an image lies within its padded form, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def pad_to_multiple_of_8(
+    images: Float[Tensor, "b c h w"], mode: PaddingMode = "sintel"
+) -> tuple[Float[Tensor, "b c h2 w2"], Window]:
+    """Repeat the border until height and width are multiples of 8, as officially.
+
+    Args:
+        images: of at least 8×8 px.
+        mode: `sintel` pads evenly on all sides; `kitti` pads the height at the bottom alone, as its sky has no flow.
+
+    Returns:
+        The padded images and where the images lie in them, for `crop_to`. 8×8 px become 16×16, as instance
+        normalisation needs more than the one pixel that would be left at 1/8 of the resolution.
+    """
+    height, width = images.shape[-2:]
+    if min(height, width) < SMALLEST:
+        raise InputError(f"the images are {height}×{width} px; RAFT needs at least {SMALLEST}×{SMALLEST}")
+    rows, columns = (8, 8) if height == width == SMALLEST else (-height % 8, -width % 8)
+    top, left = rows // 2 if mode == "sintel" else 0, columns // 2
+    padded = images
+    if rows or columns:
+        padded = F.pad(images, (left, columns - left, top, rows - top), mode="replicate")
+    return padded, Window(top, left, height, width)
+
+
+def crop_to(images: Float[Tensor, "b c h2 w2"], window: Window) -> Float[Tensor, "b c h w"]:
+    """Undo `pad_to_multiple_of_8`."""
+    return images[..., window.top : window.top + window.height, window.left : window.left + window.width]
+
+
+def carry_forward(coarse: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 2 h w"]:
+    """Return an initial flow for the next pair, as RAFT's warm start (Teed & Deng, section 4.3) and its official code.
+
+    Each pixel takes its flow along to where it points, and every pixel of the next frame gets that of the nearest
+    arrival; what leaves the frame is forgotten, and where nothing arrives there is no motion.
+
+    Args:
+        coarse: flow at 1/8 of the resolution, in its pixels (`FlowEstimate.coarse`), finite.
+    """
+    height, width = coarse.shape[-2:]
+    y, x = np.mgrid[:height, :width]
+    carried = np.zeros(coarse.shape, np.float32)
+    for flow, out in zip(coarse.detach().cpu().numpy(), carried, strict=True):
+        arrivals = np.stack((x + flow[0], y + flow[1]), axis=-1).reshape(-1, 2)
+        stays = ((arrivals > 0) & (arrivals < (width, height))).all(axis=1)
+        if stays.any():
+            nearest = NearestNDInterpolator(arrivals[stays], flow.reshape(2, -1).T[stays])
+            out[:] = nearest(x, y).transpose(2, 0, 1)
+    return torch.from_numpy(carried).to(coarse.device)

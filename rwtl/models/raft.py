@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rwtl.errors import InputError
+from rwtl.flow.sample import PaddingMode
 from rwtl.models.correlation import Correlation, CorrelationKind, pixel_grid
 from rwtl.models.encoder import VARIANTS, Encoder, Norm, to_encoder_range
-from rwtl.models.padding import PaddingMode, crop_to, pad_to_multiple_of_8
-from rwtl.models.parts import PARTS
+from rwtl.models.parts import PARTS, crop_to, pad_to_multiple_of_8
 from rwtl.models.update import UpdateBlock
 
 ITERATIONS = 12  # of RAFT's training

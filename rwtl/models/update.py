@@ -11,9 +11,10 @@ BoundContext = tuple[Tensor, ...]  # what the iterations share, made from the co
 class ConvGRU(nn.Module):
     """A gated recurrent unit of convolutions with kernel (rows, columns); its inputs are context and motion."""
 
-    def __init__(self, hidden: int, context: int, motion: int, kernel: tuple[int, int]):
+    def __init__(self, hidden: int, context: int, motion: int, kernel: tuple[int, int] = (3, 3)):
         super().__init__()
         self.channels = (hidden, context, motion)
+        self.gates = (2 * hidden, hidden)  # channels of z and r together, then of q
         self.padding = (kernel[0] // 2, kernel[1] // 2)
         self.convz = nn.Conv2d(sum(self.channels), hidden, kernel, padding=self.padding)
         self.convr = nn.Conv2d(sum(self.channels), hidden, kernel, padding=self.padding)
@@ -21,17 +22,14 @@ class ConvGRU(nn.Module):
 
     def bind(self, context: Float[Tensor, "b d h w"]) -> BoundContext:
         """Return the context's share of the convolutions and the weights of the rest, for `forward`."""
-        convolutions = (self.convz, self.convr, self.convq)
-        weight = torch.cat([convolution.weight for convolution in convolutions])
-        bias = torch.cat([convolution.bias for convolution in convolutions])
+        weight = torch.cat([self.convz.weight, self.convr.weight, self.convq.weight])
+        bias = torch.cat([self.convz.bias, self.convr.bias, self.convq.bias])
         last = self.convz.weight.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if last else torch.contiguous_format
         of_hidden, of_context, of_motion = (
             part.contiguous(memory_format=layout) for part in weight.split(self.channels, dim=1)
         )
-        of_hidden_zr, of_hidden_q = of_hidden.split(
-            (2 * self.channels[0], self.channels[0])
-        )  # z and r together, then q
+        of_hidden_zr, of_hidden_q = of_hidden.split(self.gates)
         share = F.conv2d(context, of_context, bias, padding=self.padding)
         # Under autocast the share has the lower precision: weights that are cast here are not cast in every iteration.
         return share, *(part.to(share.dtype) for part in (of_motion, of_hidden_zr, of_hidden_q))
@@ -43,7 +41,7 @@ class ConvGRU(nn.Module):
         share, of_motion, of_hidden_zr, of_hidden_q = bound
         # In place, since nothing but these sums needs what a convolution gives.
         inputs = F.conv2d(motion, of_motion, padding=self.padding).add_(share)
-        inputs_zr, inputs_q = inputs.split((2 * self.channels[0], self.channels[0]), dim=1)
+        inputs_zr, inputs_q = inputs.split(self.gates, dim=1)
         z, r = F.conv2d(h, of_hidden_zr, padding=self.padding).add_(inputs_zr).sigmoid_().chunk(2, dim=1)
         q = F.conv2d(r * h, of_hidden_q, padding=self.padding).add_(inputs_q).tanh_()
         return torch.lerp(h, q, z)  # (1 - z)·h + z·q
@@ -145,20 +143,6 @@ class UpdateBlock(nn.Module):
         """Return the new hidden state and the increment of the flow, in pixels of the 1/8 resolution."""
         hidden = self.gru(hidden, self.motion_encoder(correlation, flow), bound)
         return hidden, self.flow_head(hidden)
-
-
-def basic_update_block(correlation_channels: int, hidden: int, context: int) -> UpdateBlock:
-    """The update block of basic RAFT: separable ConvGRU."""
-    motion_encoder = BasicMotionEncoder(correlation_channels)
-    gru = SeparableConvGRU(hidden, context, motion_encoder.out_channels)
-    return UpdateBlock(motion_encoder, gru, FlowHead(hidden, 256))
-
-
-def small_update_block(correlation_channels: int, hidden: int, context: int) -> UpdateBlock:
-    """The update block of small RAFT: plain 3×3 ConvGRU."""
-    motion_encoder = SmallMotionEncoder(correlation_channels)
-    gru = ConvGRU(hidden, context, motion_encoder.out_channels, (3, 3))
-    return UpdateBlock(motion_encoder, gru, FlowHead(hidden, 128))
 
 
 def upsample_bilinear(flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 2 h8 w8"]:

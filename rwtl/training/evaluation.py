@@ -6,13 +6,16 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
+from rwtl.config import require_at_least
 from rwtl.errors import InputError
 from rwtl.flow.sample import FlowDataset, FlowSample
-from rwtl.models.padding import carry_forward
+from rwtl.models.parts import carry_forward
 from rwtl.models.raft import RAFT, FlowEstimate
 from rwtl.progress import Progress
 from rwtl.training.metrics import METRICS, FlowMetrics, end_point_error, normal_error, pixels_of
 from rwtl.training.recipe import autocast
+
+FRONT_METRICS = ("epe", "normal", "no_motion", "mean_speed")
 
 
 @dataclass
@@ -31,8 +34,8 @@ class EstimationConfig:
     warm_start: bool
 
     def __post_init__(self):
-        if self.iterations is not None and self.iterations < 1:
-            raise InputError(f"iterations is {self.iterations}; it must be at least 1")
+        if self.iterations is not None:
+            require_at_least(1, self, "iterations")
         if len(set(self.datasets)) < max(1, len(self.datasets)):
             raise InputError(f"datasets is {list(self.datasets)}; name each once, and at least one")
 
@@ -41,17 +44,21 @@ class EstimationConfig:
 def estimates(
     model: RAFT, dataset: FlowDataset, iterations: int | None, warm_start: bool, device: torch.device, precision: str
 ) -> Iterator[tuple[int, FlowSample, FlowEstimate]]:
-    """Yield the number of every pair, its sample (CPU) and its estimate (`device`), of frames padded as officially."""
-    sequences = dataset.sequences
-    half = autocast(device, precision)
+    """Yield the number of every pair, its sample (CPU) and its estimate (`device`), of frames padded as officially.
+
+    The model is put to `device` and in eval mode.
+    """
+    model.eval().to(device)
+    sequences = dataset.sequences if warm_start else None
     initial = None
     for index in range(len(dataset)):
         sample = dataset[index]
-        continued = warm_start and sequences is not None and index > 0 and sequences[index] == sequences[index - 1]
         images = (sample.image1[None].to(device), sample.image2[None].to(device))
-        with half:
-            estimate = model.estimate(*images, iterations, initial if continued else None, dataset.padding)
-        if warm_start and sequences is not None:
+        if sequences is not None and index > 0 and sequences[index] != sequences[index - 1]:
+            initial = None
+        with autocast(device, precision):
+            estimate = model.estimate(*images, iterations, initial, dataset.padding)
+        if sequences is not None:
             initial = carry_forward(estimate.coarse)
         yield index, sample, estimate
 
@@ -69,7 +76,6 @@ def evaluate(
 
     `no_motion` is the EPE (px) of predicting no motion.
     """
-    model.eval().to(device)
     progress = Progress(label, sum(len(dataset) for dataset in datasets.values()), "pairs")
     rows = []
     for name, dataset in datasets.items():
@@ -88,11 +94,10 @@ def pooled(errors: pd.DataFrame) -> pd.DataFrame:
 
     Published EPEs of KITTI are that mean, `epe_of_pairs`; all other published figures are over all pixels.
     """
-    columns = [*METRICS, "no_motion"]
     lines = []
     for dataset, of_dataset in errors.groupby("dataset", sort=False):
         line = {"dataset": dataset, "pairs": len(of_dataset)}
-        for column in columns:
+        for column in (*METRICS, "no_motion"):
             counted = of_dataset[of_dataset[pixels_of(column)] > 0]
             weights = counted[pixels_of(column)]
             # Weighted by hand: a mean that skipped what is not a number would flatter a model that diverged.
@@ -103,9 +108,6 @@ def pooled(errors: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-FRONT_METRICS = ("epe", "normal", "no_motion", "mean_speed")
-
-
 def front_errors(model: RAFT, data: FlowDataset, device: torch.device, precision: str) -> pd.DataFrame:
     """Return one row for each pair with its number of valid pixels and, in px, the means over them of FRONT_METRICS.
 
@@ -113,7 +115,6 @@ def front_errors(model: RAFT, data: FlowDataset, device: torch.device, precision
     front; `no_motion` the end-point error of predicting no motion; `mean_speed` that of the true direction with the
     mean length over all pairs: what is left to somebody who knows where fronts go and not how fast.
     """
-    model.eval().to(device)
     samples = [data[index] for index in range(len(data))]
     lengths = torch.cat([sample.flow.norm(dim=0)[sample.valid >= 0.5] for sample in samples])
     rows = []
@@ -121,14 +122,11 @@ def front_errors(model: RAFT, data: FlowDataset, device: torch.device, precision
         valid = sample.valid >= 0.5
         predicted, flow = estimate.flow.float().cpu(), sample.flow[None]
         length = flow.norm(dim=1)
-        errors = {
-            "epe": end_point_error(predicted, flow),
-            "normal": normal_error(predicted, flow),
-            "no_motion": length,
-            "mean_speed": (length - lengths.mean()).abs(),
-        }
-        row = {"pair": data.names[index], "pixels": int(valid.sum())}
-        rows.append(row | {name: float(error[0][valid].mean()) for name, error in errors.items()})
+        of_mean_speed = (length - lengths.mean()).abs()
+        errors = (end_point_error(predicted, flow), normal_error(predicted, flow), length, of_mean_speed)
+        means = [float(error[0][valid].mean()) for error in errors]
+        pair = {"pair": data.names[index], "pixels": int(valid.sum())}
+        rows.append(pair | dict(zip(FRONT_METRICS, means, strict=True)))
     return pd.DataFrame(rows)
 
 

@@ -62,7 +62,8 @@ def fit(
     task = _Task(module, recipe, training, validation, trainer_config, folder, label)
     checkpoint = load_checkpoint(folder / files.CHECKPOINT)
     if checkpoint and checkpoint["global_step"] == recipe.steps:
-        _restore(module, log, checkpoint)
+        module.load_state_dict(checkpoint["state_dict"])  # an earlier job was stopped after the last step
+        log.load_state_dict(checkpoint["callbacks"][log.state_key])
     else:
         transfers = [callback for callback in callbacks if isinstance(callback, Transfer)]
         with (
@@ -115,9 +116,8 @@ def _train(rank: Rank, task: _Task, callbacks: list[pl.Callback], loggers: Seque
         if checkpoint is None:
             trainer.validate(task.module, loaders[1], verbose=False)
         elif rank.number == 0:
-            print(
-                f"  {label}: goes on after step {step} of {recipe.steps}, where an earlier job was stopped", flush=True
-            )
+            where = f"step {step} of {recipe.steps}, where an earlier job was stopped"
+            print(f"  {label}: goes on after {where}", flush=True)
         if step < recipe.steps:
             trainer.fit(task.module, *loaders, ckpt_path=file if checkpoint else None, weights_only=True)
     except SystemExit as error:
@@ -129,12 +129,6 @@ def _train(rank: Rank, task: _Task, callbacks: list[pl.Callback], loggers: Seque
         raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from error
     if trainer.global_step < recipe.steps:
         raise RuntimeError(f"{label} ended at step {trainer.global_step} of {recipe.steps}")
-
-
-def _restore(module: pl.LightningModule, log: MetricsLog, checkpoint: dict[str, Any]) -> None:
-    """Load the result of a training whose job was stopped after the last step."""
-    module.load_state_dict(checkpoint["state_dict"])
-    log.load_state_dict(checkpoint["callbacks"][log.state_key])
 
 
 def _trainer(
@@ -170,11 +164,10 @@ def _trainer(
 def _loaders(task: _Task, device: torch.device, first_step: int, rank: Rank) -> tuple[DataLoader, list[DataLoader]]:
     """Return the training's loader, which begins at `first_step`, and one for each validation data set."""
     recipe, config = task.recipe, task.config
-    workers = {"num_workers": config.data_workers}
+    workers: dict[str, Any] = {"num_workers": config.data_workers, "pin_memory": device.type == "cuda"}
     if config.data_workers:
         workers |= {"multiprocessing_context": helper_context(), "worker_init_fn": end_when_the_parent_asks}
         workers["persistent_workers"] = True
-    workers["pin_memory"] = device.type == "cuda"
     share = (first_step, rank.number, rank.count)
     if config.scenes_on_device:
         batches = BatchesOnDevice(task.training, recipe.batch_size, device, *share)
@@ -188,11 +181,10 @@ def _loaders(task: _Task, device: torch.device, first_step: int, rank: Rank) -> 
 
 def _collate(samples: list) -> Any:
     """Stack samples to a batch; samples of different size are an InputError."""
-    first = [samples[0]] if isinstance(samples[0], Tensor) else samples[0]
-    for sample in samples[1:]:
-        other = [sample] if isinstance(sample, Tensor) else sample
-        if other[0].shape != first[0].shape:
-            sizes = " and ".join("×".join(map(str, one[0].shape[-2:])) for one in (first, other))
+    first, *others = [sample if isinstance(sample, Tensor) else sample[0] for sample in samples]
+    for other in others:
+        if other.shape != first.shape:
+            sizes = " and ".join("×".join(map(str, one.shape[-2:])) for one in (first, other))
             raise InputError(
                 f"a batch cannot hold samples of {sizes} px: give flow_data.training.<data set>.augmentation a crop "
                 "(height, width), or set training.batch_size=1"

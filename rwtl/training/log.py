@@ -15,7 +15,11 @@ from rwtl.errors import InputError
 from rwtl.files import replaced
 from rwtl.progress import Progress
 
-STEP_METRICS = ("loss", "learning_rate", "learning_rate_loaded", "gradient_norm")
+LEARNING_RATE = "learning_rate"
+LEARNING_RATE_LOADED = "learning_rate_loaded"
+GRADIENT_NORM = "gradient_norm"
+STEP_METRICS = ("loss", LEARNING_RATE, LEARNING_RATE_LOADED, GRADIENT_NORM)
+CHECK_EVERY = 10  # steps after which the loss is looked at
 
 
 class MetricsLog(pl.Callback):
@@ -71,12 +75,6 @@ class MetricsLog(pl.Callback):
         self.rows = list(state_dict["rows"])
 
 
-LEARNING_RATE = "learning_rate"
-LEARNING_RATE_LOADED = "learning_rate_loaded"
-GRADIENT_NORM = "gradient_norm"
-THROUGHPUT = "throughput"
-
-
 class Measurements(pl.Callback):
     """Every few steps, hands learning rate and gradient norm to the trainer's metrics, and throughput to its loggers.
 
@@ -112,7 +110,7 @@ class Measurements(pl.Callback):
         self._pause()
         throughput = self.steps * self.batch_size / self.seconds
         for logger in trainer.loggers:
-            logger.log_metrics({"step": trainer.global_step, THROUGHPUT: throughput}, trainer.global_step)
+            logger.log_metrics({"step": trainer.global_step, "throughput": throughput}, trainer.global_step)
         self.since, self.seconds, self.steps = time.monotonic(), 0.0, 0
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -124,9 +122,6 @@ class Measurements(pl.Callback):
 
     def _pause(self) -> None:
         self.seconds += time.monotonic() - self.since
-
-
-CHECK_EVERY = 10  # steps
 
 
 class ProgressLines(pl.Callback):

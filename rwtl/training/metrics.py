@@ -62,11 +62,9 @@ class FlowMetrics(Metric):
 
     def __init__(self):
         super().__init__()
-        for name in ("error", "pixels", *(f"below{t}" for t in THRESHOLDS), "outliers"):
-            self.add_state(name, torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        for name in SPEEDS:
-            self.add_state(f"error_{name}", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-            self.add_state(f"pixels_{name}", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        groups = 1 + len(SPEEDS)  # all pixels, and those of each speed
+        for name, size in {"error": groups, "pixels": groups, "below": len(THRESHOLDS), "outliers": 1}.items():
+            self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(
         self,
@@ -77,22 +75,17 @@ class FlowMetrics(Metric):
         counted = valid >= 0.5
         error = end_point_error(predicted, flow)[counted]
         speed = torch.linalg.vector_norm(flow, dim=1)[counted]
-        self.error += error.double().sum()
-        self.pixels += error.numel()
-        for threshold in THRESHOLDS:
-            setattr(self, f"below{threshold}", getattr(self, f"below{threshold}") + (error < threshold).sum())
+        groups = [error, *(error[(speed >= low) & (speed < high)] for low, high in SPEEDS.values())]
+        self.error += torch.stack([group.double().sum() for group in groups])
+        self.pixels += self.pixels.new_tensor([group.numel() for group in groups])
+        self.below += torch.stack([(error < threshold).sum() for threshold in THRESHOLDS])
         self.outliers += ((error > 3) & (error > 0.05 * speed)).sum()
-        for name, (low, high) in SPEEDS.items():
-            of_speed = (speed >= low) & (speed < high)
-            setattr(self, f"error_{name}", getattr(self, f"error_{name}") + error[of_speed].double().sum())
-            setattr(self, f"pixels_{name}", getattr(self, f"pixels_{name}") + of_speed.sum())
 
     def compute(self) -> dict[str, Tensor]:
-        found = {"epe": self.error / self.pixels}
-        found |= {f"{t}px": 100 * getattr(self, f"below{t}") / self.pixels for t in THRESHOLDS}
-        found["fl_all"] = 100 * self.outliers / self.pixels
-        found |= {name: getattr(self, f"error_{name}") / getattr(self, f"pixels_{name}") for name in SPEEDS}
-        return found | {"pixels": self.pixels} | {f"pixels_{name}": getattr(self, f"pixels_{name}") for name in SPEEDS}
+        epe, *of_speeds = self.error / self.pixels
+        percentages = 100 * torch.cat((self.below, self.outliers)) / self.pixels[0]
+        names = (*METRICS, *map(pixels_of, ("epe", *SPEEDS)))
+        return dict(zip(names, (epe, *percentages, *of_speeds, *self.pixels), strict=True))
 
 
 def pixels_of(metric: str) -> str:

@@ -1,46 +1,41 @@
-"""How a model is trained, and where and how fast: what source and target tasks share."""
+"""How a model is trained, and where and how fast: recipes, and what the modules of all tasks share."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
+import pytorch_lightning as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
+from rwtl.config import require_at_least, require_one_of
 from rwtl.errors import InputError
 from rwtl.models.correlation import CorrelationKind
 from rwtl.training.transfer.callback import Transfer, require_unfreezing_within
 
+ACCELERATORS = ("cpu", "gpu", "auto")
 # By their names in Lightning; parameters stay in float32.
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
-def compile_parts(model: nn.Module) -> None:
-    """Let `torch.compile` compile each part of a model in place, when it is first called; this needs a C++ compiler.
-
-    Parts compile faster than the unrolled iterations, serve any number of them, and keep the names of the weights.
-    Those without weights are left as they are.
-    """
-    for part in model.children():
-        if any(True for _ in part.parameters()):
-            part.compile()
-
-
 def accelerate(model: nn.Module, compile: bool, channels_last: bool) -> None:
-    """Prepare a model in place: with its parts compiled, or its convolutions in the channels-last memory format."""
+    """Prepare a model in place: with its parts compiled, or its convolutions in the channels-last memory format.
+
+    `torch.compile` compiles a part when it is first called, and needs a C++ compiler. Parts compile faster than the
+    unrolled iterations, serve any number of them, and keep the names of the weights. Those without weights are left.
+    """
     if channels_last:
         model.to(memory_format=torch.channels_last)
-    if compile:
-        compile_parts(model)
+    for part in model.children() if compile else ():
+        if any(True for _ in part.parameters()):
+            part.compile()
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context in which a model computes in a precision of PRECISIONS."""
     return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "32-true")
-
-
-ACCELERATORS = ("cpu", "gpu", "auto")
 
 
 @dataclass
@@ -75,20 +70,11 @@ class TrainerConfig:
     devices: int = 1
 
     def __post_init__(self):
-        for key, choices in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
-            if getattr(self, key) not in choices:
-                raise InputError(f"trainer.{key} is {getattr(self, key)!r}; choose one of {', '.join(choices)}")
-        if self.threads < 1:
-            raise InputError(f"trainer.threads is {self.threads}; it must be at least 1")
-        if self.devices < 1:
-            raise InputError(f"trainer.devices is {self.devices}; it must be at least 1")
-        if self.data_workers < 0:
-            raise InputError(f"trainer.data_workers is {self.data_workers}; it must not be negative")
-        if self.checkpoint_minutes < 0:
-            raise InputError(f"trainer.checkpoint_minutes is {self.checkpoint_minutes}; it must not be negative")
-        if self.correlation not in get_args(CorrelationKind):
-            kinds = ", ".join(get_args(CorrelationKind))
-            raise InputError(f"trainer.correlation is {self.correlation!r}; choose one of {kinds}")
+        require_one_of(ACCELERATORS, self, "accelerator", "trainer.")
+        require_one_of(PRECISIONS, self, "precision", "trainer.")
+        require_at_least(1, self, "threads", "devices", prefix="trainer.")
+        require_at_least(0, self, "data_workers", "checkpoint_minutes", prefix="trainer.")
+        require_one_of(get_args(CorrelationKind), self, "correlation", "trainer.")
 
     def device(self) -> torch.device:
         """Return where a model is evaluated."""
@@ -137,20 +123,74 @@ class Recipe:
     validate_every: int
 
     def __post_init__(self):
-        if self.steps < 0:
-            raise InputError(f"steps is {self.steps}; it must not be negative")
+        require_at_least(0, self, "steps", "weight_decay")
         for key in ("batch_size", "learning_rate", "cooldown", "gradient_clip", "validate_every"):
             if getattr(self, key) <= 0:
                 raise InputError(f"{key} is {getattr(self, key)}; it must be positive")
         if not 0 < self.warmup < 1:
             raise InputError(f"warmup is {self.warmup}; it must be above 0 and below 1")
-        if self.weight_decay < 0:
-            raise InputError(f"weight_decay is {self.weight_decay}; it must not be negative")
         if self.steps % self.validate_every:
             raise InputError(
                 f"validate_every is {self.validate_every}, which does not divide steps {self.steps}: the last step "
                 "would not be validated"
             )
+
+
+@dataclass
+class RaftRecipe(Recipe):
+    """A recipe of training RAFT, whose loss counts the flow after every iteration.
+
+    Args:
+        iterations: recurrent iterations in training.
+        validation_iterations: recurrent iterations in validation.
+        gamma: weight of an iteration relative to the next one in the loss.
+    """
+
+    iterations: int
+    validation_iterations: int
+    gamma: float
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(1, self, "iterations", "validation_iterations")
+        if not 0 < self.gamma <= 1:
+            raise InputError(f"gamma is {self.gamma}; it must be above 0 and at most 1")
+
+
+class Task(pl.LightningModule):
+    """What the modules of all tasks share: the log, the optimiser and the transfer.
+
+    A task adds `loss(batch)`, `validation_step`, and the metrics by name that this updates, `validation_metrics`.
+
+    Args:
+        model: trained in place.
+        recipe: how.
+        transfer: what was loaded into the model and is held frozen; None where nothing is.
+        metrics: names of what a validation logs.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe, transfer: Transfer | None, metrics: Iterable[str]):
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+        self.transfer = transfer
+        self.metrics = list(metrics)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = self.loss(batch)
+        self.log("loss", loss, logger=False, sync_dist=True)
+        return loss
+
+    def on_validation_epoch_end(self) -> None:
+        for name, metric in self.validation_metrics.items():
+            self.log(name, metric.compute(), logger=False)
+            metric.reset()
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        return [self.transfer] if self.transfer else []  # in place of one that the trainer may have been given
+
+    def configure_optimizers(self) -> dict:
+        return adamw_one_cycle(self.model, self.recipe, self.transfer)
 
 
 def adamw_one_cycle(model: nn.Module, recipe: Recipe, transfer: Transfer | None = None) -> dict:

@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from rwtl.errors import InputError
+from rwtl.files import replaced
 
 # Of a SLURM job, before its time limit and where it must make room: what submitit asks SLURM to send.
 PREEMPT_SIGNAL = "SUBMITIT_PREEMPT_SIGNAL"
@@ -98,6 +100,8 @@ class Resumption(Checkpoint):
         self._random: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        for draft in self.file.parent.glob(f".{self.file.name}.*.partial") if trainer.is_global_zero else ():
+            draft.unlink()  # of a process that was killed as it wrote a checkpoint
         self.saved = time.monotonic()
         self.interruption.hold()  # now, for Lightning sets handlers of its own when it begins
         if self._random is not None:
@@ -106,30 +110,20 @@ class Resumption(Checkpoint):
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if trainer.global_step % self.validate_every == 0:
             return  # a validation follows, and with a checkpoint from before it Lightning would leave it out
-        overdue = time.monotonic() - self.saved > 60 * self.minutes
-        if self._any(trainer, overdue or self.interruption.pending is not None):
+        wanted = time.monotonic() - self.saved > 60 * self.minutes or self.interruption.pending is not None
+        if trainer.strategy.reduce_boolean_decision(wanted, all=False):  # by any process, for all take part in it
             self._save(trainer)
-            self.interruption.deliver()
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.state.fn == "fit":
             self._save(trainer)
-            self.interruption.deliver()
-
-    def _any(self, trainer: pl.Trainer, wanted: bool) -> bool:
-        """Return whether any process wants a checkpoint, for all take part in it."""
-        return trainer.strategy.reduce_boolean_decision(wanted, all=False)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        draft = self.file.with_name(f"{self.file.name}.draft")
-        try:
+        """Save a checkpoint, which the first process alone writes, and let a signal that waits take effect."""
+        with replaced(self.file) if trainer.is_global_zero else nullcontext(self.file) as draft:
             trainer.save_checkpoint(draft)
-            if trainer.is_global_zero:
-                os.replace(draft, self.file)
-        finally:
-            if trainer.is_global_zero:
-                draft.unlink(missing_ok=True)
         self.saved = time.monotonic()
+        self.interruption.deliver()
 
     def state_dict(self) -> dict[str, Any]:
         return random_state()

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from rwtl.models.padding import carry_forward
+from rwtl.models.parts import carry_forward
 
 
 def defined(flow):

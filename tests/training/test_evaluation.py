@@ -10,7 +10,7 @@ from rwtl.flow.catalogue import open_dataset, open_with_flow
 from rwtl.flow.files import read_flo, read_kitti_flow, write_flo, write_kitti_flow
 from rwtl.flow.layouts import KITTI, Sintel
 from rwtl.flow.scenes.dataset import ProceduralFlow
-from rwtl.models.padding import carry_forward
+from rwtl.models.parts import carry_forward
 from rwtl.models.raft import build_raft
 from rwtl.pipeline.evaluation import write_submission, writer_of
 from rwtl.training.evaluation import EstimationConfig, evaluate, pooled

@@ -22,7 +22,6 @@ from rwtl.models.raft import build_raft
 from rwtl.sampling import Part, SampleStream
 from rwtl.training.devices import together
 from rwtl.training.fit import fit
-from rwtl.training.tasks import next_frame, self_supervised
 from rwtl.training.tasks.next_frame import NextFrameModule
 from rwtl.training.tasks.optical_flow import OpticalFlowModule
 from rwtl.training.tasks.self_supervised import SelfSupervisedModule
@@ -69,7 +68,7 @@ def frames(where, folder, **changes):
     recipe = replace(NEXT_FRAME, **changes)
     model = build_next_frame("small", "batch", 1, decoder="warp", context="features")
     module = NextFrameModule(model, recipe, 0.5)
-    of_run = (where, folder, "test", next_frame.METRICS, [])
+    of_run = (where, folder, "test", module.metrics, [])
     curve = fit(module, recipe, SampleStream([Part(Clips())], 1, recipe.steps * recipe.batch_size), [Clips()], *of_run)
     return module.state_dict(), curve, pd.read_csv(folder / files.METRICS)
 
@@ -78,7 +77,7 @@ def pairs(where, folder, **changes):
     torch.manual_seed(3)
     recipe = replace(SELF_SUPERVISED, **changes)
     module = SelfSupervisedModule(build_raft("small", "batch"), recipe, "grey")
-    of_run = (where, folder, "test", self_supervised.METRICS, [])
+    of_run = (where, folder, "test", module.metrics, [])
     curve = fit(
         module, recipe, SampleStream([Part(Clips(2))], 1, recipe.steps * recipe.batch_size), [Clips(2)], *of_run
     )

@@ -2,21 +2,19 @@
 
 from dataclasses import dataclass
 
-import pytorch_lightning as pl
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from rwtl.config import require_at_least, require_one_of
 from rwtl.errors import InputError
 from rwtl.models.next_frame import CONTEXTS, DECODERS, NextFrameModel
 from rwtl.training.devices import mean_over_processes
-from rwtl.training.recipe import Recipe, adamw_one_cycle
+from rwtl.training.recipe import Recipe, Task
 from rwtl.training.skill import copy_last, extrapolate
 from rwtl.training.transfer.callback import Transfer
 
-METRICS = ("mse", "mse_copy", "mse_extrapolation")
 LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss}
 
 
@@ -44,14 +42,11 @@ class PretrainingRecipe(Recipe):
 
     def __post_init__(self):
         super().__post_init__()
-        for key in ("iterations", "validation_clips"):
-            if getattr(self, key) < 1:
-                raise InputError(f"{key} is {getattr(self, key)}; it must be at least 1")
-        for key, choices in (("decoder", DECODERS), ("context", CONTEXTS), ("loss", LOSSES)):
-            if getattr(self, key) not in choices:
-                raise InputError(f"{key} is {getattr(self, key)!r}; choose one of {', '.join(choices)}")
-        if self.active_weight < 0:
-            raise InputError(f"active_weight is {self.active_weight}; it must not be negative")
+        require_at_least(1, self, "iterations", "validation_clips")
+        require_one_of(DECODERS, self, "decoder")
+        require_one_of(CONTEXTS, self, "context")
+        require_one_of(LOSSES, self, "loss")
+        require_at_least(0, self, "active_weight")
 
 
 def activity_weights(
@@ -67,7 +62,7 @@ def activity_weights(
     return weights / mean_over_processes(weights.mean())
 
 
-class NextFrameModule(pl.LightningModule):
+class NextFrameModule(Task):
     """Trains the next-frame model on clips (b, n, c, h, w), n >= 3, to predict frames 3 to n.
 
     Logs `loss` and, at validation, `mse` beside the baselines `mse_copy` and `mse_extrapolation` on the same frames.
@@ -89,8 +84,8 @@ class NextFrameModule(pl.LightningModule):
         active_level: float | None,
         transfer: Transfer | None = None,
     ):
-        super().__init__()
-        self.metrics = list(METRICS)
+        predictors = {"mse": model, "mse_copy": copy_last, "mse_extrapolation": extrapolate}
+        super().__init__(model, recipe, transfer, predictors)
         if recipe.active_weight > 0 and active_level is None:
             raise InputError(
                 f"active_weight is {recipe.active_weight}, but these clips have no level from which a pixel is active; "
@@ -102,30 +97,18 @@ class NextFrameModule(pl.LightningModule):
                 "that frames are normalised to, where all pixels or none are active; change clips.active_above, "
                 "clips.calcium_range or clips.percentiles, or set active_weight to 0"
             )
-        self.model = model
-        self.recipe = recipe
         self.active_level = active_level
-        self.transfer = transfer
-        self.predictors = dict(zip(METRICS, (model, copy_last, extrapolate), strict=True))
-        self.validation_metrics = torch.nn.ModuleDict({name: MeanMetric() for name in METRICS})
+        self.predictors = predictors
+        self.validation_metrics = nn.ModuleDict({name: MeanMetric() for name in predictors})
 
-    def training_step(self, clips: Float[Tensor, "b n c h w"], batch_idx: int) -> Tensor:
+    def loss(self, clips: Float[Tensor, "b n c h w"]) -> Float[Tensor, ""]:
+        """Return the mean error of the predicted frames, in which active pixels weigh more."""
         errors = LOSSES[self.recipe.loss](self.model(clips[:, :-1]), clips[:, 2:], reduction="none")
         if self.recipe.active_weight > 0:
             errors = errors * activity_weights(clips, self.active_level, self.recipe.active_weight)
-        loss = errors.mean()
-        self.log("loss", loss, logger=False, sync_dist=True)
-        return loss
+        return errors.mean()
 
     def validation_step(self, clips: Float[Tensor, "b n c h w"], batch_idx: int) -> None:
         for name, predict in self.predictors.items():
             error = F.mse_loss(predict(clips[:, :-1]), clips[:, 2:])
             self.validation_metrics[name].update(error, weight=len(clips))
-
-    def on_validation_epoch_end(self) -> None:
-        for name, metric in self.validation_metrics.items():
-            self.log(name, metric.compute(), logger=False)
-            metric.reset()
-
-    def configure_optimizers(self) -> dict:
-        return adamw_one_cycle(self.model, self.recipe, self.transfer)

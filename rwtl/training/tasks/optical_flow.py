@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytorch_lightning as pl
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from rwtl.clips.config import ClipsConfig
@@ -12,42 +12,29 @@ from rwtl.clips.dataset import WaveClips
 from rwtl.clips.front_flow import WaveFlow, WholePairs
 from rwtl.clips.fronts import fronts_of
 from rwtl.clips.transforms import CropAndZoomFlow, FlowAugmentation, rotate_and_flip_flow
+from rwtl.config import require_at_least
 from rwtl.errors import InputError
 from rwtl.flow.sample import FlowDataset, FlowSample
 from rwtl.models.encoder import batch_norms
 from rwtl.models.raft import RAFT
 from rwtl.training.metrics import METRICS, FlowMetrics, sequence_loss
-from rwtl.training.recipe import Recipe, adamw_one_cycle
+from rwtl.training.recipe import RaftRecipe, Task
 from rwtl.training.transfer.callback import Transfer
 
 
 @dataclass
-class FlowRecipe(Recipe):
+class FlowRecipe(RaftRecipe):
     """A recipe of optical-flow training.
 
     Args:
-        iterations: recurrent iterations in training.
-        validation_iterations: recurrent iterations in validation.
-        gamma: weight of an iteration relative to the next one in the loss.
         freeze_batchnorm_statistics: whether every BatchNorm layer of RAFT uses and keeps its running statistics, as in
             all official schedules but `chairs`; its weights are trained on.
     """
 
-    iterations: int
-    validation_iterations: int
-    gamma: float
     freeze_batchnorm_statistics: bool
 
-    def __post_init__(self):
-        super().__post_init__()
-        for key in ("iterations", "validation_iterations"):
-            if getattr(self, key) < 1:
-                raise InputError(f"{key} is {getattr(self, key)}; it must be at least 1")
-        if not 0 < self.gamma <= 1:
-            raise InputError(f"gamma is {self.gamma}; it must be above 0 and at most 1")
 
-
-class OpticalFlowModule(pl.LightningModule):
+class OpticalFlowModule(Task):
     """Trains RAFT on batches of FlowSample; logs `loss` and, at validation, METRICS for every data set.
 
     Args:
@@ -61,29 +48,20 @@ class OpticalFlowModule(pl.LightningModule):
     def __init__(
         self, model: RAFT, recipe: FlowRecipe, validation: Mapping[str, FlowDataset], transfer: Transfer | None = None
     ):
-        super().__init__()
-        self.model = model
-        self.recipe = recipe
-        self.transfer = transfer
+        prefixes = ["", *(f"{name}/" for name in list(validation)[1:])]
+        super().__init__(model, recipe, transfer, [prefix + metric for prefix in prefixes for metric in METRICS])
+        self.prefixes = prefixes
         self.paddings = [dataset.padding for dataset in validation.values()]
-        self.prefixes = ["", *(f"{name}/" for name in list(validation)[1:])]
         self.validation_metrics = nn.ModuleList(FlowMetrics() for _ in validation)
-
-    @property
-    def metrics(self) -> list[str]:
-        """The names of everything that a validation logs."""
-        return [prefix + metric for prefix in self.prefixes for metric in METRICS]
 
     def on_train_batch_start(self, batch: FlowSample, batch_idx: int) -> None:
         if self.recipe.freeze_batchnorm_statistics:  # Lightning puts all modules in train mode after every validation
             for layer in batch_norms(self.model).values():
                 layer.eval()
 
-    def training_step(self, batch: FlowSample, batch_idx: int) -> Tensor:
-        flows = self.model(batch.image1, batch.image2)
-        loss = sequence_loss(flows, batch.flow, batch.valid, self.recipe.gamma)
-        self.log("loss", loss, logger=False, sync_dist=True)
-        return loss
+    def loss(self, batch: FlowSample) -> Float[Tensor, ""]:
+        """Return the loss over all iterations."""
+        return sequence_loss(self.model(batch.image1, batch.image2), batch.flow, batch.valid, self.recipe.gamma)
 
     def validation_step(self, batch: FlowSample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         flow = self.model.estimate(
@@ -100,12 +78,6 @@ class OpticalFlowModule(pl.LightningModule):
             found = metrics.compute()
             self.log_dict({prefix + metric: found[metric].float() for metric in METRICS}, logger=False)
             metrics.reset()
-
-    def configure_callbacks(self) -> list[pl.Callback]:
-        return [self.transfer] if self.transfer else []  # in place of one that the trainer may have been given
-
-    def configure_optimizers(self) -> dict:
-        return adamw_one_cycle(self.model, self.recipe, self.transfer)
 
 
 @dataclass
@@ -126,8 +98,7 @@ class WaveFlowRecipe(FlowRecipe):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.validation_pairs < 1:
-            raise InputError(f"validation_pairs is {self.validation_pairs}; it must be at least 1")
+        require_at_least(1, self, "validation_pairs")
         for key in ("behind", "ahead"):
             if getattr(self, key) < 0:
                 raise InputError(f"{key} is {getattr(self, key)} s; it must not be negative")

@@ -7,7 +7,6 @@ frame 1 by `warp`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -16,12 +15,13 @@ from torchmetrics import MeanMetric
 
 from rwtl.clips.config import Colour
 from rwtl.clips.transforms import to_rgb
+from rwtl.config import require_at_least
 from rwtl.errors import InputError
 from rwtl.models.correlation import pixel_grid
 from rwtl.models.next_frame import warp
 from rwtl.models.raft import RAFT
 from rwtl.training.devices import mean_over_processes
-from rwtl.training.recipe import Recipe, adamw_one_cycle
+from rwtl.training.recipe import RaftRecipe, Task
 from rwtl.training.transfer.callback import Transfer
 
 # Of a difference between pixels, on the scale 0..1: what is much smaller is flat, what is much larger is an edge.
@@ -126,23 +126,11 @@ def mean_where(values: Float[Tensor, "*n"], counted: Bool[Tensor, "*n"]) -> Floa
     return values.masked_fill(~counted, 0).sum() / mean_over_processes(counted.sum().float()).clamp(min=1e-6)
 
 
-METRICS = (
-    "photometric",
-    "photometric_no_motion",
-    "photometric_all",
-    "photometric_all_no_motion",
-    "occluded",
-)
-
-
 @dataclass
-class SelfSupervisedRecipe(Recipe):
+class SelfSupervisedRecipe(RaftRecipe):
     """A recipe of self-supervised optical flow.
 
     Args:
-        iterations: recurrent iterations in training.
-        validation_iterations: recurrent iterations in validation.
-        gamma: weight of an iteration relative to the next one in the loss.
         photometric_weight: of the difference in brightness (0..1) between frame 1 and frame 2 carried back.
         census_weight: of the share of neighbours (0..1) with which a pixel compares otherwise in the two.
         census_radius: of the square of those neighbours.
@@ -157,9 +145,6 @@ class SelfSupervisedRecipe(Recipe):
         seed: decides the initial weights, the order of pairs and their augmentation.
     """
 
-    iterations: int
-    validation_iterations: int
-    gamma: float
     photometric_weight: float
     census_weight: float
     census_radius: int
@@ -172,14 +157,9 @@ class SelfSupervisedRecipe(Recipe):
 
     def __post_init__(self):
         super().__post_init__()
-        for key in ("iterations", "validation_iterations", "census_radius", "validation_pairs"):
-            if getattr(self, key) < 1:
-                raise InputError(f"{key} is {getattr(self, key)}; it must be at least 1")
-        for key in ("photometric_weight", "census_weight", "smoothness_weight", "edge_sharpness", "occlusion_from"):
-            if getattr(self, key) < 0:
-                raise InputError(f"{key} is {getattr(self, key)}; it must not be negative")
-        if not 0 < self.gamma <= 1:
-            raise InputError(f"gamma is {self.gamma}; it must be above 0 and at most 1")
+        require_at_least(1, self, "census_radius", "validation_pairs")
+        weights = ("photometric_weight", "census_weight", "smoothness_weight", "edge_sharpness")
+        require_at_least(0, self, *weights, "occlusion_from")
         if self.photometric_weight == self.census_weight == 0:
             raise InputError(
                 "photometric_weight and census_weight are both 0: no frame would have a say in the flow; raise one"
@@ -219,13 +199,13 @@ def self_supervised_loss(
     return loss
 
 
-class SelfSupervisedModule(pl.LightningModule):
+class SelfSupervisedModule(Task):
     """Trains RAFT on pairs (b, 2, c, h, w) of frames in 0..1, forwards and backwards in time; no true flow is needed.
 
     A caution for waves: away from a front all is flat, and along a front all is alike (the aperture problem), so the
     frames determine the flow on fronts only, and there across the front only. Smoothness and model fill in the rest.
 
-    Logs `loss` and, at validation, over all pixels of both directions, METRICS: the mean absolute difference in
+    Logs `loss` and, at validation, over all pixels of both directions: the mean absolute difference in
     brightness between frame 1 and frame 2 carried back by the estimated flow, over the pixels that the forward-backward
     check takes as visible (`photometric`; no number where it takes none) and over all (`photometric_all`); beside each,
     over the same pixels, that of frame 2 where it is (`photometric_no_motion`, `photometric_all_no_motion`); and the
@@ -240,32 +220,25 @@ class SelfSupervisedModule(pl.LightningModule):
     """
 
     def __init__(self, model: RAFT, recipe: SelfSupervisedRecipe, colour: Colour, transfer: Transfer | None = None):
-        super().__init__()
-        self.model = model
-        self.recipe = recipe
+        photometric = [f"photometric{pixels}{motion}" for pixels in ("", "_all") for motion in ("", "_no_motion")]
+        super().__init__(model, recipe, transfer, [*photometric, "occluded"])
         self.colour: Colour = colour
-        self.transfer = transfer
-        self.metrics = list(METRICS)
-        self.validation_metrics = torch.nn.ModuleDict({name: MeanMetric() for name in METRICS})
+        self.validation_metrics = torch.nn.ModuleDict({name: MeanMetric() for name in self.metrics})
 
-    def _images(self, frames: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
-        return 255 * to_rgb(frames, self.colour)
-
-    def training_step(self, clips: Float[Tensor, "b 2 c h w"], batch_idx: int) -> Tensor:
+    def loss(self, clips: Float[Tensor, "b 2 c h w"]) -> Float[Tensor, ""]:
+        """Return the loss over all iterations and both directions."""
         frame1, frame2 = both_directions(clips)
-        images = self._images(frame1), self._images(frame2)
+        images = [255 * to_rgb(frame, self.colour) for frame in (frame1, frame2)]
         flows = [flow.float() for flow in self.model(*images, self.recipe.iterations)]
         if self.global_step >= self.recipe.occlusion_from:
             visible = ~occluded(*there_and_back(flows[-1]))
         else:
             visible = torch.ones_like(frame1[:, 0], dtype=torch.bool)
-        loss = self_supervised_loss(frame1, frame2, flows, visible, self.recipe)
-        self.log("loss", loss, logger=False, sync_dist=True)
-        return loss
+        return self_supervised_loss(frame1, frame2, flows, visible, self.recipe)
 
     def validation_step(self, clips: Float[Tensor, "b 2 c h w"], batch_idx: int) -> Tensor:
         frame1, frame2 = both_directions(clips)
-        images = self._images(frame1), self._images(frame2)
+        images = [255 * to_rgb(frame, self.colour) for frame in (frame1, frame2)]
         flow = self.model.estimate(*images, self.recipe.validation_iterations).flow.float()
         hidden = occluded(*there_and_back(flow))
         visible = (~hidden).float()
@@ -278,14 +251,6 @@ class SelfSupervisedModule(pl.LightningModule):
         metrics["photometric_all_no_motion"].update(still)
         metrics["occluded"].update(hidden.float())
         return flow
-
-    def on_validation_epoch_end(self) -> None:
-        for name, metric in self.validation_metrics.items():
-            self.log(name, metric.compute(), logger=False)
-            metric.reset()
-
-    def configure_optimizers(self) -> dict:
-        return adamw_one_cycle(self.model, self.recipe, self.transfer)
 
 
 def both_directions(
