@@ -51,7 +51,6 @@ def write_submission(
 ) -> int:
     """Write the flow of every pair below `folder` and return how many there are."""
     writers = {name: writer_of(name, dataset, folder) for name, dataset in datasets.items()}
-    model.eval().to(device)
     progress = Progress("submission", sum(len(dataset) for dataset in datasets.values()), "pairs")
     written = 0
     for name, dataset in datasets.items():
