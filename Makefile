@@ -26,6 +26,7 @@ run: install  ## the whole study in its small form, from simulated waves to outp
 # A file is one process's, for its tests share what they simulate and train; first come those that wait for SLURM
 # (tests/conftest.py).
 test: export OMP_NUM_THREADS = 1
+test: export PYTHONDONTWRITEBYTECODE =# or each of the tests' processes compiles rwtl anew
 test: install  ## lint and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -44,17 +44,16 @@ class Case:
 
 SIZES = ((368, 496), (440, 1024))
 INFERENCE, TRAINING = "inference", "training step"
-BF16, COMPILE, LAST = {"precision": "bf16"}, {"compile": True}, {"channels_last": True}
+BF16, LAST = {"precision": "bf16"}, {"channels_last": True}
 
 
 def cases(name: str, batch: int) -> list[Case]:
     if name == "large":
         return [Case("basic", INFERENCE, (1088, 1920), {"correlation": "on_demand"})]
     if name == "recipe":
-        gpu = BF16 | LAST
-        return [Case("basic", TRAINING, SIZES[0], options, batch) for options in ({}, BF16, gpu, gpu | COMPILE)]
+        return [Case("basic", TRAINING, SIZES[0], options, batch) for options in ({}, BF16, BF16 | LAST)]
     if name == "options":
-        every = [{}, BF16, COMPILE, LAST, {"correlation": "on_demand"}]
+        every = [{}, BF16, LAST, {"correlation": "on_demand"}]
         return [Case("basic", task, SIZES[0], options, batch) for task in (INFERENCE, TRAINING) for options in every]
     plain = [Case(v, t, s, {}, batch) for v in ("basic", "small") for t in (INFERENCE, TRAINING) for s in SIZES]
     return plain + [Case("basic", INFERENCE, size, BF16 | LAST, batch) for size in SIZES]

@@ -17,16 +17,16 @@ MAX_FLOW, GAMMA = 400.0, 0.8  # of the official loss
 
 
 class Rwtl:
-    """Ours. Options: `correlation`, `compile`, `channels_last`."""
+    """Ours. Options: `correlation`, `channels_last`."""
 
     def __init__(self, weights, variant, options):
         from rwtl.models.checkpoints import load_raft
         from rwtl.training.metrics import sequence_loss
-        from rwtl.training.recipe import accelerate
 
         self.model = load_raft(Path(weights), correlation=options.get("correlation", "all_pairs"))
         self.sequence_loss = sequence_loss
-        accelerate(self.model, options.get("compile", False), options.get("channels_last", False))
+        if options.get("channels_last"):
+            self.model.to(memory_format=torch.channels_last)
 
     def infer(self, image1, image2, iterations):
         return self.model.estimate(image1, image2, iterations).flow
@@ -113,8 +113,7 @@ class Worker:
         self.model.train(job["task"] == "training step")
         # Peak memory counts from here: the model and what its first use loads are there already.
         small = [tensor[:1, :, :64, :64].contiguous() for tensor in (self.image1, self.image2, self.flow)]
-        if not job["options"].get("compile"):
-            self._once(*small, iterations=1, step=False)
+        self._once(*small, iterations=1, step=False)
         self.base = self._peak()
 
     def _peak(self):

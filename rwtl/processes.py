@@ -95,8 +95,16 @@ def run_side_by_side(function: Callable, tasks: dict[str, tuple], jobs: int) -> 
     """Call `function` with the arguments of every task, `jobs` at a time; yield (task's name, result or exception).
 
     Results come in the order in which they are finished. A task that fails does not stop the others; an interruption
-    stops them all.
+    stops them all. One job at a time runs in this process, without the seconds that another needs to start.
     """
+    if jobs == 1:
+        for name, arguments in tasks.items():
+            try:
+                result = function(*arguments)
+            except Exception as error:
+                result = error
+            yield name, result
+        return
     pool = ProcessPoolExecutor(jobs, mp_context=process_context(), initializer=_end_with_parent)
     try:
         names = {pool.submit(function, *arguments): name for name, arguments in tasks.items()}

@@ -3,13 +3,34 @@
 import os
 from collections import Counter
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
+import forked
+import jaxtyping
 import pytest
-from jaxtyping import install_import_hook
 
 os.environ["WANDB_ERROR_REPORTING"] = "false"
-install_import_hook("rwtl", "beartype.beartype")
+check_shapes = jaxtyping.jaxtyped
+
+
+def check_shapes_where_tensors_are(typechecker):
+    """The decorator of jaxtyping's import hook, for annotations of tensors alone: a process needs 10 s to decorate all
+    functions of rwtl."""
+
+    def decorate(decorated):
+        function = getattr(decorated, "fget", getattr(decorated, "__func__", decorated))
+        shaped = "jaxtyping." in str(getattr(function, "__annotations__", {}))
+        return check_shapes(decorated, typechecker=typechecker) if shaped else decorated
+
+    return decorate
+
+
+# What rwtl imports while the hook is at work is compiled anew, libraries too.
+for library in forked.LIBRARIES:
+    import_module(library)
+jaxtyping.jaxtyped = check_shapes_where_tensors_are  # where the hook looks it up
+jaxtyping.install_import_hook("rwtl", "beartype.beartype")
 
 
 @pytest.fixture(scope="session", autouse=True)

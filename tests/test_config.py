@@ -19,7 +19,7 @@ def test_values_become_typed():
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"steps": 3, "stepz": 4}, "training.stepz.*keys of training are steps, rate"),
+        ({"steps": 3, "stepz": 4}, "training.stepz.*its keys are steps, rate"),
         ({"rate": 1.0}, "training.steps"),
         ({"steps": "many"}, "training.steps.*many"),
     ],
@@ -27,3 +27,9 @@ def test_values_become_typed():
 def test_wrong_keys_and_values_are_named(values, named):
     with pytest.raises(InputError, match=named):
         typed(Section, values, "training")
+
+
+def test_a_key_that_is_gone_is_passed_over_where_it_was_off_and_named_where_it_was_on():
+    assert typed(Section, {"steps": 3, "compile": False}, "trainer") == Section(3)
+    with pytest.raises(InputError, match=r"trainer\.compile is True, but it is gone: .*leave it out"):
+        typed(Section, {"steps": 3, "compile": True}, "trainer")

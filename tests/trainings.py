@@ -19,7 +19,7 @@ SMOOTH = {"smoothness_weight": 0.05, "smoothness_order": 1, "edge_sharpness": 10
 SELF_SUPERVISED = SelfSupervisedRecipe(
     **COMMON, **CENSUS, **SMOOTH, validation_iterations=1, gamma=0.8, occlusion_from=3, validation_pairs=2, seed=1
 )
-WHERE = TrainerConfig("cpu", "32-true", 1, 0, "all_pairs", compile=False, channels_last=False, scenes_on_device=False)
+WHERE = TrainerConfig("cpu", "32-true", 1, 0, "all_pairs", channels_last=False, scenes_on_device=False)
 
 
 class Noise(pl.Callback):

@@ -188,17 +188,18 @@ def run_configs(cfg: DictConfig, config: ComparisonConfig) -> RunConfigs:
         for seed in config.seeds
     }
     first = {name: runs[name, config.seeds[0]] for name in conditions}
-    for (one, run1), (other, run2) in combinations(first.items(), 2):
-        if determining(run1) == determining(run2):
+    determined = {name: determining(run) for name, run in first.items()}
+    transfers = {name: setting(run, "transfer") for name, run in first.items()}
+    for one, other in combinations(first, 2):
+        if determined[one] == determined[other]:
             raise InputError(
                 f"the rows {one} and {other} come to the same configuration: what they are trained with and, where "
                 "their transfer's source is the pre-training, all before it is equal; change one, or leave one out"
             )
-        transfer1, transfer2 = setting(run1, "transfer"), setting(run2, "transfer")
-        if transfer1["name"] == transfer2["name"] and transfer1 != transfer2:
+        if transfers[one]["name"] == transfers[other]["name"] and transfers[one] != transfers[other]:
             raise InputError(
-                f"the rows {one} and {other} have different transfers of one name, {transfer1['name']}; give one of "
-                "them another transfer.name"
+                f"the rows {one} and {other} have different transfers of one name, {transfers[one]['name']}; give "
+                "one of them another transfer.name"
             )
     return runs
 
@@ -228,7 +229,9 @@ def _with(cfg: DictConfig, **changes: Any) -> DictConfig:
     """The configuration with other keys; `transfer` and `seed` are keys that the comparison's own has not."""
     extended = cfg.copy()
     OmegaConf.set_struct(extended, False)
-    return OmegaConf.merge(extended, changes)
+    for key, value in changes.items():
+        OmegaConf.update(extended, key, value)
+    return extended
 
 
 def _laid_over(cfg: DictConfig, row: str) -> DictConfig:

@@ -97,7 +97,7 @@ def with_threads(cfg: DictConfig, threads: int, jobs: int) -> DictConfig:
 
 
 def build_side_by_side(what: str, artifacts: dict[str, Artifact], tasks: dict[str, Task], jobs: int) -> Failures:
-    """Build artifacts in processes of their own, and return the failures; a failure does not stop the others.
+    """Build artifacts, several at a time in processes of their own, and return the failures, which do not stop others.
 
     Those that are complete are reused here, for a process takes seconds to start.
 

@@ -117,7 +117,7 @@ class Encoder(nn.Module):
         self.layer3 = nn.Sequential(block(widths[1], widths[2], norm, 2), block(widths[2], widths[2], norm, 1))
         self.conv2 = nn.Conv2d(widths[2], out_channels, 1)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # a plan only looks at names and shapes
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h8 w8"]:

@@ -24,7 +24,7 @@ from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.flow_training import training
 from rwtl.progress import Progress
 from rwtl.training.evaluation import EstimationConfig, estimates, evaluate
-from rwtl.training.recipe import TrainerConfig, accelerate
+from rwtl.training.recipe import TrainerConfig
 
 Write = Callable[[int, Float32[ndarray, "2 h w"]], Path]
 
@@ -107,7 +107,7 @@ def evaluation(cfg: DictConfig) -> Artifact:
     def make(folder: Path) -> None:
         torch.set_num_threads(plan.trainer.threads)
         model, device = load_raft(checkpoint, correlation=plan.trainer.correlation), plan.trainer.device()
-        accelerate(model, plan.trainer.compile, plan.trainer.channels_last)
+        plan.trainer.lay_out(model)
         how = (plan.config.iterations, plan.config.warm_start, label, device, plan.trainer.precision)
         errors = evaluate(model, plan.datasets, *how)
         errors.to_csv(folder / files.ERRORS, index=False)
@@ -127,7 +127,7 @@ def submission(cfg: DictConfig) -> Artifact:
     def make(folder: Path) -> None:
         torch.set_num_threads(trainer.threads)
         model = load_raft(checkpoint, correlation=trainer.correlation)
-        accelerate(model, trainer.compile, trainer.channels_last)
+        trainer.lay_out(model)
         write_submission(
             model, plan.datasets, plan.config, folder / files.SUBMISSION, trainer.device(), trainer.precision
         )

@@ -22,7 +22,7 @@ from rwtl.processes import end_when_the_parent_asks, helper_context
 from rwtl.sampling import BatchesOnDevice, SampleStream, StepBatches
 from rwtl.training.devices import Rank, share_batchnorm, together
 from rwtl.training.log import Measurements, MetricsLog, ProgressLines
-from rwtl.training.recipe import Recipe, TrainerConfig, accelerate
+from rwtl.training.recipe import Recipe, TrainerConfig
 from rwtl.training.resumption import Interruption, Resumption, load_checkpoint
 from rwtl.training.transfer.callback import Transfer
 
@@ -103,7 +103,7 @@ def _train_beside(rank: Rank, task: _Task, transfers: list[Transfer]) -> None:
 
 def _train(rank: Rank, task: _Task, callbacks: list[pl.Callback], loggers: Sequence[Logger]) -> None:
     recipe, label = task.recipe, task.label
-    accelerate(task.module.model, task.config.compile, task.config.channels_last)
+    task.config.lay_out(task.module.model)
     torch.set_num_threads(task.config.threads)
     trainer = _trainer(recipe, task.config, callbacks, loggers, rank)
     if rank.count > 1:

@@ -20,19 +20,6 @@ ACCELERATORS = ("cpu", "gpu", "auto")
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
-def accelerate(model: nn.Module, compile: bool, channels_last: bool) -> None:
-    """Prepare a model in place: with its parts compiled, or its convolutions in the channels-last memory format.
-
-    `torch.compile` compiles a part when it is first called, and needs a C++ compiler. Parts compile faster than the
-    unrolled iterations, serve any number of them, and keep the names of the weights. Those without weights are left.
-    """
-    if channels_last:
-        model.to(memory_format=torch.channels_last)
-    for part in model.children() if compile else ():
-        if any(True for _ in part.parameters()):
-            part.compile()
-
-
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context in which a model computes in a precision of PRECISIONS."""
     return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "32-true")
@@ -49,7 +36,6 @@ class TrainerConfig:
         data_workers: processes that prepare samples of a data set, each with a copy of it (of clips, up to 512 MB);
             0 prepares them in the training process.
         correlation: `all_pairs` holds the correlation volume; `on_demand` does not: less memory, more time.
-        compile: whether torch.compile compiles the model's parts, which takes a minute or more at first.
         channels_last: whether convolutions run in the channels-last memory format: of use in bf16, and on a GPU.
         scenes_on_device: whether procedural scenes are rendered a batch at a time where the model is, in place of one
             by one by the data workers: of use on a GPU.
@@ -63,7 +49,6 @@ class TrainerConfig:
     threads: int
     data_workers: int
     correlation: str
-    compile: bool
     channels_last: bool
     scenes_on_device: bool
     checkpoint_minutes: float = 5.0
@@ -75,6 +60,11 @@ class TrainerConfig:
         require_at_least(1, self, "threads", "devices", prefix="trainer.")
         require_at_least(0, self, "data_workers", "checkpoint_minutes", prefix="trainer.")
         require_one_of(get_args(CorrelationKind), self, "correlation", "trainer.")
+
+    def lay_out(self, model: nn.Module) -> None:
+        """Give a model's convolutions the memory format of `channels_last`, in place."""
+        if self.channels_last:
+            model.to(memory_format=torch.channels_last)
 
     def device(self) -> torch.device:
         """Return where a model is evaluated."""

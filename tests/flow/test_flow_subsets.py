@@ -156,9 +156,7 @@ def test_a_training_on_a_fraction_sees_that_fraction_alone(fractions, tmp_path):
         steps=2, batch_size=2, learning_rate=1e-3, warmup=0.05, cooldown=1, weight_decay=1e-4, gradient_clip=1.0,
         validate_every=2, iterations=1, validation_iterations=1, gamma=0.8, freeze_batchnorm_statistics=False,
     )  # fmt: skip
-    where = TrainerConfig(
-        "cpu", "32-true", 1, 0, "all_pairs", compile=False, channels_last=False, scenes_on_device=False
-    )
+    where = TrainerConfig("cpu", "32-true", 1, 0, "all_pairs", channels_last=False, scenes_on_device=False)
     module = OpticalFlowModule(build_raft("small"), recipe, data.validation)
     stream = SampleStream([part], 1, 4)
     curve = fit(

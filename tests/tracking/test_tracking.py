@@ -340,7 +340,7 @@ def test_online_without_a_login_names_both_remedies(tmp_path):
     [
         ({"comet": {}}, "logger.comet is no logger; choose of csv, wandb, tensorboard"),
         ({"wandb": {"mode": "onlin"}}, "logger.wandb.mode is 'onlin'; choose one of offline, online"),
-        ({"wandb": {"projekt": "x"}}, "logger.wandb.projekt.*keys of logger.wandb are mode, project"),
+        ({"wandb": {"projekt": "x"}}, "logger.wandb.projekt.*its keys are mode, project"),
         ({"wandb": {"finish_timeout": 0}}, "logger.wandb.finish_timeout is 0.*must be positive"),
         ({"tensorboard": {"flush_seconds": 0}}, "logger.tensorboard.flush_seconds is 0.*at least 1"),
     ],

@@ -1,9 +1,6 @@
 """The training of RAFT as a whole, at a tiny scale."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -37,7 +34,7 @@ RECIPE = FlowRecipe(
     gamma=0.8,
     freeze_batchnorm_statistics=False,
 )
-WHERE = TrainerConfig("cpu", "32-true", 1, 0, "all_pairs", compile=False, channels_last=False, scenes_on_device=False)
+WHERE = TrainerConfig("cpu", "32-true", 1, 0, "all_pairs", channels_last=False, scenes_on_device=False)
 
 
 def train(model, folder, recipe=RECIPE, where=WHERE, validation=None, part=None):
@@ -142,38 +139,3 @@ def test_a_batch_of_different_sizes_is_refused_with_the_remedy(tmp_path):
 
     with pytest.raises(InputError, match=r"samples of (32×48 and 40×48|40×48 and 32×48) px.*augmentation a crop"):
         train(build_raft("small"), tmp_path, part=Part(Ragged()))
-
-
-def test_a_compiled_model_trains_alike():
-    """In a process of its own: the checks of tensor shapes that tests switch on cannot be compiled.
-
-    The context encoder, built like the feature encoder, is left as it is, to save a third of the time.
-    """
-    alone = os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": "1"}  # no processes that compile beside
-    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, env=alone)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-COMPILED = """
-import torch
-from torch._dynamo.utils import counters
-from rwtl.models.raft import build_raft
-from rwtl.training.recipe import accelerate
-
-torch.manual_seed(0)
-model = build_raft("small")
-images = 255 * torch.rand(2, 1, 3, 32, 48)
-
-def flow_and_gradients():
-    flow = model(*images, iterations=2)[-1]
-    return flow.detach(), torch.autograd.grad(flow.square().mean(), list(model.parameters()))
-
-names, (expected, gradients) = list(model.state_dict()), flow_and_gradients()
-parts = torch.nn.ModuleList([model.feature_encoder, model.update_block])
-accelerate(parts, compile=True, channels_last=False)
-found, of_compiled = flow_and_gradients()
-assert counters["stats"]["unique_graphs"] >= 2 and list(model.state_dict()) == names
-assert (found - expected).abs().max() < 1e-3
-for one, other in zip(of_compiled, gradients, strict=True):
-    torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3 * float(other.abs().max()) + 1e-6)
-"""

@@ -76,9 +76,7 @@ def moved(model, before):
 def train(model, transfer, folder, precision="32-true", callbacks=()):
     training = SampleStream([Part(ProceduralFlow(size=8, **SCENES))], seed=1, samples=12)
     validation = ProceduralFlow(size=2, split="validation", **SCENES)
-    where = TrainerConfig(
-        "cpu", precision, 1, 0, "all_pairs", compile=False, channels_last=False, scenes_on_device=False
-    )
+    where = TrainerConfig("cpu", precision, 1, 0, "all_pairs", channels_last=False, scenes_on_device=False)
     module = OpticalFlowModule(model, RECIPE, {"procedural": validation}, transfer)
     return fit(module, RECIPE, training, [validation], where, folder, "test", module.metrics, list(callbacks))
 
