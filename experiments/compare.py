@@ -3,14 +3,15 @@
 import hydra
 from omegaconf import DictConfig
 
-from rwtl.compare.comparison import compare, comparison, where
 from rwtl.pipeline.artifact import Artifact
 from rwtl.sweeps.app import experiment
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="compare")
-@experiment(comparison)
+@experiment("rwtl.compare.comparison.comparison")
 def main(cfg: DictConfig) -> Artifact:
+    from rwtl.compare.comparison import compare, where
+
     made = compare(cfg)
     print(where(made))
     return made

@@ -4,12 +4,13 @@ import hydra
 from omegaconf import DictConfig
 
 from rwtl.sweeps.app import experiment
-from rwtl.tracking.dashboard import dashboard
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="dashboard")
 @experiment()
 def main(cfg: DictConfig) -> None:
+    from rwtl.tracking.dashboard import dashboard
+
     print(f"specification: {dashboard(cfg)}")
 
 

@@ -4,15 +4,16 @@ import hydra
 from omegaconf import DictConfig
 
 from rwtl import files
-from rwtl.compare.tables import print_evaluation
 from rwtl.pipeline.artifact import Artifact, build
-from rwtl.pipeline.evaluation import errors_by_pair, evaluation
 from rwtl.sweeps.app import experiment
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
-@experiment(evaluation)
+@experiment("rwtl.pipeline.evaluation.evaluation")
 def main(cfg: DictConfig) -> Artifact:
+    from rwtl.compare.tables import print_evaluation
+    from rwtl.pipeline.evaluation import errors_by_pair, evaluation
+
     made = build(evaluation(cfg))
     print_evaluation(errors_by_pair(made))
     print(f"table: {made.path / files.ERRORS}")

@@ -5,15 +5,16 @@ from omegaconf import DictConfig
 
 from rwtl import files
 from rwtl.pipeline.artifact import Artifact, build
-from rwtl.pipeline.pretraining import against_baselines, pretraining, skill_of
 from rwtl.sweeps.app import experiment
-from rwtl.training.skill import ratio_to_best
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="pretrain")
-@experiment(pretraining)
+@experiment("rwtl.pipeline.pretraining.pretraining")
 def main(cfg: DictConfig) -> tuple[Artifact, float | None]:
     """Return the pre-training, and for next-frame prediction the number that a search of hyper-parameters minimises."""
+    from rwtl.pipeline.pretraining import against_baselines, pretraining, skill_of
+    from rwtl.training.skill import ratio_to_best
+
     made = build(pretraining(cfg))
     table = skill_of(made)
     if table is not None:

@@ -5,13 +5,14 @@ from omegaconf import DictConfig
 
 from rwtl import files
 from rwtl.pipeline.artifact import Artifact, build
-from rwtl.pipeline.recording import recording
 from rwtl.sweeps.app import experiment
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="simulate")
-@experiment(recording)
+@experiment("rwtl.pipeline.recording.recording")
 def main(cfg: DictConfig) -> Artifact:
+    from rwtl.pipeline.recording import recording
+
     made = build(recording(cfg))
     print((made.path / files.STATISTICS).read_text())
     print(f"recording: {made.path / files.RECORDING}")

@@ -5,13 +5,14 @@ from omegaconf import DictConfig
 
 from rwtl import files
 from rwtl.pipeline.artifact import Artifact, build
-from rwtl.pipeline.evaluation import submission
 from rwtl.sweeps.app import experiment
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="submit")
-@experiment(submission)
+@experiment("rwtl.pipeline.evaluation.submission")
 def main(cfg: DictConfig) -> Artifact:
+    from rwtl.pipeline.evaluation import submission
+
     made = build(submission(cfg))
     print(f"submission: {made.path / files.SUBMISSION}")
     return made

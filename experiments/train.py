@@ -5,14 +5,15 @@ from omegaconf import DictConfig
 
 from rwtl import files
 from rwtl.pipeline.artifact import Artifact, build
-from rwtl.pipeline.flow_training import training
-from rwtl.pipeline.pretraining import curve
 from rwtl.sweeps.app import experiment
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
-@experiment(training)
+@experiment("rwtl.pipeline.flow_training.training")
 def main(cfg: DictConfig) -> Artifact:
+    from rwtl.pipeline.flow_training import training
+    from rwtl.pipeline.pretraining import curve
+
     made = build(training(cfg))
     last = curve(made).iloc[-1]
     print(f"validation EPE after {last.step:.0f} steps: {last.epe:.3f} px")

@@ -39,7 +39,8 @@ def typed(cls: type[T], values: Mapping[str, Any], section: str) -> T:
     try:
         return _adapter(cls).validate_python(known)
     except ValidationError as error:
-        (fault, *_) = error.errors(include_url=False)
+        faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != _UNKNOWN)
+        fault = faults[0]  # a key with a mistake in it is missed besides
         own = fault.get("ctx", {}).get("error")
         raise own if isinstance(own, InputError) else InputError(_said(fault, section, cls)) from error
 
@@ -50,6 +51,7 @@ def _adapter(cls: type) -> TypeAdapter:
     return TypeAdapter(cls)
 
 
+_UNKNOWN = "unexpected_keyword_argument"
 # What a value must be, by how pydantic's names of its errors begin.
 _RULES = {
     "int_": "a whole number",
@@ -67,7 +69,7 @@ def _said(fault: Mapping[str, Any], section: str, cls: type) -> str:
     key, within = (".".join(map(str, [section, *loc])) for loc in (fault["loc"], sections))
     if fault["type"] == "missing":
         return f"{key} is not set; give it a value"
-    if fault["type"] == "unexpected_keyword_argument":
+    if fault["type"] == _UNKNOWN:
         return f"{key}: {within} has no such key; its keys are {', '.join(each.name for each in _keys(cls, sections))}"
     rule = next((rule for name, rule in _RULES.items() if fault["type"].startswith(name)), None)
     return f"{key} is {fault['input']!r}; " + (f"it must be {rule}" if rule else fault["msg"])

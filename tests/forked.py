@@ -27,7 +27,7 @@ from pathlib import Path
 from select import select
 
 ENVIRONMENT = dict(os.environ)  # what libraries read while they are imported, before a test changes it
-APPS = Path(__file__).parents[1] / "experiments"
+OF_APPS = "rwtl.compare.comparison rwtl.compare.skill_grid rwtl.sweeps.preview rwtl.sweeps.status".split()
 LIBRARIES = "brian2 joblib optuna plotly pytorch_lightning submitit torch.utils.tensorboard wandb".split()
 
 
@@ -151,7 +151,9 @@ def serve(requests):
 
 def _become(asked, streams):
     """Give this process the standard streams, the folder and the environment of a program; return its arguments."""
-    atexit.unregister(import_module("brian2.utils.logger").clean_up_logging)  # of files that all programs share
+    # Both would remove what all programs share.
+    atexit.unregister(import_module("brian2.utils.logger").clean_up_logging)
+    import_module("wandb.sdk.data_types._private").MEDIA_TMP._finalizer.detach()
     os.setsid()
     for number, stream in enumerate(streams[:3]):
         os.dup2(stream, number)
@@ -192,9 +194,9 @@ def run_and_leave(file):
 if __name__ == "__main__":
     for library in LIBRARIES:
         import_module(library)
-    for app in sorted(APPS.glob("*.py")):
+    for module in OF_APPS:
         with suppress(Exception):  # which the app itself will say when it is run
-            runpy.run_path(str(app), run_name=app.stem)  # which imports what it uses, and runs nothing
+            import_module(module)
     gc.freeze()  # a program need not look through all this for what is no longer used
     sys.argv = serve(socket.socket(fileno=int(sys.argv[1])))
     sys.path[0] = str(Path(sys.argv[0]).parent)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from rwtl.errors import InputError
@@ -27,16 +28,19 @@ class JobFailed(Exception):
     """Ends a job of a sweep that has said and recorded why, so that the launcher goes on with the others."""
 
 
-def experiment(stage: Callable[[DictConfig], Artifact] | None = None) -> Callable[[Main], Main]:
+def experiment(stage: str | None = None) -> Callable[[Main], Main]:
     """Make a function of a configuration an experiment: bad input ends it with one line and exit code 1, in place of a
     traceback, and SIGTERM as Ctrl-C: what was finished is kept.
 
-    A job of a sweep writes its record besides, and raises JobFailed in place of ending the process.
+    A job of a sweep writes its record besides, and raises JobFailed in place of ending the process. The function itself
+    imports what it uses: every process that a training starts imports the file of the experiment again, and so need
+    not load what the experiment alone uses.
 
     Args:
-        stage: returns the artifact that the experiment makes of a configuration, so that a cluster can plan its jobs;
-            None for an experiment that makes none. The function returns the artifact, finished, or the artifact and the
-            number that a search of hyper-parameters minimises.
+        stage: name, with its module, of the function that returns the artifact that the experiment makes of a
+            configuration, so that a cluster can plan its jobs; None for an experiment that makes none. The decorated
+            function returns the artifact, finished, or the artifact and the number that a search of hyper-parameters
+            minimises.
     """
 
     def decorate(main: Main) -> Main:
@@ -45,7 +49,7 @@ def experiment(stage: Callable[[DictConfig], Artifact] | None = None) -> Callabl
             # Launchers send this function to other processes by its text: what it refers to must be imported there.
             return _job(main, cfg) if _is_job(cfg) else _alone(main, cfg)
 
-        wrapped.stage = stage
+        wrapped.stage = stage and (lambda cfg: get_method(stage)(cfg))
         return wrapped
 
     return decorate

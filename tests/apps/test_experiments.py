@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -194,23 +195,30 @@ APPS = sorted(file.stem for file in (ROOT / "experiments").glob("*.py") if file.
 
 
 @pytest.mark.parametrize("app", APPS)
-def test_every_app_imports_what_it_uses_and_lists_groups_and_values(app, tmp_path):
-    assert_helpful(run(app, tmp_path / "outputs", "--help", libraries_only=True), app, tmp_path)
-
-
-@pytest.mark.parametrize("app", ["simulate", pytest.param("compare", marks=pytest.mark.slow)])
-def test_an_app_starts_from_nothing(app, tmp_path):
-    """The other tests fork programs from a process that has imported the libraries."""
-    done = subprocess.run(command(app, tmp_path / "outputs", "--help"), capture_output=True, text=True)
-    assert_helpful(done, app, tmp_path)
-
-
-def assert_helpful(done, app, tmp_path):
+def test_every_app_lists_groups_and_values(app, tmp_path):
+    done = run(app, tmp_path / "outputs", "--help", libraries_only=True)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^recording: .*\brings, silence", done.stdout, re.MULTILINE)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         values = compose(app, overrides=[f"paths.outputs={tmp_path / 'outputs'}"])
     assert OmegaConf.to_yaml(values) in done.stdout
+
+
+def test_an_app_starts_from_nothing(tmp_path):
+    """The other tests fork programs from a process that has imported the libraries."""
+    line = command("status", tmp_path / "outputs", *TINY_EVALUATION)
+    done = subprocess.run([*line[:2], "compare", *line[2:]], capture_output=True, text=True)
+    assert done.returncode == 0 and "comparison: 1 to make" in done.stdout, done.stderr
+
+
+def test_a_process_that_a_training_starts_imports_little():
+    """It imports the file of the experiment, and what it gets: a data set needs no Lightning and no W&B."""
+    needed = (
+        "import sys, rwtl.flow.scenes.dataset, runpy; runpy.run_path('experiments/train.py', run_name='__mp_main__')"
+    )
+    needed += "; print({'pytorch_lightning', 'wandb', 'matplotlib', 'rwtl.training'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", needed], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr
 
 
 def damaged(pairs, tmp_path, change):

@@ -107,10 +107,13 @@ def assert_close(one, two, rtol=5e-3):
 
 @pytest.mark.parametrize("train", [flow, frames, pairs])
 def test_two_processes_train_what_one_does_with_the_same_batch(train, tmp_path):
-    """Batches whose halves differ: BatchNorm, what pixels weigh and the loss are those of the whole."""
+    """Batches whose halves differ: BatchNorm, what pixels weigh and the loss are those of the whole.
+
+    The flow's samples are prepared beside each process.
+    """
     first, second = folders(tmp_path, "one", "two")
     changes = {flow: {}, frames: {"batch_size": 4}, pairs: {"occlusion_from": 0}}[train] | {"steps": 4}
-    where = replace(TWO, data_workers=1 if train is flow else 0)  # one prepares samples beside each process
+    where = replace(TWO, data_workers=1 if train is flow else 0)
     one, two = train(WHERE, first, **changes), train(where, second, **changes)
     assert_close(one, two)
     assert not torch.distributed.is_initialized()
