@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -162,6 +163,7 @@ def _become(asked, streams):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     os.environ.clear()
     os.environ.update(asked["environment"])
+    tempfile.tempdir = None  # which the environment may say
     os.chdir(asked["cwd"])
     if asked["libraries_only"]:
         for module in [each for each in sys.modules if each.partition(".")[0] == "rwtl"]:

@@ -1,13 +1,10 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from scipy.stats import wasserstein_distance
+from tiny import run
 
 from rwtl.errors import InputError
 from rwtl.flow.displacements import (
@@ -25,8 +22,6 @@ from rwtl.flow.displacements import (
 )
 from rwtl.flow.files import write_flo
 from rwtl.flow.scenes.dataset import ProceduralFlow
-
-ROOT = Path(__file__).parents[2]
 
 
 def flow_of(lengths, degrees):
@@ -104,15 +99,14 @@ def test_experiment_finds_the_parameters_of_a_folder_of_pairs(tmp_path):
             Image.fromarray(image).save(pairs / f"{index:05}_img{number}.ppm")
         write_flo(pairs / f"{index:05}_flow.flo", sample.flow.numpy())
     scenes = ["scenes=10", *(f"procedural.{key}={value}" for key, value in arguments.items() if key != "tail")]
-    command = [sys.executable, str(ROOT / "experiments" / "displacements.py"), *scenes, f"paths.outputs={tmp_path}"]
     tried = ["procedural.tail=1", f"folder={pairs}", "search={tail:[1,3],background_motion:[0,1]}"]
-    done = subprocess.run([*command, *tried], capture_output=True, text=True, cwd=ROOT)
+    done = run("displacements", tmp_path, *scenes, *tried)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-3].split()[-1] == "0.00"  # the very scenes
     table = pd.read_csv(tmp_path / "displacements" / "displacements.csv")
     assert set(table.set) == {"pairs", "procedural"}
     assert (tmp_path / "displacements" / "displacements.png").stat().st_size > 10_000
-    alone = subprocess.run([*command, "search={tail:[1,3]}"], capture_output=True, text=True, cwd=ROOT)
+    alone = run("displacements", tmp_path, *scenes, "search={tail:[1,3]}")
     assert alone.returncode == 1 and "search needs real pairs" in alone.stderr
 
 

@@ -55,16 +55,16 @@ def test_warp_samples_where_the_flow_points_and_repeats_the_border():
 DIVERGED = """
 import torch
 from rwtl.models.next_frame import warp
-frame = torch.rand(2, 1, 16, 16, requires_grad=True)
-flow = torch.full((2, 2, 16, 16), float("{}"), requires_grad=True)
-warp(frame, flow).sum().backward()
-assert frame.grad.isfinite().all() and not flow.grad.any()
+for value in ("nan", "inf", "1e20", "-1e30"):
+    frame = torch.rand(2, 1, 16, 16, requires_grad=True)
+    flow = torch.full((2, 2, 16, 16), float(value), requires_grad=True)
+    warp(frame, flow).sum().backward()
+    assert frame.grad.isfinite().all() and not flow.grad.any(), value
 """
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "1e20", "-1e30"])
-def test_a_flow_that_diverged_does_not_crash_the_process(value):
-    assert subprocess.run([sys.executable, "-c", DIVERGED.format(value)]).returncode == 0
+def test_a_flow_that_diverged_does_not_crash_the_process():
+    assert subprocess.run([sys.executable, "-c", DIVERGED]).returncode == 0
 
 
 def test_the_motion_that_the_decoder_expects_carries_a_moving_front_on():

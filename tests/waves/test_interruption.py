@@ -4,29 +4,21 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+import tiny
 
 from rwtl.waves import open_recording
 
-ROOT = Path(__file__).parents[2]
 WAVES = ["rows=40", "columns=40", "duration=82", "transient=2", "frame_interval=0.02"]
 WAVES += ["spread.g_A=0.01", "cell.sigma=4"]
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 pytestmark = pytest.mark.slow
 
 
-def command(outputs):
-    overrides = [f"recording.{value}" for value in WAVES] + ["engine.threads=1", f"paths.outputs={outputs}"]
-    return [sys.executable, str(ROOT / "experiments" / "simulate.py"), *overrides]
-
-
 def start(outputs):
-    return subprocess.Popen(command(outputs), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return tiny.start("simulate", outputs, *(f"recording.{value}" for value in WAVES), "engine.threads=1")
 
 
 def recording_in(outputs):
@@ -89,7 +81,7 @@ def test_stopped_at_random_moments_it_ends_with_the_same_bits(undisturbed, tmp_p
         before, job = valid_frames(outputs), start(outputs)
         # After a kill between state and attributes, frames are added already when the recording is opened again.
         while (valid_frames(outputs) == before or not programs_below(tmp_path)) and job.poll() is None:
-            time.sleep(0.01)
+            time.sleep(0.05)
         assert job.poll() is None, job.communicate()
         time.sleep(rng.uniform(0, 0.2))
         job.send_signal(how)
