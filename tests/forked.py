@@ -152,9 +152,7 @@ def serve(requests):
 
 def _become(asked, streams):
     """Give this process the standard streams, the folder and the environment of a program; return its arguments."""
-    # Both would remove what all programs share.
-    atexit.unregister(import_module("brian2.utils.logger").clean_up_logging)
-    import_module("wandb.sdk.data_types._private").MEDIA_TMP._finalizer.detach()
+    atexit.unregister(import_module("brian2.utils.logger").clean_up_logging)  # of files that all programs share
     os.setsid()
     for number, stream in enumerate(streams[:3]):
         os.dup2(stream, number)
@@ -164,6 +162,10 @@ def _become(asked, streams):
     os.environ.clear()
     os.environ.update(asked["environment"])
     tempfile.tempdir = None  # which the environment may say
+    pictures = import_module("wandb.sdk.data_types._private").MEDIA_TMP  # a folder that a program removes when it ends
+    pictures._finalizer.detach()
+    pictures.name = tempfile.mkdtemp("wandb-media")
+    atexit.register(pictures.cleanup)
     os.chdir(asked["cwd"])
     if asked["libraries_only"]:
         for module in [each for each in sys.modules if each.partition(".")[0] == "rwtl"]:
