@@ -73,24 +73,22 @@ def test_every_dependency_has_its_line():
 
 
 def test_every_preset_composes():
+    """Those of different groups together, for each takes a while alone."""
     from hydra import compose, initialize_config_dir
 
-    apps = {
-        "evaluation": "evaluate",
-        "comparison": "compare",
-        "analysis": "compare",
-        "submission": "submit",
-        "hydra_settings": None,
-    }
-    apps |= {"hparams_search": "pretrain"}
-    compared = [file.stem for file in (ROOT / "conf" / "experiment").glob("*.yaml") if "comparison" in file.read_text()]
-    presets = dict.fromkeys(compared, "compare")
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        for group in (path for path in (ROOT / "conf").iterdir() if path.is_dir()):
-            app = apps.get(group.name, "train")
-            for choice in group.glob("*.yaml") if app else ():
-                of = presets.get(choice.stem, app) if group.name == "experiment" else app
-                cfg = compose(of, overrides=[f"{group.name}={choice.stem}"])
-                assert group.name in cfg or group.name in ("experiment", "hparams_search")
+    conf = ROOT / "conf"
+    choices = {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in conf.iterdir() if path.is_dir()}
+    apart = {"evaluate": ["evaluation"], "submit": ["submission"], "pretrain": ["hparams_search"]}
+    apart |= {"compare": ["comparison", "analysis"]}
+    of_train = set(choices).difference(*apart.values(), ["hydra_settings", "hydra", "experiment"])
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        for app, groups in {**apart, "train": sorted(of_train)}.items():
+            for number in range(max(len(choices[group]) for group in groups)):
+                together = [f"{group}={choices[group][number % len(choices[group])]}" for group in groups]
+                cfg = compose(app, overrides=together)
+                assert all(group in cfg for group in groups if group != "hparams_search")
+        for experiment in choices["experiment"]:
+            compared = "comparison" in (conf / "experiment" / f"{experiment}.yaml").read_text()
+            compose("compare" if compared else "train", overrides=[f"experiment={experiment}"])
         assert compose("compare", overrides=["experiment=demo"]).recording.rows == 96
         assert compose("train", overrides=["experiment=overfit_chairs"]).training.batch_size == 1
