@@ -48,6 +48,12 @@ def compiler_that_remembers(tmp_path_factory):
         yield
 
 
+def pytest_itemcollected(item):
+    """Mark as slow the tests of what takes long to set up."""
+    if {"cluster", "compared", "made", "undisturbed"} & set(item.fixturenames):
+        item.add_marker("slow")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Sort the files so that those with most slow tests, and the cluster's above all, begin first."""

@@ -5,6 +5,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 # Each may import those of the levels before it, and, in a package, its own modules.
 LEVELS = [
@@ -72,6 +74,7 @@ def test_every_dependency_has_its_line():
         assert re.search(rf"\b{name}\b", page), name
 
 
+@pytest.mark.slow
 def test_every_preset_composes():
     """Those of different groups together, for each takes a while alone."""
     from hydra import compose, initialize_config_dir

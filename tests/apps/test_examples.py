@@ -23,6 +23,7 @@ def example(name, *arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_freezing_strategy_is_a_file(outputs):
     folder = f"--config-dir={EXAMPLES / 'conf'}"
     thaw = ["transfer=thaw", "transfer.unfreeze_at=1", "transfer.unfreeze_every=0"]
@@ -32,6 +33,7 @@ def test_a_freezing_strategy_is_a_file(outputs):
     assert "learning rate of what was loaded × 0.1" in done.stdout
 
 
+@pytest.mark.slow
 def test_an_encoder_is_an_entry(outputs):
     said = example("encoder.py", *TINY_EVALUATION, f"paths.outputs={outputs}")
     assert "making" in said and "count    4.0" in said
@@ -41,6 +43,7 @@ def test_an_encoder_is_an_entry(outputs):
     assert widths == {"small": 32, "wide": 48}, "the wide one was pre-trained"
 
 
+@pytest.mark.slow
 def test_a_source_task_is_a_script_that_leaves_a_file(outputs, tmp_path):
     file = tmp_path / "arrow.pt"
     said = example("source_task.py", file, "2", *TINY_SOURCE, f"paths.outputs={outputs}")
@@ -50,6 +53,7 @@ def test_a_source_task_is_a_script_that_leaves_a_file(outputs, tmp_path):
     assert "149 tensors loaded" in trained.stdout
 
 
+@pytest.mark.slow
 def test_a_data_set_is_a_class(outputs, tmp_path):
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 255, (32, 40, 3), dtype=np.uint8)

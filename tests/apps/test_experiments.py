@@ -204,6 +204,7 @@ def test_every_app_lists_groups_and_values(app, tmp_path):
     assert OmegaConf.to_yaml(values) in done.stdout
 
 
+@pytest.mark.slow
 def test_an_app_starts_from_nothing(tmp_path):
     """The other tests fork programs from a process that has imported the libraries."""
     line = command("status", tmp_path / "outputs", *TINY_EVALUATION)

@@ -45,6 +45,7 @@ WITHOUT_REAL_DATA = {
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.slow
 def test_every_question_is_one_word_and_its_rows_are_sound(question):
     cfg, runs = runs_of(f"experiment={question}", *WITHOUT_REAL_DATA.get(question, []))
     config = comparison_config(cfg)
@@ -61,6 +62,7 @@ def test_the_questions_of_the_study_are_there():
     assert asked <= set(QUESTIONS)
 
 
+@pytest.mark.slow
 def test_sources_of_the_controls_cost_the_same():
     """Steps, batches and the pixels of a clip: only what is not trained at all costs less."""
     _, runs = runs_of("experiment=controls")
@@ -71,6 +73,7 @@ def test_sources_of_the_controls_cost_the_same():
         assert cost == (0 if row.startswith("untrained") else 300, 8, 64, 3), row
 
 
+@pytest.mark.slow
 def test_keys_are_laid_over_and_another_kind_replaces():
     _, runs = runs_of("experiment=controls", "clips.dt=2", "recording.rows=64", "clips.crop=32")
     time_shuffled, shapes, scenes = (runs[row, 1] for row in ("time_shuffled", "moving_shapes", "scenes"))
@@ -80,6 +83,7 @@ def test_keys_are_laid_over_and_another_kind_replaces():
     assert runs["waves", 1].clips.shuffle == "none"
 
 
+@pytest.mark.slow
 def test_rows_share_a_pretraining_where_it_is_the_same():
     _, runs = runs_of("comparison.rows=[scratch,freeze_none,freeze_encoder]")
     assert list(sources_of(planned_runs(runs))) == ["freeze_none, freeze_encoder"]
@@ -102,6 +106,7 @@ def with_control(keys):
     return [f"+comparison.conditions.untrained={row}", "comparison.rows=[scratch,freeze_none,untrained]"]
 
 
+@pytest.mark.slow
 def test_columns_are_run_for_rows_that_depend_on_them():
     cfg, runs = runs_of(*COLUMNS, *with_control("zoom: 1"))
     assert list(conditions_of(cfg, comparison_config(cfg))) == [
@@ -125,6 +130,7 @@ def test_a_row_of_another_kind_has_no_such_column():
     assert "scenes" in names and "time_shuffled" in names and "freeze_encoder · dt 0.2" in names
 
 
+@pytest.mark.slow
 def test_fractions_are_run_for_the_rows_that_are_named():
     fractions = ["comparison.fractions=[0.1,0.5]", "comparison.fraction_rows=[scratch,freeze_none dt 2]"]
     _, runs = runs_of(*COLUMNS, "comparison.rows=[scratch,freeze_none]", *fractions)
@@ -149,6 +155,7 @@ def test_the_baseline_may_be_one_of_the_columns():
         runs_of("comparison.baseline=freeze_nune dt 2")
 
 
+@pytest.mark.slow
 def test_the_full_study_is_planned_as_a_whole(tmp_path):
     """On a machine without its data: the pairs are stand-ins, and nothing is made."""
     data = tmp_path / "data"

@@ -31,6 +31,7 @@ def side_by_side(outputs, *names):
     return artifacts, build_side_by_side("part", artifacts, tasks, 2)
 
 
+@pytest.mark.slow
 def test_what_is_complete_is_reused_here_and_the_rest_is_made_elsewhere(tmp_path, capfd):
     artifacts, failures = side_by_side(tmp_path, "one", "bad")
     assert int((artifacts["one"].path / "process").read_text()) != os.getpid()

@@ -89,6 +89,7 @@ def test_fields_without_a_valid_pixel_are_refused():
         gathered([(flow, 0 * valid)])
 
 
+@pytest.mark.slow
 def test_experiment_finds_the_parameters_of_a_folder_of_pairs(tmp_path):
     pairs = tmp_path / "pairs"
     pairs.mkdir()

@@ -66,6 +66,7 @@ def distance(flows, expected):
 
 @pytest.mark.parametrize(("weights", "size"), [("random", (64, 96)), ("trained", (61, 90))])
 @torch.no_grad()
+@pytest.mark.slow
 def test_flow_after_every_one_of_32_iterations(files, scenes, weights, size):
     image1, image2 = (image[..., : size[0], : size[1]] for image in (scenes.image1, scenes.image2))
     path = files / f"{weights}.pth"
@@ -81,6 +82,7 @@ def test_flow_after_every_one_of_32_iterations(files, scenes, weights, size):
 
 
 @pytest.mark.parametrize("correlation", ["all_pairs", "on_demand"])
+@pytest.mark.slow
 def test_gradients_of_the_sequence_loss_by_every_parameter(files, scenes, tmp_path, correlation):
     state = reference.official_state(files / "random.pth")
     image1, image2 = scenes.image1.double(), scenes.image2.double()

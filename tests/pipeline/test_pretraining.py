@@ -69,6 +69,7 @@ def test_next_frame_prediction_leaves_a_model_its_skill_and_pictures(configured)
 
 
 @pytest.mark.parametrize("kind", FLOW_KINDS)
+@pytest.mark.slow
 def test_flow_of_waves_trains_a_raft_whose_parts_all_go_into_another(kind, configured):
     cfg = configured("train", *FLOW_KINDS[kind], *TARGET, "transfer=all_parts")
     trained = build(training(cfg))
@@ -87,6 +88,7 @@ def test_scenes_are_a_source_in_colour(configured):
     assert not (made.path / "normalisation.json").exists() and made.status()["parents"] == {}
 
 
+@pytest.mark.slow
 def test_no_steps_leave_the_model_as_it_was_drawn(configured):
     cfg = configured("pretrain", *NEXT_FRAME, "pretraining.steps=0", "pretraining.seed=5")
     made = build(pretraining(cfg))
@@ -106,6 +108,7 @@ def test_several_recordings_are_parents_and_the_order_of_values_counts_once(conf
     assert same.digest == alone.digest != made.digest
 
 
+@pytest.mark.slow
 def test_a_pretraining_begins_with_the_weights_of_another_raft(configured, tmp_path):
     official = tmp_path / "raft.pth"
     save_official(official, build_raft("small"))
@@ -117,6 +120,7 @@ def test_a_pretraining_begins_with_the_weights_of_another_raft(configured, tmp_p
     assert made.status()["values"]["initial"]["source"] != str(official), "a source counts by its weights"
 
 
+@pytest.mark.slow
 def test_a_training_takes_a_source_from_a_folder_wherever_it_lies(configured, tmp_path):
     source = build(pretraining(configured("pretrain", *NEXT_FRAME)))
     elsewhere = shutil.copytree(source.path, tmp_path / "elsewhere")
@@ -200,6 +204,7 @@ def test_a_bad_transfer_is_named_before_anything_is_built(case, configured, tmp_
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_source_of_another_variant_or_colour_is_refused_before_anything_is_built(configured, tmp_path):
     source = build(pretraining(configured("pretrain", *NEXT_FRAME, "clips.colour=blue_red"))).path
     transfer = ["transfer=freeze_none", f"transfer.source={source}"]
@@ -216,6 +221,7 @@ def test_a_source_of_another_variant_or_colour_is_refused_before_anything_is_bui
     assert not (tmp_path / "outputs" / "training").exists()
 
 
+@pytest.mark.slow
 def test_skill_over_a_grid_says_where_copying_is_better(configured, capsys):
     cfg = configured("skill", *NEXT_FRAME, 'grid=["clips.dt=0.1,0.5","pretraining.iterations=1"]', "jobs=1")
     folder = skill_grid(cfg)

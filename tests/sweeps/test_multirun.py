@@ -43,6 +43,7 @@ def row(table, number):
     return [cell.strip() for cell in cells.split("│")]
 
 
+@pytest.mark.slow
 def test_a_failed_job_neither_stops_nor_hides_the_others_and_alone_is_tried_again(tmp_path):
     line = ["-m", *SHAPES, "recording.seed=1,-1,2"]
     outputs = tmp_path / "outputs"
@@ -95,6 +96,7 @@ def test_a_line_that_makes_no_sense_is_refused_before_anything_runs(case, tmp_pa
     assert "Traceback" not in done.stderr and not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_paired_choices_are_presets_not_products(tmp_path):
     presets = tmp_path / "presets" / "experiment"
     presets.mkdir(parents=True)
@@ -145,6 +147,7 @@ def test_jobs_run_side_by_side_and_those_after_a_dead_one_run_too(tmp_path):
     assert len(list(outputs.glob("recording/*"))) == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_whole_sweep_which_one_process_runs_at_a_time(tmp_path):
     outputs = tmp_path / "outputs"
     write_record(outputs / "sweeps" / "mine", JobRecord(2, ["of an earlier run"], state="complete"))
@@ -161,6 +164,7 @@ def test_ctrl_c_ends_the_whole_sweep_which_one_process_runs_at_a_time(tmp_path):
     assert records_of(outputs)[1].reason == "Ctrl-C"
 
 
+@pytest.mark.slow
 def test_a_search_outlives_failed_trials_and_its_end(tmp_path):
     """dt 99 s is longer than the recording, so that trials fail."""
     line = ["-m", "hparams_search=nfp", *SOURCE, "pretraining.steps=0", "clips.dt=choice(0.2,99)"]

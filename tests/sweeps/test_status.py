@@ -124,6 +124,7 @@ def plan(outputs, *line):
     return run("status", outputs, *line)
 
 
+@pytest.mark.slow
 def test_a_line_is_planned_before_and_in_between_and_afterwards(tmp_path):
     outputs = tmp_path / "outputs"
     line = ["-m", *TARGET, "transfer=scratch,freeze_none", "seed=1,2"]

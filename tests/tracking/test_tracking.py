@@ -103,6 +103,7 @@ def logged(outputs):
     return pd.read_csv(outputs / "pretraining" / DIGEST / files.METRICS).groupby("step").first()
 
 
+@pytest.mark.slow
 def test_loggers_change_no_bit(outputs, tmp_path):
     weights = train(tmp_path, DIGEST, {})
     resumed = torch.load(outputs / "pretraining" / DIGEST / "model.pt")
@@ -112,6 +113,7 @@ def test_loggers_change_no_bit(outputs, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"pretraining", "recording"}
 
 
+@pytest.mark.slow
 def test_pieces_of_a_run_are_one_curve(runs, logged):
     run = runs[f"pretraining-{DIGEST}"]
     history = run.history.set_index("step")
@@ -187,6 +189,7 @@ def scalars(events, name):
     return [(event.step, event.value) for event in events.Scalars(name)]
 
 
+@pytest.mark.slow
 def test_what_a_later_piece_says_counts_from_its_first_step_on(tmp_path):
     tracked = Tracked("training", DIGEST, "training")
     for steps in ((0, 2, 4, 6), (4, 6, 8), (8, 10)):
@@ -289,6 +292,7 @@ def finish_and_upload(tracker, outputs, said):
     assert artifacts(server)[0][f"training-{DIGEST}"] == ("model", f"training-{DIGEST}")
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_costs_nothing(online, tmp_path, capfd):
     tracker = online("http://127.0.0.1:9")
     tracker.log_metrics({"step": 0, "epe": 9.0}, 0)
@@ -298,6 +302,7 @@ def test_a_server_that_does_not_answer_costs_nothing(online, tmp_path, capfd):
     finish_and_upload(tracker, tmp_path, lambda: message + capfd.readouterr().out)
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_in_mid_run_costs_nothing(online, tmp_path, capfd):
     server = WandbServer()
     tracker = online(server.url)
@@ -308,6 +313,7 @@ def test_a_server_that_ends_in_mid_run_costs_nothing(online, tmp_path, capfd):
     finish_and_upload(tracker, tmp_path, lambda: capfd.readouterr().out)
 
 
+@pytest.mark.slow
 def test_numbers_survive_a_kill(tmp_path):
     code = f"""
 import os, signal, time

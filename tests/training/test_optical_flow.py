@@ -101,6 +101,7 @@ def test_batchnorm_statistics_stay_where_the_schedule_says_so_and_weights_move(f
     "change",
     [{"correlation": "on_demand"}, {"channels_last": True}, {"scenes_on_device": True}, {"data_workers": 1}],
 )
+@pytest.mark.slow
 def test_how_it_runs_changes_a_training_by_rounding_only(change, tmp_path):
     curves = []
     for number, where in enumerate((WHERE, dataclasses.replace(WHERE, **change))):
@@ -111,6 +112,7 @@ def test_how_it_runs_changes_a_training_by_rounding_only(change, tmp_path):
     assert curves[0].epe.nunique() == 3
 
 
+@pytest.mark.slow
 def test_bf16_trains_to_nearly_the_same(tmp_path):
     curves = []
     for precision in ("32-true", "bf16-mixed"):

@@ -30,6 +30,7 @@ from rwtl.training.transfer.config import Source, TransferConfig
 
 ROOT = Path(__file__).parents[2]
 TWO = replace(WHERE, devices=2)
+pytestmark = pytest.mark.slow
 
 
 class Damaged(torch.utils.data.Dataset):

@@ -77,6 +77,7 @@ def test_crashes_anywhere_change_no_bit(undisturbed, tmp_path, hook, count):
     assert_same(undisturbed, run(undisturbed[0], tmp_path / "run", where=every_step))
 
 
+@pytest.mark.slow
 def test_self_supervised_training_that_crashes_goes_on_to_the_same_bits(tmp_path):
     whole = "self-supervised flow", *run("self-supervised flow", tmp_path / "whole")
     with pytest.raises(RuntimeError, match="the power is gone"):

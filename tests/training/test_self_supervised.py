@@ -249,6 +249,7 @@ def test_validation_of_no_motion_and_of_a_flow_that_never_leads_back(tmp_path):
     assert lost["photometric_all_no_motion"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_raft_learns_the_motion_of_a_pair_from_its_frames(tmp_path):
     pl.seed_everything(1, verbose=False)
     model = build_raft("small", "instance", iterations=2)

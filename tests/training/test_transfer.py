@@ -218,6 +218,7 @@ def test_a_frozen_tensor_that_changes_is_found_out(tmp_path):
 
 
 @pytest.mark.parametrize("every", [0, 1])
+@pytest.mark.slow
 def test_unfreezing_goes_by_step_from_the_output_to_the_input(every, tmp_path):
     model, transfer = transferred(replace(BOTH, unfreeze_at=1, unfreeze_every=every))
     steps = Steps(model)
@@ -235,6 +236,7 @@ def test_unfreezing_goes_by_step_from_the_output_to_the_input(every, tmp_path):
 
 
 @pytest.mark.parametrize("config", [ENCODER, BATCHNORM, BOTH], ids=lambda config: config.name)
+@pytest.mark.slow
 def test_frozen_tensors_hold_in_bf16_with_weight_decay(config, tmp_path):
     model, transfer = transferred(config)
     before, optimised = snapshot(model), []
@@ -306,6 +308,7 @@ def test_encoders_that_differ_in_a_normalisation_without_tensors_are_refused(her
         transferred(NONE, here, source=source_of(there))
 
 
+@pytest.mark.slow
 def test_a_second_training_freezes_what_the_first_made_of_it(tmp_path):
     """A new trainer begins at step 0, with all frozen again that the first had unfrozen."""
     model, transfer = transferred(replace(ENCODER, unfreeze_at=2))

@@ -71,6 +71,7 @@ def instructions(text):
     return re.findall(r"^\s+(?:@!?%p\d+ )?([a-z]\S*?)\s", text, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_step_is_one_kernel_and_the_coupling_two_more_on_their_own_clock(program):
     main = (program / "main.cu").read_text()
     added = re.findall(r"network\.add\(&(\w+), (\w+)\);", main)

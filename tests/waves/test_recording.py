@@ -218,6 +218,7 @@ def test_a_failed_integration_is_reported(path):
         simulate(CONFIG, FailingEngine(), path)
 
 
+@pytest.mark.slow
 def test_any_damage_is_refused_by_name_or_harmless(path):
     """Bytes flipped, cut off, added and removed, in every file: the reader names it, or returns what was written."""
     simulate(CONFIG, CountingEngine(), path)
@@ -264,6 +265,7 @@ def test_a_damaged_state_is_named_and_not_gone_on_from(path):
     assert open_recording(path).complete
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_what_was_written_and_is_gone_on_from(path, tmp_path):
     """A real full disk: a file system of 36 kB in memory, in a name space of its own."""
     script = """

@@ -73,6 +73,7 @@ def frames(folder, heard):
     return open_recording(folder / "one").frames(0, 150)
 
 
+@pytest.mark.slow
 def test_a_recording_is_described_and_complete(frames, folder):
     recording = open_recording(folder / "one")
     assert recording.complete
@@ -115,7 +116,7 @@ def test_every_engine_gives_the_same_frames_to_rounding(frames, engine, toleranc
     [
         pytest.param(CppEngine(1, "float32"), [26, 90], marks=pytest.mark.slow),
         pytest.param(CppEngine(2, "float64"), [26, 90], marks=pytest.mark.slow),
-        (RuntimeEngine("numpy", "float64"), [6]),
+        pytest.param(RuntimeEngine("numpy", "float64"), [6], marks=pytest.mark.slow),
     ],
 )
 def test_a_simulation_that_goes_on_from_a_snapshot_gives_the_same_bits(engine, at):
@@ -141,6 +142,7 @@ def test_a_simulation_that_goes_on_from_a_snapshot_gives_the_same_bits(engine, a
     assert np.ptp(whole[-1].calcium) > 1
 
 
+@pytest.mark.slow
 def test_two_threads_give_the_same_frames_and_nothing_is_left_behind(frames, folder, tmp_path, monkeypatch):
     """A second simulation in the same process, which ends at another time."""
     # A folder of its own: tests that run beside this one build programs in the shared one.
@@ -152,6 +154,7 @@ def test_two_threads_give_the_same_frames_and_nothing_is_left_behind(frames, fol
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_long_simulation_refreshes_the_input_before_the_step():
     """Far from time 0 the clocks' times are no exact multiples of the step any more; a simulation that goes on from a
     snapshot counts anew from 0, and must do the same."""

@@ -114,6 +114,7 @@ def test_the_other_pair_of_conductance_and_leak_is_excitable_alike():
     assert 1.5 < front_speed(dataclasses.replace(TORUS, cell=cell)) < 3.5
 
 
+@pytest.mark.slow
 def test_the_midpoint_rule_converges_with_second_order_and_rk4_faster():
     """Coupled cells in a burst; the error of calcium falls with the square of the step."""
     base = dataclasses.replace(TORUS, columns=6, duration=1.5, frame_interval=0.1)

@@ -88,6 +88,7 @@ def test_a_sweep_makes_what_its_jobs_need_in_jobs_of_its_own_and_one_that_fails_
     assert [row(output, number)[1] for number in range(5)] == ["reused"] * 5
 
 
+@pytest.mark.slow
 def test_ctrl_c_asks_whether_to_cancel_and_the_same_line_goes_on_watching(cluster, tmp_path):
     """Its jobs are held in the queue until somebody lets them go."""
     held = ["-m", *SHAPES, *SLURM, "+hydra.launcher.additional_parameters={hold:true}"]
