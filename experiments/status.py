@@ -6,22 +6,20 @@
 The second form takes the whole line of another experiment, with its name in front, and makes nothing.
 """
 
+import runpy
 import sys
-from importlib import import_module
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
 from rwtl.sweeps.app import experiment
 
-STAGES = {  # of the experiments, by module and function: each is imported only where it is asked for
-    "simulate": ("rwtl.pipeline.recording", "recording"),
-    "pretrain": ("rwtl.pipeline.pretraining", "pretraining"),
-    "train": ("rwtl.pipeline.flow_training", "training"),
-    "evaluate": ("rwtl.pipeline.evaluation", "evaluation"),
-    "submit": ("rwtl.pipeline.evaluation", "submission"),
-    "compare": ("rwtl.compare.comparison", "comparison"),
-}
+
+def stage_of(app: str):
+    """What the experiment of this name makes: a function of its configuration; None where there is none such."""
+    file = Path(__file__).with_name(f"{app}.py")
+    return getattr(runpy.run_path(str(file))["main"], "stage", None) if app.isidentifier() and file.exists() else None
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="status")
@@ -38,9 +36,9 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 and sys.argv[1] in STAGES:
+    stage = stage_of(sys.argv[1]) if len(sys.argv) > 1 else None
+    if stage is not None:
         from rwtl.sweeps.preview import show_preview
 
-        module, function = STAGES[sys.argv[1]]
-        sys.exit(show_preview(sys.argv[1], getattr(import_module(module), function), sys.argv[2:]))
+        sys.exit(show_preview(sys.argv[1], stage, sys.argv[2:]))
     main()

@@ -19,7 +19,7 @@ CONF = Path(__file__).parents[1] / "conf"
 T = TypeVar("T")
 
 # Keys that configurations recorded by earlier versions may hold, with why they are gone. Unset, they are passed over.
-_RETIRED = {"trainer.compile": "torch.compile made RAFT 3 to 6 % faster and took minutes to start"}
+_RETIRED = {"trainer.compile": "torch.compile made RAFT little faster and took a minute or more to start"}
 
 
 def typed(cls: type[T], values: Mapping[str, Any], section: str) -> T:
@@ -37,12 +37,28 @@ def typed(cls: type[T], values: Mapping[str, Any], section: str) -> T:
                 f"{section}.{key} is {value}, but it is gone: {_RETIRED[f'{section}.{key}']}; leave it out"
             )
     try:
-        return _adapter(cls).validate_python(known)
+        made = _adapter(cls).validate_python(known)
     except ValidationError as error:
         faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != _UNKNOWN)
         fault = faults[0]  # a key with a mistake in it is missed besides
         own = fault.get("ctx", {}).get("error")
         raise own if isinstance(own, InputError) else InputError(_said(fault, section, cls)) from error
+    _refuse_truth_as_number(known, made, section)
+    return made
+
+
+def _refuse_truth_as_number(given: Any, made: Any, key: str) -> None:
+    """Raise InputError where true or false became 1 or 0, as pydantic lets it: `training.steps=true` is a mistake."""
+    if isinstance(given, bool) and not isinstance(made, bool):
+        raise InputError(f"{key} is {given}; it must be a number")
+    if isinstance(given, Mapping):
+        for name, value in given.items():
+            _refuse_truth_as_number(
+                value, made[name] if isinstance(made, Mapping) else getattr(made, name), f"{key}.{name}"
+            )
+    if isinstance(given, list):
+        for number, (value, of_it) in enumerate(zip(given, made, strict=True)):
+            _refuse_truth_as_number(value, of_it, f"{key}[{number}]")
 
 
 @cache

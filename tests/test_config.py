@@ -10,6 +10,7 @@ from rwtl.errors import InputError
 class Section:
     steps: int
     rate: float = 0.5
+    rates: list[float] | None = None
 
 
 def test_values_become_typed():
@@ -19,9 +20,13 @@ def test_values_become_typed():
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"steps": 3, "stepz": 4}, "training.stepz.*its keys are steps, rate"),
+        ({"steps": 3, "stepz": 4}, "training.stepz.*its keys are steps, rate, rates"),
         ({"rate": 1.0}, "training.steps"),
         ({"steps": "many"}, "training.steps.*many"),
+        ({"steps": True}, "training.steps is True; it must be a number"),
+        ({"steps": 3, "rate": False}, "training.rate is False; it must be a number"),
+        ({"steps": 3, "rates": [0.5, True]}, r"training.rates\[1\] is True; it must be a number"),
+        ({"step": 3}, "training.step: training has no such key"),
     ],
 )
 def test_wrong_keys_and_values_are_named(values, named):

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 
 from rwtl.training.metrics import FlowMetrics, end_point_error, sequence_loss
 
@@ -60,3 +61,8 @@ def test_the_loss_leaves_out_displacements_of_400_px(length, counts):
     flow[0, 0] = length
     loss = float(sequence_loss([torch.zeros(1, 2, 1, 1)], flow, torch.ones(1, 1, 1), gamma=0.8))
     assert loss == pytest.approx(length / 2 if counts else 0)
+
+
+def test_annotations_of_tensors_are_checked_while_testing():
+    with pytest.raises(TypeCheckError, match="flow"):
+        end_point_error(torch.zeros(2, 2, 4, 4), torch.zeros(3, 2, 4, 4))
