@@ -1,6 +1,7 @@
 """Counter-based random numbers: each a function of its seed and of what it is for, never of what was drawn before.
 
-Nothing here may change the bits of what is drawn: artifacts of older versions hold them.
+Nothing here may change the bits of what is drawn: artifacts of older versions hold them. `evenly` chooses where chance
+has no part.
 """
 
 import zlib
@@ -25,6 +26,11 @@ def counter_rng(seed: int | tuple[int, int], *counter: int) -> np.random.Generat
 def named_rng(seed: int, purpose: str) -> np.random.Generator:
     """Return a generator that is a function of the seed (0 ≤ seed < 2⁶³) and of what it is for, in words, alone."""
     return counter_rng((seed, zlib.crc32(purpose.encode())))
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Return at most `most` of the indices 0..`count`-1, evenly spread, the first and the last among them."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()
 
 
 # More than are used: a new use takes the next ones, and leaves the others as they were.

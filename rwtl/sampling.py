@@ -10,7 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Int32
-from torch.utils.data import Dataset, IterableDataset, Sampler
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, Sampler, default_collate
 
 from rwtl.errors import InputError
 from rwtl.random import AUGMENTATION, ORDER, SUBSET, counter_rng
@@ -29,11 +30,6 @@ def first_of_fixed_order(count: int, size: int, seed: int) -> Int32[np.ndarray, 
     Sintel's clean and final pass do, give the same scenes.
     """
     return counter_rng(seed, 0, 0, SUBSET).permutation(np.arange(size, dtype=np.int32))[:count]
-
-
-def evenly(count: int, most: int) -> list[int]:
-    """Return at most `most` of the indices 0..`count`-1, evenly spread, the first and the last among them."""
-    return np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,3 +211,19 @@ class StepBatches(Sampler[list[int]]):
         for step in range(self.first_step, self.steps):
             first = step * self.batch_size + self.process * self.share
             yield list(range(first, first + self.share))
+
+
+def stacked(samples: list) -> Any:
+    """Stack samples to a batch; samples of different size are an InputError.
+
+    It stands here, and not with the training, because every process that prepares samples imports its module.
+    """
+    first, *others = [sample if isinstance(sample, Tensor) else sample[0] for sample in samples]
+    for other in others:
+        if other.shape != first.shape:
+            sizes = " and ".join("×".join(map(str, one.shape[-2:])) for one in (first, other))
+            raise InputError(
+                f"a batch cannot hold samples of {sizes} px: give flow_data.training.<data set>.augmentation a crop "
+                "(height, width), or set training.batch_size=1"
+            )
+    return default_collate(samples)

@@ -1,5 +1,7 @@
 """Every tensor annotation of rwtl is checked while testing, and W&B reports no errors of tests to its makers."""
 
+import atexit
+import gc
 import os
 from collections import Counter
 from functools import cache
@@ -29,6 +31,8 @@ def check_shapes_where_tensors_are(typechecker):
 # What rwtl imports while the hook is at work is compiled anew, libraries too.
 for library in forked.LIBRARIES:
     import_module(library)
+gc.freeze()  # Brian2 searches for garbage at each simulation, and need not look through all this
+atexit.register(gc.freeze)
 jaxtyping.jaxtyped = check_shapes_where_tensors_are  # where the hook looks it up
 jaxtyping.install_import_hook("rwtl", "beartype.beartype")
 

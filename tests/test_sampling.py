@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from rwtl.errors import InputError
 from rwtl.flow.augmentation import Augmentation, AugmentationConfig, SparseAugmentation, SparseAugmentationConfig
 from rwtl.flow.sample import FlowSample
-from rwtl.sampling import Part, SampleStream, evenly
+from rwtl.random import evenly
+from rwtl.sampling import Part, SampleStream
 
 
 class Numbers(Dataset):

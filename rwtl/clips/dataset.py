@@ -16,8 +16,7 @@ from torch.utils.data import Dataset
 from rwtl.clips.config import ClipsConfig, Part, frames_of, require_room, stride_of, zoom_fraction
 from rwtl.clips.transforms import CropAndZoom, enlarge, rotate_and_flip
 from rwtl.errors import InputError
-from rwtl.random import CELLS_IN_SPACE, CLIPS_IN_TIME, counter_rng
-from rwtl.sampling import evenly
+from rwtl.random import CELLS_IN_SPACE, CLIPS_IN_TIME, counter_rng, evenly
 from rwtl.waves.config import FRAMES_PER_SHARD
 from rwtl.waves.store import Recording, open_recording
 

@@ -11,7 +11,7 @@ from rwtl.clips.fronts import Fronts, front_flow, fronts_of
 from rwtl.clips.transforms import to_rgb, zoomed
 from rwtl.errors import InputError
 from rwtl.flow.sample import FlowDataset, FlowSample, flow_sample
-from rwtl.sampling import evenly
+from rwtl.random import evenly
 
 
 class WaveFlow(FlowDataset):

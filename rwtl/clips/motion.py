@@ -18,7 +18,7 @@ from rwtl.errors import InputError
 from rwtl.flow.displacements import Displacements, distance, gathered
 from rwtl.flow.sample import MAX_DISPLACEMENT, FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
-from rwtl.sampling import evenly
+from rwtl.random import evenly
 from rwtl.waves.measure.statistics import WaveStatistics
 
 Setting = tuple[float, float]  # dt in s, and zoom

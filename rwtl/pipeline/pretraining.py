@@ -17,7 +17,8 @@ from rwtl.models.checkpoints import save_model
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.recording import recordings
 from rwtl.pipeline.source_task import PretrainingPlan, SourceData, source_data
-from rwtl.sampling import SampleStream, evenly
+from rwtl.random import evenly
+from rwtl.sampling import SampleStream
 from rwtl.tracking.loggers import check_loggers, tracking
 from rwtl.tracking.pictures import ClipPictures, FlowPictures, next_frames
 from rwtl.tracking.tracker import Lineage

@@ -23,7 +23,8 @@ from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
 from rwtl.pipeline.recording import recording_configs
 from rwtl.pipeline.source import load_source
-from rwtl.sampling import Part, evenly
+from rwtl.random import evenly
+from rwtl.sampling import Part
 from rwtl.training.recipe import TrainerConfig
 from rwtl.training.tasks.next_frame import PretrainingRecipe
 from rwtl.training.tasks.optical_flow import WaveFlowRecipe, wave_flow_data

@@ -1,20 +1,18 @@
 """The stages by the kind of their artifacts, for a process that is to make one that a configuration describes."""
 
+from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
-from rwtl.pipeline.evaluation import evaluation, submission
-from rwtl.pipeline.flow_training import training
-from rwtl.pipeline.pretraining import pretraining
-from rwtl.pipeline.recording import recordings
 
+# By name, so that a process loads the stage that it needs: a recording is made without PyTorch.
 STAGES = {
-    "recording": recordings,
-    "pretraining": lambda cfg: [pretraining(cfg)],
-    "training": lambda cfg: [training(cfg)],
-    "evaluation": lambda cfg: [evaluation(cfg)],
-    "submission": lambda cfg: [submission(cfg)],
+    "recording": "rwtl.pipeline.recording.recordings",
+    "pretraining": "rwtl.pipeline.pretraining.pretraining",
+    "training": "rwtl.pipeline.flow_training.training",
+    "evaluation": "rwtl.pipeline.evaluation.evaluation",
+    "submission": "rwtl.pipeline.evaluation.submission",
 }
 
 
@@ -23,7 +21,8 @@ def artifact_of(kind: str, cfg: DictConfig, digest: str) -> Artifact:
 
     Raises InputError where there is none: the code, or a data set, was changed since the digest was told.
     """
-    for artifact in STAGES[kind](cfg):
+    planned = get_method(STAGES[kind])(cfg)
+    for artifact in planned if isinstance(planned, list) else [planned]:
         if artifact.digest == digest:
             return artifact
     raise InputError(f"this configuration makes no {kind} {digest}: was the code or a data set changed since?")

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.provenance import now
-from rwtl.processes import exit_code, reason_of, terminable
+from rwtl.processes import end_fast, exit_code, reason_of, terminable
 from rwtl.sweeps.jobs import JobRecord, sweep_folder, write_record
 
 Result = Artifact | tuple[Artifact, float | None] | None
@@ -42,6 +42,7 @@ def experiment(stage: str | None = None) -> Callable[[Main], Main]:
             function returns the artifact, finished, or the artifact and the number that a search of hyper-parameters
             minimises.
     """
+    end_fast()
 
     def decorate(main: Main) -> Main:
         @functools.wraps(main)

@@ -188,7 +188,7 @@ def online_runs(source: str) -> list[WandbRun]:
         ) from error
 
 
-def _online_run(run: wandb.apis.public.Run) -> WandbRun:
+def _online_run(run: "wandb.apis.public.Run") -> WandbRun:
     # As many rows hold all these keys as there are validations, so that sampling leaves none out. Errors by speed may
     # be no number, where nothing moves so fast.
     rows = run.history(samples=MOST, keys=["step", *ACCURACY, "fl_all"], pandas=False)

@@ -13,13 +13,12 @@ import torch
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 
 from rwtl import files
 from rwtl.errors import InputError
 from rwtl.processes import end_when_the_parent_asks, helper_context
-from rwtl.sampling import BatchesOnDevice, SampleStream, StepBatches
+from rwtl.sampling import BatchesOnDevice, SampleStream, StepBatches, stacked
 from rwtl.training.devices import Rank, share_batchnorm, together
 from rwtl.training.log import Measurements, MetricsLog, ProgressLines
 from rwtl.training.recipe import Recipe, TrainerConfig
@@ -174,22 +173,9 @@ def _loaders(task: _Task, device: torch.device, first_step: int, rank: Rank) -> 
         training_loader = DataLoader(batches, batch_size=None)
     else:
         batches = StepBatches(recipe.steps, recipe.batch_size, *share)
-        training_loader = DataLoader(task.training, batch_sampler=batches, collate_fn=_collate, **workers)
+        training_loader = DataLoader(task.training, batch_sampler=batches, collate_fn=stacked, **workers)
     # Pairs may differ in size. Every process validates on all of them, for metrics are then the same everywhere.
     return training_loader, [DataLoader(dataset, 1, **workers) for dataset in task.validation]
-
-
-def _collate(samples: list) -> Any:
-    """Stack samples to a batch; samples of different size are an InputError."""
-    first, *others = [sample if isinstance(sample, Tensor) else sample[0] for sample in samples]
-    for other in others:
-        if other.shape != first.shape:
-            sizes = " and ".join("×".join(map(str, one.shape[-2:])) for one in (first, other))
-            raise InputError(
-                f"a batch cannot hold samples of {sizes} px: give flow_data.training.<data set>.augmentation a crop "
-                "(height, width), or set training.batch_size=1"
-            )
-    return default_collate(samples)
 
 
 def _quiet_lightning() -> None:

@@ -42,9 +42,12 @@ def outputs(tmp_path_factory):
     return tmp_path_factory.mktemp("study") / "outputs"
 
 
+ONE_BY_ONE = ["comparison.seeds=[1]", "comparison.jobs=1"]  # test_compare has several side by side
+
+
 @pytest.fixture(scope="module")
 def compared(outputs):
-    return run("compare", outputs, *TINY_EVALUATION, "comparison.seeds=[1]")
+    return run("compare", outputs, *TINY_EVALUATION, *ONE_BY_ONE)
 
 
 def test_compare_makes_everything_and_a_report_that_needs_no_network(compared, outputs):
@@ -75,7 +78,7 @@ def test_compare_makes_everything_and_a_report_that_needs_no_network(compared, o
 
 def test_again_reuses_everything(compared, outputs):
     before = states(outputs)
-    again = run("compare", outputs, *TINY_EVALUATION, "comparison.seeds=[1]")
+    again = run("compare", outputs, *TINY_EVALUATION, *ONE_BY_ONE)
     assert again.returncode == 0, again.stderr
     assert "making" not in again.stdout
     assert len(re.findall(r"^(?:training|evaluate|comparison).*: reused", again.stdout, re.MULTILINE)) == 5 + 1
@@ -212,13 +215,19 @@ def test_an_app_starts_from_nothing(tmp_path):
     assert done.returncode == 0 and "comparison: 1 to make" in done.stdout, done.stderr
 
 
-def test_a_process_that_a_training_starts_imports_little():
-    """It imports the file of the experiment, and what it gets: a data set needs no Lightning and no W&B."""
-    needed = (
-        "import sys, rwtl.flow.scenes.dataset, runpy; runpy.run_path('experiments/train.py', run_name='__mp_main__')"
-    )
-    needed += "; print({'pytorch_lightning', 'wandb', 'matplotlib', 'rwtl.training'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", needed], cwd=ROOT, capture_output=True, text=True)
+@pytest.mark.parametrize(
+    ("needed", "spared"),
+    [
+        # A process that prepares samples imports the file of the experiment, and what it gets.
+        (["experiments/train.py", "rwtl.flow.scenes.dataset", "rwtl.sampling"], "pytorch_lightning wandb matplotlib"),
+        (["experiments/simulate.py", "rwtl.pipeline.recording"], "torch wandb"),
+    ],
+)
+def test_what_starts_often_imports_little(needed, spared):
+    experiment, *modules = needed
+    program = f"import sys, runpy, {', '.join(modules)}; runpy.run_path('{experiment}', run_name='__mp_main__'); "
+    program += f"print({set(spared.split())} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "set()\n", done.stderr
 
 

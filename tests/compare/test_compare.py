@@ -27,7 +27,7 @@ ROWS = [
     "comparison.fractions=[0.5]",
     "comparison.fraction_rows=[scratch,freeze_none dt 0.5]",
     "comparison.seeds=[1,2]",
-    "comparison.jobs=1",  # test_experiments has several side by side
+    "comparison.jobs=1",
     "logger=wandb",
 ]
 pytestmark = pytest.mark.usefixtures("wandb_read_once")

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from tiny import run, start
 from trainings import COMMON, FLOW, NEXT_FRAME, SCENES, SELF_SUPERVISED, WHERE, Clips, StopAt, crash
 
 from rwtl import files
@@ -56,7 +56,7 @@ def flow(where, folder, *callbacks, unfreeze_at=None, bad=None, **changes):
         weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         config = TransferConfig("later", "it", ["feature_encoder"], False, True, True, unfreeze_at, 0, 1.0)
         transfer = Transfer(model, config, Source("it", "small", "batch", None, weights))
-    data, recipe = Damaged(bad), replace(FLOW, **changes)
+    data, recipe = ProceduralFlow(size=8, **SCENES) if bad is None else Damaged(bad), replace(FLOW, **changes)
     validation = ProceduralFlow(size=2, split="validation", **SCENES)
     module = OpticalFlowModule(model, recipe, {"scenes": validation}, transfer)
     of_run = (where, folder, "test", module.metrics, [*([transfer] if transfer else []), *callbacks])
@@ -208,12 +208,11 @@ LINE += ["training.steps=4000", "training.validate_every=20", f"training.batch_s
 
 def test_processes_of_a_job_beside_others_start_processes_of_their_own(tmp_path):
     """joblib's workers tell new processes of a way to start others that these do not know."""
-    jobs = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=1,2"]
+    jobs = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     line = [*LINE, "training.steps=2", "training.validate_every=2", "trainer.data_workers=1"]
-    command = [sys.executable, str(ROOT / "experiments" / "train.py"), *jobs, *line, f"paths.outputs={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0 and "2 done" in done.stdout, done.stderr
-    assert len(list(tmp_path.glob("training/*/model.pt"))) == 2
+    done = run("train", tmp_path, *jobs, *line)
+    assert done.returncode == 0 and "1 done" in done.stdout, done.stderr
+    assert len(list(tmp_path.glob("training/*/model.pt"))) == 1
 
 
 def wait_for(condition):
@@ -239,8 +238,7 @@ def alive(pid):
 
 def begin(tmp_path, *overrides):
     """Start a training of two processes; return it, all others that it has started, and what it has saved first."""
-    command = [sys.executable, str(ROOT / "experiments" / "train.py"), *LINE, *overrides, f"paths.outputs={tmp_path}"]
-    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    job = start("train", tmp_path, *LINE, *overrides)
     saved = wait_for(lambda: next(tmp_path.glob("training/*/training.ckpt"), None))
     others = descendants(job.pid)
     return job, others + [each for other in others for each in descendants(other)], saved
@@ -262,7 +260,7 @@ def test_a_signal_that_reaches_all_processes_is_heeded_by_the_first(how, code, t
 def test_death_ends_all_processes_and_keeps_what_was_saved(tmp_path):
     job, (other,), saved = begin(tmp_path)
     os.kill(other, signal.SIGSTOP)  # so that it takes no notice of a broken connection
-    job.kill()
+    job.send_signal(signal.SIGKILL)
     job.communicate(timeout=300)
     wait_for(lambda: not alive(other))
     torch.load(saved, weights_only=True)

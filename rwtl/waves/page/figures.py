@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 
 from rwtl.errors import InputError
-from rwtl.sampling import evenly
+from rwtl.random import evenly
 from rwtl.waves.config import WAVE_COLOURS
 from rwtl.waves.measure.statistics import WaveStatistics
 from rwtl.waves.store import SAC, Recording
