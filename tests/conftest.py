@@ -29,9 +29,11 @@ def check_shapes_where_tensors_are(typechecker):
 
 
 # What rwtl imports while the hook is at work is compiled anew, libraries too.
+gc.disable()
 for library in forked.LIBRARIES:
     import_module(library)
 gc.freeze()  # Brian2 searches for garbage at each simulation, and need not look through all this
+gc.enable()
 atexit.register(gc.freeze)
 jaxtyping.jaxtyped = check_shapes_where_tensors_are  # where the hook looks it up
 jaxtyping.install_import_hook("rwtl", "beartype.beartype")

@@ -196,12 +196,14 @@ def run_and_leave(file):
 
 
 if __name__ == "__main__":
+    gc.disable()
     for library in LIBRARIES:
         import_module(library)
     for module in OF_APPS:
         with suppress(Exception):  # which the app itself will say when it is run
             import_module(module)
     gc.freeze()  # a program need not look through all this for what is no longer used
+    gc.enable()
     sys.argv = serve(socket.socket(fileno=int(sys.argv[1])))
     sys.path[0] = str(Path(sys.argv[0]).parent)
     run_and_leave(sys.argv[0])
