@@ -2,7 +2,8 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
 
@@ -14,6 +15,7 @@ from rwtl.compare.measures import AnalysisConfig
 from rwtl.flow.augmentation import AugmentationConfig, SparseAugmentationConfig
 from rwtl.flow.catalogue import FLOW_DATASETS, FlowDataConfig, PartConfig
 from rwtl.models.encoder import ModelConfig
+from rwtl.sections import Rule
 from rwtl.sweeps.slurm_config import SlurmConfig
 from rwtl.tracking.tensorboard import TensorBoardConfig
 from rwtl.tracking.wandb import WandbConfig
@@ -91,9 +93,9 @@ def _arguments(cls: type) -> str:
     if not described:
         return ""
     hints = _hints(cls)
-    lines = [f"| `{name}` | {_type(hints.get(name))} | {_cell(text)} |" for name, text in described.items()]
+    lines = [f"| `{name}` | {_takes(hints.get(name))} | {_cell(text)} |" for name, text in described.items()]
     head = f"**{cls.__name__}** ({cls.__module__.replace('.', '/')}.py): {_cell(_summary(cls))}"
-    return "\n".join([head, "", "| key | type | meaning |", "| --- | --- | --- |", *lines])
+    return "\n".join([head, "", "| key | takes | meaning |", "| --- | --- | --- |", *lines])
 
 
 def descriptions(cls: type) -> dict[str, str]:
@@ -112,14 +114,27 @@ def _summary(cls: type) -> str:
 
 def _hints(cls: type) -> dict[str, Any]:
     source = cls if dataclasses.is_dataclass(cls) else cls.__init__
-    return get_type_hints(source)
+    return get_type_hints(source, include_extras=True)
 
 
-def _type(hint: Any) -> str:
+def _takes(hint: Any) -> str:
+    """What a key takes, in words: its type, and the rules that its class declares for it."""
     if hint is None:
         return ""
+    if get_origin(hint) is Annotated:
+        rules = [rule.rule.removeprefix("it must ") for rule in hint.__metadata__ if isinstance(rule, Rule)]
+        return "; ".join([_takes(hint.__origin__), *map(_cell, rules)])
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(map(_takes, get_args(hint)))
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, get_args(hint)))
+    if get_origin(hint) is list:
+        return f"list: each {_takes(get_args(hint)[0])}"
+    words = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "null", list: "list"}
+    if hint in words:
+        return words[hint]
     text = getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint)
-    return _cell(text.replace("typing.", "").replace("collections.abc.", "").replace("NoneType", "None"))
+    return _cell(text.replace("typing.", "").replace("collections.abc.", ""))
 
 
 def _cell(text: str) -> str:

@@ -8,11 +8,12 @@ from omegaconf import DictConfig
 
 from rwtl import files
 from rwtl.clips.motion import MotionConfig, best_settings, drawn_sets, flow_motion, motion_table, wave_motion
-from rwtl.config import outputs_folder, setting, typed
+from rwtl.config import outputs_folder, setting
 from rwtl.flow.catalogue import catalogue, open_with_flow
 from rwtl.flow.displacements import histogram_figure, histograms, summary
 from rwtl.pipeline.artifact import build
 from rwtl.pipeline.recording import recording_configs, recordings
+from rwtl.sections import typed
 from rwtl.sweeps.app import experiment
 from rwtl.waves.measure.statistics import WaveStatistics, wave_statistics
 from rwtl.waves.store import open_recording

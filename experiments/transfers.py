@@ -5,8 +5,8 @@ from pathlib import Path
 import yaml
 from rich.table import Table
 
-from rwtl.config import typed
 from rwtl.errors import InputError
+from rwtl.sections import typed
 from rwtl.terminal import show
 from rwtl.training.transfer.callback import touched
 from rwtl.training.transfer.config import TransferConfig

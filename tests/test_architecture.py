@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     ("errors",),
     ("files",),
-    ("config", "random", "processes", "progress", "terminal"),
+    ("config", "sections", "random", "processes", "progress", "terminal"),
     ("sampling",),
     ("waves", "flow"),
     ("clips",),

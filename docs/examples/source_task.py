@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from rwtl import files
 from rwtl.clips.config import ClipsConfig
 from rwtl.clips.dataset import WaveClips
-from rwtl.config import setting, typed
+from rwtl.config import setting
 from rwtl.models.checkpoints import save_model
 from rwtl.models.raft import build_raft
 from rwtl.pipeline.artifact import build
 from rwtl.pipeline.recording import recordings
+from rwtl.sections import typed
 
 BATCH = 8
 

@@ -1,12 +1,15 @@
 """How clips are cut from recordings, and which frames belong to training and which to validation."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from rwtl.errors import InputError
+from rwtl.sections import Ascending, NotNegative, Positive, Range, Real, Within01, section
 from rwtl.waves.store import Recording
 
 # `grey` repeats the channel, `blue_red` is the colour map of the pictures of waves, `rgb` frames have colours.
@@ -17,7 +20,7 @@ _SMALLEST_CROP = 8  # px, of the model
 _FINEST_ZOOM = 100  # largest denominator
 
 
-@dataclass(kw_only=True)
+@section("clips", kw_only=True)
 class ClipsConfig:
     """How clips are cut.
 
@@ -45,61 +48,25 @@ class ClipsConfig:
         InputError: A value is out of range, or crop / zoom is no whole number.
     """
 
-    recordings: list[dict[str, Any]] = field(default_factory=lambda: [{}])
-    dt: float
-    length: int
-    calcium_range: list[float] | None = None
-    percentiles: list[float] = field(default_factory=lambda: [0.5, 99.5])
-    colour: str = "grey"
-    active_above: float
-    active: list[float] = field(default_factory=lambda: [0.0, 1.0])
-    validation_fraction: float
-    gap: float = 5.0
-    zoom: float = 1.0
-    crop: int
+    recordings: Annotated[list[dict[str, Any]], Field(min_length=1)] = field(default_factory=lambda: [{}])
+    dt: Positive
+    length: Annotated[int, Range(2)]
+    calcium_range: Annotated[list[Real], Ascending(what="concentrations (nM)")] | None = None
+    percentiles: Annotated[list[Real], Ascending(0, 100)] = field(default_factory=lambda: [0.5, 99.5])
+    colour: Literal["grey", "blue_red"] = "grey"
+    active_above: Real
+    active: Annotated[list[Real], Ascending(0, 1, what="fractions of active cells")] = field(
+        default_factory=lambda: [0.0, 1.0]
+    )
+    validation_fraction: Within01
+    gap: NotNegative = 5.0
+    zoom: Positive = 1.0
+    crop: Annotated[int, Range(_SMALLEST_CROP)]
     rotations_and_flips: bool
-    shuffle: str = "none"
+    shuffle: Shuffle = "none"
 
     def __post_init__(self):
-        for wrong, text in (
-            (not self.recordings, "recordings is empty; name at least one, {} for the section `recording` as it is"),
-            (not 0 < self.dt < math.inf, f"dt is {self.dt} s; it must be positive"),
-            (self.length < 2, f"length is {self.length}; a clip holds at least 2 frames"),
-            (
-                self.calcium_range is not None and not _ascending(self.calcium_range),
-                f"calcium_range is {self.calcium_range}; give two concentrations (nM), the lower first, or null",
-            ),
-            (
-                not (_ascending(self.percentiles) and 0 <= self.percentiles[0] and self.percentiles[1] <= 100),
-                f"percentiles is {self.percentiles}; give two between 0 and 100, the lower first",
-            ),
-            (
-                self.colour == "rgb" or self.colour not in get_args(Colour),
-                f"colour is {self.colour!r}; calcium has one channel: choose grey or blue_red",
-            ),
-            (not math.isfinite(self.active_above), f"active_above is {self.active_above} nM; it must be finite"),
-            (
-                not (_ascending(self.active) and 0 <= self.active[0] and self.active[1] <= 1),
-                f"active is {self.active}; give a least and a greatest fraction of active cells, in 0 to 1",
-            ),
-            (
-                not 0 < self.validation_fraction < 1,
-                f"validation_fraction is {self.validation_fraction}; it must lie between 0 and 1",
-            ),
-            (not 0 <= self.gap < math.inf, f"gap is {self.gap} s; it must be 0 or more"),
-            (self.crop < _SMALLEST_CROP, f"crop is {self.crop} px; it must be at least {_SMALLEST_CROP}"),
-            (
-                self.shuffle not in get_args(Shuffle),
-                f"shuffle is {self.shuffle!r}; choose one of {', '.join(get_args(Shuffle))}",
-            ),
-        ):
-            if wrong:
-                raise InputError(f"clips.{text}")
         window_of(self.crop, self.zoom)
-
-
-def _ascending(values: list[float]) -> bool:
-    return len(values) == 2 and -math.inf < values[0] < values[1] < math.inf
 
 
 def zoom_fraction(zoom: float, key: str = "clips.zoom") -> Fraction:

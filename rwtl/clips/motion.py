@@ -7,7 +7,7 @@ fronts alone. Pixels that no front passes do not count, while in a data set of f
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -19,12 +19,13 @@ from rwtl.flow.displacements import Displacements, distance, gathered
 from rwtl.flow.sample import MAX_DISPLACEMENT, FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.random import evenly
+from rwtl.sections import Count, EachOnce, Positive, section
 from rwtl.waves.measure.statistics import WaveStatistics
 
 Setting = tuple[float, float]  # dt in s, and zoom
 
 
-@dataclass
+@section("motion")
 class MotionConfig:
     """What the motion of recordings is compared with, and for which clips.
 
@@ -36,23 +37,13 @@ class MotionConfig:
         drawn: at most so many dt are drawn, those nearest to the best one.
     """
 
-    datasets: list[str]
-    pairs: int
-    dt: list[float]
-    zoom: list[float]
-    drawn: int
+    datasets: Annotated[list[str], EachOnce()]
+    pairs: Count
+    dt: Annotated[list[Positive], EachOnce()]
+    zoom: Annotated[list[Positive], EachOnce()]
+    drawn: Count
 
     def __post_init__(self):
-        for name in ("datasets", "dt", "zoom"):
-            values = list(getattr(self, name))
-            if len(set(values)) < max(1, len(values)):
-                raise InputError(f"motion.{name} is {values}; name each once, and at least one")
-        for name in ("pairs", "drawn"):
-            if getattr(self, name) < 1:
-                raise InputError(f"motion.{name} is {getattr(self, name)}; it must be at least 1")
-        for dt in self.dt:
-            if not 0 < dt < math.inf:
-                raise InputError(f"motion.dt has {dt} s; it must be finite and positive")
         for zoom in self.zoom:
             zoom_fraction(zoom, "motion.zoom")
 

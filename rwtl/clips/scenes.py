@@ -1,8 +1,7 @@
 """Clips (I1, I2, I3, …) of the procedural scenes that flow is learnt from, whose motion goes on after the pair."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -13,9 +12,10 @@ from rwtl.errors import InputError
 from rwtl.flow.catalogue import flow_dataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.flow.scenes.render import paint
+from rwtl.sections import Range, section
 
 
-@dataclass
+@section("clips")
 class SceneClipsConfig:
     """Which scenes clips are made of.
 
@@ -28,14 +28,8 @@ class SceneClipsConfig:
 
     dataset: str
     validation_dataset: str
-    length: int
-    crop: int
-
-    def __post_init__(self):
-        if self.length < 3:
-            raise InputError(f"clips.length is {self.length}; a clip of scenes holds at least 3 frames")
-        if self.crop < 16:
-            raise InputError(f"clips.crop is {self.crop} px; scenes have a side of at least 16 px")
+    length: Annotated[int, Range(3)]
+    crop: Annotated[int, Range(16)]
 
 
 class SceneClips(Dataset):

@@ -18,9 +18,10 @@ from rwtl.compare.report import write_report
 from rwtl.compare.runs import Run, find_runs, load_run, with_evaluations
 from rwtl.compare.summary import Baseline, baseline_of
 from rwtl.compare.tables import print_comparison, write_tables
-from rwtl.config import outputs_folder, setting, typed
+from rwtl.config import outputs_folder, setting
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, build
+from rwtl.sections import typed
 
 Analysis = Callable[[], Comparison]  # of runs that are complete
 

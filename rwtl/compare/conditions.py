@@ -2,21 +2,23 @@
 
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from rwtl.config import setting, short, typed
+from rwtl.config import setting, short
 from rwtl.errors import InputError
+from rwtl.sections import Count, EachOnce, Seed, Unfit, UpTo1, section, typed
 from rwtl.training.transfer.config import PRETRAINING
 
 SOURCE = ("pretraining", "initial", "clips", "recording")  # what a source is made of, beside the model
 AXES = ("transfer", *SOURCE, "model")
+Axis = Literal["transfer", "pretraining", "initial", "clips", "recording", "model"]  # any of AXES
 FRACTION = "flow_data.fraction"
 RunConfigs = dict[tuple[str, int], DictConfig]  # by name of the condition and seed
 
 
-@dataclass
+@section("comparison")
 class ComparisonConfig:
     """What is compared.
 
@@ -41,61 +43,48 @@ class ComparisonConfig:
             side than with many threads each.
     """
 
-    conditions: dict[str, Any]
-    axes: list[str]
-    rows: list[str]
+    conditions: dict[str, dict[str, dict[str, Any]]]
+    axes: list[Axis]
+    rows: Annotated[list[str], EachOnce()]
     baseline: str
-    seeds: list[int]
-    jobs: int
+    seeds: Annotated[list[Seed], EachOnce()]
+    jobs: Count
     column: str | None = None
     column_values: list[Any] = field(default_factory=list)
-    fractions: list[float] = field(default_factory=list)
+    fractions: list[UpTo1] = field(default_factory=list)
     fraction_rows: list[str] = field(default_factory=list)
 
     def __post_init__(self):
         own = [row for row in self.rows if row == self.baseline or _is_column_of(self.baseline, row)]
         baseline = own[0] if own else self.baseline
-        for row in [*self.rows, baseline]:
+        for row in self.rows:
             if row not in self.conditions:
-                raise InputError(f"comparison names the row {row}; the conditions are {', '.join(self.conditions)}")
+                raise Unfit(f"rows names {row}; the conditions are {', '.join(self.conditions)}")
         if baseline not in self.rows:
-            raise InputError(f"comparison.baseline is {self.baseline}, none of the rows {', '.join(self.rows)}")
-        for key, values in (("rows", self.rows), ("seeds", self.seeds)):
-            if len(set(values)) < max(1, len(values)):
-                raise InputError(f"comparison.{key} is {list(values)}; it must name each once, and at least one")
-        if self.jobs < 1:
-            raise InputError(f"comparison.jobs is {self.jobs}; it must be at least 1")
-        for axis in self.axes:
-            if axis not in AXES:
-                raise InputError(
-                    f"comparison.axes names {axis}; rows may differ in {', '.join(AXES)} alone: all else is the same "
-                    "task and recipe for every row"
-                )
+            raise Unfit(f"baseline is {self.baseline}, none of the rows {', '.join(self.rows)}")
         for name, overlay in self.conditions.items():
             self._check(name, overlay)
         self._check_columns()
 
-    def _check(self, name: str, overlay: Any) -> None:
-        if not isinstance(overlay, dict) or not all(isinstance(keys, dict) for keys in overlay.values()):
-            raise InputError(f"comparison.conditions.{name} is {overlay}; it must hold sections, each with keys")
-        for section in overlay:
-            if section not in self.axes:
-                raise InputError(
-                    f"comparison.conditions.{name} changes {section}, but the rows differ in {', '.join(self.axes)} "
-                    f"alone; leave it out{f', or add {section} to comparison.axes' if section in AXES else ''}"
+    def _check(self, name: str, overlay: dict[str, dict[str, Any]]) -> None:
+        for changed in overlay:
+            if changed not in self.axes:
+                raise Unfit(
+                    f"conditions.{name} changes {changed}, but the rows differ in {', '.join(self.axes)} "
+                    f"alone; leave it out{f', or add {changed} to comparison.axes' if changed in AXES else ''}"
                 )
 
     def _check_columns(self) -> None:
         values = list(self.column_values)
         if (self.column is None) != (not values):
-            raise InputError(f"comparison.column is {self.column} and column_values {values}; give both, or neither")
+            raise Unfit(f"column is {self.column} and column_values {values}; give both, or neither")
         if self.column is not None and self.column.partition(".")[0] not in SOURCE:
-            raise InputError(f"comparison.column is {self.column}; choose a key of {', '.join(SOURCE)}")
+            raise Unfit(f"column is {self.column}; choose a key of {', '.join(SOURCE)}")
         if len(set(map(str, values))) < len(values):
-            raise InputError(f"comparison.column_values is {values}; it must name each value once")
+            raise Unfit(f"column_values is {values}; name each value once")
         if bool(self.fractions) != bool(self.fraction_rows):
-            raise InputError(
-                f"comparison.fractions is {list(self.fractions)} and fraction_rows {list(self.fraction_rows)}; give "
+            raise Unfit(
+                f"fractions is {list(self.fractions)} and fraction_rows {list(self.fraction_rows)}; give "
                 "both, or neither"
             )
 
@@ -236,8 +225,8 @@ def _with(cfg: DictConfig, **changes: Any) -> DictConfig:
 
 def _laid_over(cfg: DictConfig, row: str) -> DictConfig:
     run = _with(cfg)
-    for section, keys in setting(cfg, "comparison")["conditions"][row].items():
-        configured = setting(cfg, section)
+    for changed, keys in setting(cfg, "comparison")["conditions"][row].items():
+        configured = setting(cfg, changed)
         replaces = configured is None or keys.get("kind", configured.get("kind")) != configured.get("kind")
-        OmegaConf.update(run, section, keys, merge=not replaces)
+        OmegaConf.update(run, changed, keys, merge=not replaces)
     return run

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from rwtl.compare.conditions import percentage
 from rwtl.compare.runs import Run
 from rwtl.config import flat, short
 from rwtl.errors import InputError
+from rwtl.sections import OneOf, Positive, Real, Seed, Within01, section
 from rwtl.training.evaluation import pooled
 from rwtl.training.metrics import METRICS, THRESHOLDS
 
@@ -20,7 +21,7 @@ COST = "cost"
 COLUMNS = ["row", "column", "fraction", "seed", "run", "dataset", "measure", "value", "reached"]
 
 
-@dataclass
+@section("analysis")
 class AnalysisConfig:
     """How runs are compared.
 
@@ -35,25 +36,14 @@ class AnalysisConfig:
         seed: of the random signs, which are drawn where there are more than twelve seeds.
     """
 
-    metric: str = "epe"
-    thresholds: list[float] = field(default_factory=list)
-    baseline_shares: list[float] = field(default_factory=lambda: [1.1, 1.0])
-    confidence: float = 0.95
-    alpha: float = 0.05
-    effect: float = 0.05
-    power: float = 0.8
-    seed: int = 0
-
-    def __post_init__(self):
-        if self.metric not in METRICS:
-            raise InputError(f"analysis.metric is {self.metric!r}; choose one of {', '.join(METRICS)}")
-        for key in ("confidence", "alpha", "power"):
-            if not 0 < getattr(self, key) < 1:
-                raise InputError(f"analysis.{key} is {getattr(self, key)}; it must lie between 0 and 1")
-        if self.effect <= 0:
-            raise InputError(f"analysis.effect is {self.effect}; it must be positive")
-        if any(not share > 0 for share in self.baseline_shares):
-            raise InputError(f"analysis.baseline_shares is {list(self.baseline_shares)}; each must be positive")
+    metric: Annotated[str, OneOf(METRICS)] = "epe"
+    thresholds: list[Real] = field(default_factory=list)
+    baseline_shares: list[Positive] = field(default_factory=lambda: [1.1, 1.0])
+    confidence: Within01 = 0.95
+    alpha: Within01 = 0.05
+    effect: Positive = 0.05
+    power: Within01 = 0.8
+    seed: Seed = 0
 
     @property
     def lower_is_better(self) -> bool:

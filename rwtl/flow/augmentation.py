@@ -11,7 +11,7 @@ probabilities: changing one probability leaves everything else as it was.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from jaxtyping import Float32, Float64
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from rwtl.errors import InputError
 from rwtl.flow.geometric import crop_window, cut, mirror, resize_dense, resize_sparse, scaled_size
 from rwtl.flow.sample import FlowSample
+from rwtl.sections import Count, Range, Share, Unfit, section
 
 JITTER_DRAWS = 8  # four amounts, and four numbers whose ranks are the order of the four changes
 ERASER_DRAWS = 9  # how many boxes, and for each of at most two left, top, width and height
@@ -32,7 +32,16 @@ _DENSE_MARGINS = ((0, 0), (0, 0))  # px along y and x, before and after, by whic
 _SPARSE_MARGINS = ((0, 20), (50, 50))  # crops at the top, where a laser sees nothing, are not made likelier
 
 
-@dataclass
+def _require_order(config: "AugmentationConfig | SparseAugmentationConfig") -> None:
+    if config.min_scale > config.max_scale:
+        raise Unfit(f"min_scale is {config.min_scale}, above max_scale {config.max_scale}; swap them")
+
+
+# 16 times smaller or larger: beyond it lies a factor that was mistaken for its logarithm.
+_Log2 = Annotated[float, Range(-4, 4)]
+
+
+@section("augmentation")
 class AugmentationConfig:
     """Random changes to samples whose flow is known almost everywhere.
 
@@ -54,27 +63,27 @@ class AugmentationConfig:
         InputError: A value lies outside its range.
     """
 
-    height: int
-    width: int
-    min_scale: float
-    max_scale: float
-    scale_probability: float = 0.8
-    max_stretch: float = 0.2
-    stretch_probability: float = 0.8
-    horizontal_flip: float = 0.5
-    vertical_flip: float = 0.1
-    brightness: float = 0.4
-    contrast: float = 0.4
-    saturation: float = 0.4
-    hue: float = 0.5 / math.pi
-    asymmetric_colour_probability: float = 0.2
-    eraser_probability: float = 0.5
+    height: Count
+    width: Count
+    min_scale: _Log2
+    max_scale: _Log2
+    scale_probability: Share = 0.8
+    max_stretch: Annotated[float, Range(0, 4)] = 0.2
+    stretch_probability: Share = 0.8
+    horizontal_flip: Share = 0.5
+    vertical_flip: Share = 0.1
+    brightness: Share = 0.4
+    contrast: Share = 0.4
+    saturation: Share = 0.4
+    hue: Annotated[float, Range(0, 0.5)] = 0.5 / math.pi
+    asymmetric_colour_probability: Share = 0.2
+    eraser_probability: Share = 0.5
 
     def __post_init__(self):
-        _check(asdict(self))
+        _require_order(self)
 
 
-@dataclass
+@section("augmentation")
 class SparseAugmentationConfig:
     """Random changes to samples whose flow is known at scattered pixels only (KITTI, HD1K).
 
@@ -89,36 +98,20 @@ class SparseAugmentationConfig:
         InputError: A value lies outside its range.
     """
 
-    height: int
-    width: int
-    min_scale: float
-    max_scale: float
-    scale_probability: float = 0.8
-    horizontal_flip: float = 0.5
-    brightness: float = 0.3
-    contrast: float = 0.3
-    saturation: float = 0.3
-    hue: float = 0.3 / math.pi
-    eraser_probability: float = 0.5
+    height: Count
+    width: Count
+    min_scale: _Log2
+    max_scale: _Log2
+    scale_probability: Share = 0.8
+    horizontal_flip: Share = 0.5
+    brightness: Share = 0.3
+    contrast: Share = 0.3
+    saturation: Share = 0.3
+    hue: Annotated[float, Range(0, 0.5)] = 0.3 / math.pi
+    eraser_probability: Share = 0.5
 
     def __post_init__(self):
-        _check(asdict(self))
-
-
-def _check(values: dict[str, int | float]) -> None:
-    """Refuse the first value that lies outside its range; every key but those named here is a share of 1."""
-    limits = {"height": (1, math.inf), "width": (1, math.inf), "hue": (0, 0.5)}
-    # 16 times smaller or larger: beyond it lies a factor that was mistaken for its logarithm.
-    limits |= {"min_scale": (-4, 4), "max_scale": (-4, 4), "max_stretch": (0, 4)}
-    for key, value in values.items():
-        least, most = limits.get(key, (0, 1))
-        if not least <= value <= most:
-            must = f"lie in {least} to {most}" if most < math.inf else f"be at least {least}"
-            raise InputError(f"augmentation: {key} is {value}; it must {must}")
-    if values["min_scale"] > values["max_scale"]:
-        raise InputError(
-            f"augmentation: min_scale is {values['min_scale']}, above max_scale {values['max_scale']}; swap them"
-        )
+        _require_order(self)
 
 
 def change_colours(

@@ -2,14 +2,14 @@
 
 import inspect
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Int32
 from omegaconf import DictConfig
 
-from rwtl.config import setting, typed
+from rwtl.config import setting
 from rwtl.errors import InputError
 from rwtl.flow.augmentation import Augmentation, AugmentationConfig, SparseAugmentation, SparseAugmentationConfig
 from rwtl.flow.layouts import HD1K, KITTI, FlyingChairs, FlyingThings3D, Middlebury, Sintel
@@ -17,6 +17,7 @@ from rwtl.flow.pairs import FlowFolder
 from rwtl.flow.sample import FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.sampling import Part, first_of_fixed_order
+from rwtl.sections import EachOnce, Natural, Unfit, UpTo1, section, typed
 
 Catalogue = dict[str, dict[str, Any]]  # the section `datasets`: each data set's name and constructor arguments
 FLOW_DATASETS: dict[str, type[FlowDataset]] = {
@@ -71,7 +72,7 @@ def _fitting(value: Any, annotation: Any, key: str) -> Any:
     return float(value) if annotation is float else value
 
 
-@dataclass
+@section("flow_data.training.<data set>")
 class PartConfig:
     """One data set's share in a training.
 
@@ -81,11 +82,11 @@ class PartConfig:
             None leaves samples as they are.
     """
 
-    repeats: int = 1
+    repeats: Natural = 1
     augmentation: dict[str, Any] | None = None
 
 
-@dataclass
+@section("flow_data")
 class FlowDataConfig:
     """Data sets by their names in the catalogue.
 
@@ -99,21 +100,13 @@ class FlowDataConfig:
     """
 
     training: dict[str, PartConfig]
-    validation: list[str] = field(default_factory=list)
-    fraction: float = 1.0
-    subset_seed: int = 0
+    validation: Annotated[list[str], EachOnce()]
+    fraction: UpTo1 = 1.0
+    subset_seed: Natural = 0
 
     def __post_init__(self):
-        if not 0 < self.fraction <= 1:
-            raise InputError(f"flow_data.fraction is {self.fraction}; it must be above 0 and at most 1, which is all")
-        if self.subset_seed < 0:
-            raise InputError(f"flow_data.subset_seed is {self.subset_seed}; it must be 0 or more")
-        if not self.validation:
-            raise InputError("flow_data.validation is empty; name at least one data set of the section datasets")
-        if len(set(self.validation)) < len(self.validation):
-            raise InputError(f"flow_data.validation is {list(self.validation)}; name each data set once")
         if not self.used():
-            raise InputError("flow_data.training has no data set with repeats of 1 or more; name at least one")
+            raise Unfit("training has no data set with repeats of 1 or more; name at least one")
 
     def used(self) -> dict[str, PartConfig]:
         """Return the parts that take part."""

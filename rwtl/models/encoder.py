@@ -1,15 +1,14 @@
 """RAFT's convolutional encoders, basic and small (Teed & Deng, ECCV 2020, section 3.1 and the supplement)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rwtl.config import require_one_of
+from rwtl.sections import OneOf, section
 
 Norm = Literal["instance", "batch", "none"]
 VARIANTS = ["basic", "small"]  # and what is added, with its sizes in rwtl.models.parts.PARTS
@@ -20,7 +19,7 @@ _NORMS: dict[Norm, Callable[[int], nn.Module]] = {
 }
 
 
-@dataclass
+@section("model")
 class ModelConfig:
     """What source and target model have in common; only an encoder of the same kind can be transferred.
 
@@ -29,12 +28,8 @@ class ModelConfig:
         feature_norm: normalisation of the feature encoder: `instance` (stock RAFT, no BatchNorm), `batch`, `none`.
     """
 
-    variant: str
-    feature_norm: str
-
-    def __post_init__(self):
-        require_one_of(VARIANTS, self, "variant", "model.")
-        require_one_of(get_args(Norm), self, "feature_norm", "model.")
+    variant: Annotated[str, OneOf(VARIANTS)]
+    feature_norm: Norm
 
 
 def make_norm(norm: Norm, channels: int) -> nn.Module:

@@ -12,7 +12,7 @@ from numpy import ndarray
 from omegaconf import DictConfig
 
 from rwtl import files
-from rwtl.config import outputs_folder, path_of, setting, typed
+from rwtl.config import outputs_folder, path_of, setting
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import catalogue, open_dataset, open_with_flow
 from rwtl.flow.layouts import KITTI, Sintel
@@ -23,6 +23,7 @@ from rwtl.models.raft import ITERATIONS, RAFT
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.flow_training import training
 from rwtl.progress import Progress
+from rwtl.sections import typed
 from rwtl.training.evaluation import EstimationConfig, estimates, evaluate
 from rwtl.training.recipe import TrainerConfig
 

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from rwtl import files
-from rwtl.config import outputs_folder, path_of, require_seed, setting, typed
+from rwtl.config import outputs_folder, path_of, setting
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import FlowData, FlowDataConfig, catalogue
 from rwtl.models.checkpoints import CheckpointInfo, digest_of_weights, recognise, save_model
@@ -21,6 +21,7 @@ from rwtl.pipeline.pretraining import lineage, pretraining
 from rwtl.pipeline.source import load_source
 from rwtl.pipeline.source_task import PretrainingPlan, clips_colour, transfer_values
 from rwtl.sampling import SampleStream, require_scenes
+from rwtl.sections import Seed, checked, typed
 from rwtl.tracking.loggers import check_loggers, tracking
 from rwtl.tracking.pictures import FlowPictures
 from rwtl.training.fit import fit
@@ -62,12 +63,11 @@ class TrainingPlan:
             typed(FlowRecipe, setting(cfg, "training"), "training"),
             typed(TrainerConfig, setting(cfg, "trainer"), "trainer"),
             FlowData.of(data, catalogue(cfg, [*data.used(), *data.validation])),
-            cfg.seed,
+            checked(Seed, cfg.seed, "seed"),
             _start(path_of(cfg, "start_from") if cfg.start_from is not None else None, model),
             load_source(transfer.source) if from_path else None,
             clips_colour(cfg) if transfer.source is not None else None,
         )
-        require_seed(plan.seed, "seed")
         if plan.recipe.freeze_batchnorm_statistics and plan.start_from is None:
             raise InputError(
                 "training.freeze_batchnorm_statistics keeps running statistics that nothing has trained: give the RAFT "

@@ -8,10 +8,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl import files
-from rwtl.config import outputs_folder, setting, typed
+from rwtl.config import outputs_folder, setting
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
 from rwtl.progress import Progress
+from rwtl.sections import typed
 from rwtl.waves import Recording, RecordingConfig, open_recording, simulate
 from rwtl.waves.config import SYNTHETIC_VERSION, SyntheticConfig
 from rwtl.waves.engines import engine_of
@@ -63,18 +64,13 @@ def _waves_of(config: RecordingConfig | SyntheticConfig) -> dict[str, Any]:
 
 
 def _typed(values: Mapping[str, Any], name: str) -> RecordingConfig | SyntheticConfig:
-    """Return a recording's configuration; messages call its keys by the name of the section."""
+    """Return a recording's configuration, of the class that its `kind` says."""
     values = dict(values)
     kind = values.pop("kind", SAC)
     configs = {SAC: RecordingConfig} | {kind: generator.config for kind, generator in GENERATORS.items()}
     if kind not in configs:
         raise InputError(f"{name}.kind is {kind!r}; choose one of {', '.join(configs)}")
-    try:
-        return typed(configs[kind], values, name)
-    except InputError as error:
-        if str(error).startswith(name):
-            raise
-        raise InputError(f"{name}: {error}") from error  # the classes call their own values recording.…
+    return typed(configs[kind], values, name)
 
 
 def recording(cfg: DictConfig) -> Artifact:

@@ -13,7 +13,7 @@ from rwtl.clips.config import ClipsConfig
 from rwtl.clips.dataset import WaveClips, training_part, validation_clips
 from rwtl.clips.front_flow import WaveFlow, WholePairs
 from rwtl.clips.scenes import SceneClips, SceneClipsConfig, scene_clips
-from rwtl.config import require_seed, setting, typed
+from rwtl.config import setting
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import catalogue
 from rwtl.models.checkpoints import digest_of_weights
@@ -25,6 +25,7 @@ from rwtl.pipeline.recording import recording_configs
 from rwtl.pipeline.source import load_source
 from rwtl.random import evenly
 from rwtl.sampling import Part
+from rwtl.sections import typed
 from rwtl.training.recipe import TrainerConfig
 from rwtl.training.tasks.next_frame import PretrainingRecipe
 from rwtl.training.tasks.optical_flow import WaveFlowRecipe, wave_flow_data
@@ -65,7 +66,6 @@ class PretrainingPlan:
     @classmethod
     def of(cls, cfg: DictConfig) -> "PretrainingPlan":
         kind, recipe = of_kind(cfg, "pretraining", RECIPES)
-        require_seed(recipe.seed, "pretraining.seed")
         clips_kind, clips = of_kind(cfg, "clips", CLIPS)
         scenes = None
         if clips_kind == "waves":

@@ -15,10 +15,10 @@ from omegaconf import DictConfig, open_dict
 from submitit import AutoExecutor
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, reason_of
 from rwtl.pipeline.provenance import now
+from rwtl.sections import typed
 from rwtl.sweeps.jobs import JobRecord, read_records, sweep_folder, write_record
 from rwtl.sweeps.slurm_config import SlurmConfig, parameters
 from rwtl.sweeps.slurm_plan import Ledger, Plan, StageJob, plan_jobs

@@ -1,15 +1,15 @@
 """What a SLURM cluster is asked for: for each kind of result its own."""
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields
 from typing import Any
 
-from rwtl.errors import InputError
 from rwtl.pipeline.artifact import FORMAT
+from rwtl.sections import Count, Natural, Positive, Unfit, section, typed
 
 SHARED = ("gpus_per_node", "cpus_per_task", "mem_gb", "timeout_min")  # what AutoExecutor asks of any cluster
 
 
-@dataclass
+@section("hydra.launcher")
 class SlurmResources:
     """What one job asks for. None leaves a choice to the cluster.
 
@@ -29,30 +29,24 @@ class SlurmResources:
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    gpus_per_node: int | None = None
-    cpus_per_task: int | None = None
-    mem_gb: float | None = None
-    timeout_min: int = 240
-    signal_delay_s: int = 120
-    max_num_timeout: int = 20
-    array_parallelism: int = 64
+    gpus_per_node: Natural | None = None
+    cpus_per_task: Count | None = None
+    mem_gb: Positive | None = None
+    timeout_min: Count = 240
+    signal_delay_s: Count = 120
+    max_num_timeout: Natural = 20
+    array_parallelism: Count = 64
     setup: list[str] = field(default_factory=list)
 
     def __post_init__(self):
-        for key in ("timeout_min", "signal_delay_s", "array_parallelism", "cpus_per_task", "mem_gb"):
-            value = getattr(self, key)
-            if value is not None and value <= 0:
-                raise InputError(f"hydra.launcher.{key} is {value}; it must be positive")
-        if self.max_num_timeout < 0:
-            raise InputError(f"hydra.launcher.max_num_timeout is {self.max_num_timeout}; it must not be negative")
         if self.signal_delay_s >= 60 * self.timeout_min:
-            raise InputError(
-                f"hydra.launcher.signal_delay_s is {self.signal_delay_s}, which is no less than timeout_min="
+            raise Unfit(
+                f"signal_delay_s is {self.signal_delay_s}, which is no less than timeout_min="
                 f"{self.timeout_min}: a job would be queued again as soon as it begins"
             )
 
 
-@dataclass
+@section("hydra.launcher")
 class SlurmConfig(SlurmResources):
     """The section `hydra.launcher` of hydra/launcher=slurm.
 
@@ -67,28 +61,20 @@ class SlurmConfig(SlurmResources):
     submitit_folder: str = "slurm/%j"
     name: str = "rwtl"
     additional_parameters: dict[str, Any] = field(default_factory=dict)
-    poll: float = 10.0
-    stages: dict[str, Any] = field(default_factory=dict)
+    poll: Positive = 10.0
+    stages: dict[str, dict[str, Any] | None] = field(default_factory=dict)
 
     def __post_init__(self):
         super().__post_init__()
-        if self.poll <= 0:
-            raise InputError(f"hydra.launcher.poll is {self.poll}; it must be positive")
         for kind in self.stages:
+            if kind not in FORMAT:
+                raise Unfit(f"stages.{kind} is no stage; choose one of {', '.join(FORMAT)}")
             self.resources(kind)
 
     def resources(self, kind: str | None) -> SlurmResources:
         """Return what a job asks for whose result is of this kind; None for one that makes no artifact."""
-        known = [each.name for each in fields(SlurmResources)]
-        shared = SlurmResources(**{key: getattr(self, key) for key in known})
-        if kind is None or self.stages.get(kind) is None:
-            return shared
-        if kind not in FORMAT:
-            raise InputError(f"hydra.launcher.stages.{kind} is no stage; choose of {', '.join(FORMAT)}")
-        unknown = set(self.stages[kind]) - set(known)
-        if unknown:
-            raise InputError(f"hydra.launcher.stages.{kind}.{min(unknown)} is unknown; choose of {', '.join(known)}")
-        return replace(shared, **self.stages[kind])
+        shared = {each.name: getattr(self, each.name) for each in fields(SlurmResources)}
+        return typed(SlurmResources, shared | (self.stages.get(kind) or {}), f"hydra.launcher.stages.{kind}")
 
 
 def parameters(config: SlurmConfig, resources: SlurmResources, name: str, after: list[str]) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from rwtl.config import outputs_folder, resolved_yaml, typed
+from rwtl.config import outputs_folder, resolved_yaml
 from rwtl.errors import InputError
+from rwtl.sections import typed
 from rwtl.tracking.tracker import Lineage, Tracked, Tracker, close
 from rwtl.training.transfer.report import TransferReport
 

@@ -1,6 +1,5 @@
 """Trainings in TensorBoard."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from textwrap import indent
 
@@ -10,11 +9,11 @@ from jaxtyping import UInt8
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
 
-from rwtl.errors import InputError
+from rwtl.sections import Count, section
 from rwtl.tracking.tracker import Lineage, Tracked, Tracker
 
 
-@dataclass
+@section("logger.tensorboard")
 class TensorBoardConfig:
     """How TensorBoard's files are written.
 
@@ -22,13 +21,7 @@ class TensorBoardConfig:
         flush_seconds: after so long at most what is logged can be seen.
     """
 
-    flush_seconds: int = 30
-
-    def __post_init__(self):
-        if self.flush_seconds < 1:
-            raise InputError(
-                f"logger.tensorboard.flush_seconds is {self.flush_seconds}; it must be at least 1 (a second)"
-            )
+    flush_seconds: Count = 30
 
 
 class TensorBoardTracker(Tracker):

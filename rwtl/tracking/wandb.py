@@ -1,9 +1,9 @@
 """Trainings in Weights & Biases."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import wandb
@@ -11,13 +11,13 @@ from jaxtyping import UInt8
 from pytorch_lightning.utilities import rank_zero_only
 
 from rwtl.errors import InputError
+from rwtl.sections import Positive, section
 from rwtl.tracking.tracker import Lineage, Tracked, Tracker
 
-MODES = ("offline", "online")
 FLUSH = 1.0  # seconds after which numbers are on disk: what a kill -9 can take
 
 
-@dataclass
+@section("logger.wandb")
 class WandbConfig:
     """Where a training is logged.
 
@@ -30,20 +30,13 @@ class WandbConfig:
         finish_timeout: seconds that the upload may take at the end.
     """
 
-    mode: str = "offline"
+    mode: Literal["offline", "online"] = "offline"
     project: str = "rwtl"
     entity: str | None = None
     group: str | None = None
     tags: list[str] = field(default_factory=list)
-    init_timeout: float = 30.0
-    finish_timeout: float = 60.0
-
-    def __post_init__(self):
-        if self.mode not in MODES:
-            raise InputError(f"logger.wandb.mode is {self.mode!r}; choose one of {', '.join(MODES)}")
-        for key in ("init_timeout", "finish_timeout"):
-            if getattr(self, key) <= 0:
-                raise InputError(f"logger.wandb.{key} is {getattr(self, key)}; it must be positive (seconds)")
+    init_timeout: Positive = 30.0
+    finish_timeout: Positive = 60.0
 
 
 def require_login(config: WandbConfig) -> None:

@@ -1,24 +1,23 @@
 """Errors of a trained RAFT on pairs with known flow, and on the measured flow of wave fronts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Annotated
 
 import pandas as pd
 import torch
 
-from rwtl.config import require_at_least
-from rwtl.errors import InputError
 from rwtl.flow.sample import FlowDataset, FlowSample
 from rwtl.models.parts import carry_forward
 from rwtl.models.raft import RAFT, FlowEstimate
 from rwtl.progress import Progress
+from rwtl.sections import Count, EachOnce, section
 from rwtl.training.metrics import METRICS, FlowMetrics, end_point_error, normal_error, pixels_of
 from rwtl.training.recipe import autocast
 
 FRONT_METRICS = ("epe", "normal", "no_motion", "mean_speed")
 
 
-@dataclass
+@section("evaluation")
 class EstimationConfig:
     """On what, and how, a trained RAFT estimates flow: to be evaluated, or to be submitted to a benchmark.
 
@@ -29,15 +28,9 @@ class EstimationConfig:
             data sets that have sequences.
     """
 
-    datasets: list[str]
-    iterations: int | None
+    datasets: Annotated[list[str], EachOnce()]
+    iterations: Count | None
     warm_start: bool
-
-    def __post_init__(self):
-        if self.iterations is not None:
-            require_at_least(1, self, "iterations")
-        if len(set(self.datasets)) < max(1, len(self.datasets)):
-            raise InputError(f"datasets is {list(self.datasets)}; name each once, and at least one")
 
 
 @torch.no_grad()

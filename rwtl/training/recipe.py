@@ -1,8 +1,7 @@
 """How a model is trained, and where and how fast: recipes, and what the modules of all tasks share."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Annotated, Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -10,12 +9,11 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from rwtl.config import require_at_least, require_one_of
 from rwtl.errors import InputError
 from rwtl.models.correlation import CorrelationKind
+from rwtl.sections import Count, Natural, NotNegative, OneOf, Positive, Unfit, UpTo1, Within01, section
 from rwtl.training.transfer.callback import Transfer, require_unfreezing_within
 
-ACCELERATORS = ("cpu", "gpu", "auto")
 # By their names in Lightning; parameters stay in float32.
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -25,7 +23,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "32-true")
 
 
-@dataclass
+@section("trainer")
 class TrainerConfig:
     """Where and how fast. Of these only the precision is among the values that determine a training.
 
@@ -44,22 +42,15 @@ class TrainerConfig:
         checkpoint_minutes: at most about so many minutes of a training are lost when it is killed.
     """
 
-    accelerator: str
-    precision: str
-    threads: int
-    data_workers: int
-    correlation: str
+    accelerator: Literal["cpu", "gpu", "auto"]
+    precision: Annotated[str, OneOf(PRECISIONS)]
+    threads: Count
+    data_workers: Natural
+    correlation: CorrelationKind
     channels_last: bool
     scenes_on_device: bool
-    checkpoint_minutes: float = 5.0
-    devices: int = 1
-
-    def __post_init__(self):
-        require_one_of(ACCELERATORS, self, "accelerator", "trainer.")
-        require_one_of(PRECISIONS, self, "precision", "trainer.")
-        require_at_least(1, self, "threads", "devices", prefix="trainer.")
-        require_at_least(0, self, "data_workers", "checkpoint_minutes", prefix="trainer.")
-        require_one_of(get_args(CorrelationKind), self, "correlation", "trainer.")
+    checkpoint_minutes: NotNegative = 5.0
+    devices: Count = 1
 
     def lay_out(self, model: nn.Module) -> None:
         """Give a model's convolutions the memory format of `channels_last`, in place."""
@@ -87,7 +78,7 @@ class TrainerConfig:
             )
 
 
-@dataclass
+@section("recipe")
 class Recipe:
     """A training recipe, in steps.
 
@@ -103,30 +94,24 @@ class Recipe:
         validate_every: steps between validations; divides `steps`.
     """
 
-    steps: int
-    batch_size: int
-    learning_rate: float
-    warmup: float
-    cooldown: int
-    weight_decay: float
-    gradient_clip: float
-    validate_every: int
+    steps: Natural
+    batch_size: Count
+    learning_rate: Positive
+    warmup: Within01
+    cooldown: Count
+    weight_decay: NotNegative
+    gradient_clip: Positive
+    validate_every: Count
 
     def __post_init__(self):
-        require_at_least(0, self, "steps", "weight_decay")
-        for key in ("batch_size", "learning_rate", "cooldown", "gradient_clip", "validate_every"):
-            if getattr(self, key) <= 0:
-                raise InputError(f"{key} is {getattr(self, key)}; it must be positive")
-        if not 0 < self.warmup < 1:
-            raise InputError(f"warmup is {self.warmup}; it must be above 0 and below 1")
         if self.steps % self.validate_every:
-            raise InputError(
+            raise Unfit(
                 f"validate_every is {self.validate_every}, which does not divide steps {self.steps}: the last step "
                 "would not be validated"
             )
 
 
-@dataclass
+@section("recipe")
 class RaftRecipe(Recipe):
     """A recipe of training RAFT, whose loss counts the flow after every iteration.
 
@@ -136,15 +121,9 @@ class RaftRecipe(Recipe):
         gamma: weight of an iteration relative to the next one in the loss.
     """
 
-    iterations: int
-    validation_iterations: int
-    gamma: float
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_at_least(1, self, "iterations", "validation_iterations")
-        if not 0 < self.gamma <= 1:
-            raise InputError(f"gamma is {self.gamma}; it must be above 0 and at most 1")
+    iterations: Count
+    validation_iterations: Count
+    gamma: UpTo1
 
 
 class Task(pl.LightningModule):

@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
+from pydantic import Field
 
 from rwtl.errors import InputError
+from rwtl.sections import Ascending, Count, NotNegative, Positive, Share, Unfit, section
 from rwtl.waves.config import SYNTHETIC_VERSION, SyntheticConfig
 from rwtl.waves.store import write_whole
 
@@ -17,7 +19,10 @@ KINDS = ("disc", "bar", "square")
 _BAR_WIDTH = 0.25  # of its length
 
 
-@dataclass
+_Range = Annotated[list[Positive], Ascending(equal=True)]
+
+
+@section("recording")
 class MovingShapesConfig(SyntheticConfig):
     """Shapes that enter the lattice, cross it in any direction and leave it, as many in every direction.
 
@@ -34,22 +39,20 @@ class MovingShapesConfig(SyntheticConfig):
         InputError: a value is out of range.
     """
 
-    kinds: list[str] = field(default_factory=lambda: list(KINDS))
-    interval: float = 4.0
-    size: list[float] = field(default_factory=lambda: [6.0, 16.0])
-    speed: list[float] = field(default_factory=lambda: [1.5, 3.5])
-    peak: list[float] = field(default_factory=lambda: [400.0, 640.0])
-    rest: float = 100.0
-    edge: float = 2.0
+    kinds: Annotated[list[Literal["disc", "bar", "square"]], Field(min_length=1)] = field(
+        default_factory=lambda: ["disc", "bar", "square"]
+    )
+    interval: Positive = 4.0
+    size: _Range = field(default_factory=lambda: [6.0, 16.0])
+    speed: _Range = field(default_factory=lambda: [1.5, 3.5])
+    peak: _Range = field(default_factory=lambda: [400.0, 640.0])
+    rest: Positive = 100.0
+    edge: Positive = 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.kinds or not set(self.kinds) <= set(KINDS):
-            raise InputError(f"recording.kinds is {list(self.kinds)}: it must be some of {', '.join(KINDS)}")
-        for name in ("interval", "rest", "edge"):
-            self.require_positive(name)
-        for name, above in (("size", 0.0), ("speed", 0.0), ("peak", self.rest)):
-            self.require_range(name, above)
+        if self.peak[0] <= self.rest:
+            raise Unfit(f"peak is {self.peak} nM; it must be above rest, {self.rest} nM")
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ def _beyond(
     return np.maximum(along - shape.size / 2, across - width / 2)
 
 
-@dataclass
+@section("recording")
 class FrontsConfig(SyntheticConfig):
     """Waves one after the other, each a plane front from border to border, or rings that annihilate where they meet.
 
@@ -178,35 +181,25 @@ class FrontsConfig(SyntheticConfig):
         InputError: a value is out of range.
     """
 
-    planes: float = 0.5
-    origins: list[int] = field(default_factory=lambda: [1, 3])
-    delay: float = 8.0
-    speed: list[float] = field(default_factory=lambda: [1.5, 3.5])
-    interval: float = 20.0
-    refractory: float = 15.0
-    rest: float = 100.0
-    peak: float = 620.0
-    rise: float = 1.5
-    fall: float = 3.0
+    planes: Share = 0.5
+    origins: Annotated[list[Count], Ascending(equal=True)] = field(default_factory=lambda: [1, 3])
+    delay: NotNegative = 8.0
+    speed: _Range = field(default_factory=lambda: [1.5, 3.5])
+    interval: Positive = 20.0
+    refractory: Positive = 15.0
+    rest: Positive = 100.0
+    peak: Positive = 620.0
+    rise: Positive = 1.5
+    fall: Positive = 3.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("interval", "rest", "rise", "fall"):
-            self.require_positive(name)
-        self.require_range("speed", 0.0)
-        self.require_range("origins", 0.0)
-        if not 0 <= self.planes <= 1:
-            raise InputError(f"recording.planes is {self.planes}: it must lie in 0 to 1")
-        if not 0 <= self.delay < float("inf"):
-            raise InputError(f"recording.delay is {self.delay} s: it must be finite and not negative")
-        if not self.rest < self.peak < float("inf"):
-            raise InputError(
-                f"recording.peak is {self.peak} nM: it must be finite and above recording.rest, {self.rest}"
-            )
-        if not self.rise + self.fall <= self.refractory < float("inf"):
-            raise InputError(
-                f"recording.refractory is {self.refractory} s: it must be finite, and no shorter than recording.rise + "
-                f"recording.fall, {self.rise + self.fall:g} s"
+        if self.peak <= self.rest:
+            raise Unfit(f"peak is {self.peak} nM; it must be above rest, {self.rest} nM")
+        if self.refractory < self.rise + self.fall:
+            raise Unfit(
+                f"refractory is {self.refractory} s; it must be no shorter than rise + fall, "
+                f"{self.rise + self.fall:g} s"
             )
 
 

@@ -7,10 +7,10 @@ import torch
 from rwtl.clips.config import ClipsConfig
 from rwtl.clips.dataset import WaveClips, training_part, validation_clips
 from rwtl.clips.transforms import CropAndZoom, rotate_and_flip
-from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.random import counter_rng
 from rwtl.sampling import Part, SampleStream
+from rwtl.sections import typed
 
 CONFIG = {
     "dt": 0.5,

@@ -19,11 +19,11 @@ from rwtl.clips.motion import (
     motion_table,
     wave_motion,
 )
-from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.flow.displacements import DIRECTIONS, distance, gathered, histogram_figure
 from rwtl.flow.sample import FlowDataset, FlowSample
 from rwtl.flow.scenes.dataset import ProceduralFlow
+from rwtl.sections import typed
 from rwtl.waves import open_recording
 from rwtl.waves.measure.statistics import wave_statistics
 from rwtl.waves.synthetic import FrontsConfig, front_times, write_synthetic
@@ -138,8 +138,8 @@ def test_the_figure_is_about_the_best_zoom_and_the_dt_around_the_best(planes):
     [
         ({"dt": []}, r"motion\.dt is \[\]"),
         ({"zoom": [1.0, 1.0]}, r"motion\.zoom is \[1\.0, 1\.0\]; name each once"),
-        ({"dt": [-1.0]}, r"motion\.dt has -1\.0 s"),
-        ({"zoom": [0.0]}, r"motion\.zoom is 0\.0"),
+        ({"dt": [-1.0]}, r"motion\.dt\[0\] is -1\.0; it must be positive"),
+        ({"zoom": [0.0]}, r"motion\.zoom\[0\] is 0\.0; it must be positive"),
         ({"pairs": 0}, r"motion\.pairs is 0"),
         ({"drawn": 0}, r"motion\.drawn is 0"),
         ({"datasets": ["a", "a"]}, r"motion\.datasets is \['a', 'a'\]"),

@@ -265,7 +265,7 @@ def test_bad_input_is_named(recorded):
         wave_flow(dt=20.0)
     for change, message in (
         ({"validation_pairs": 0}, "validation_pairs is 0"),
-        ({"behind": -1.0}, r"behind is -1\.0 s; it must not be negative"),
+        ({"behind": -1.0}, r"behind is -1\.0; it must not be negative"),
         ({"behind": 0.0, "ahead": 0.0}, "no pixel lies on a front"),
     ):
         with pytest.raises(InputError, match=message):

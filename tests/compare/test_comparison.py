@@ -328,7 +328,7 @@ def test_errors_of_a_data_set_are_pooled_over_the_pixels_that_they_are_of():
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"rows": ["scratch", "nothing"]}, "row nothing; the conditions are scratch, frozen"),
+        ({"rows": ["scratch", "nothing"]}, "comparison.rows names nothing; the conditions are scratch, frozen"),
         ({"baseline": "frozen"}, "baseline is frozen, none of the rows scratch"),
         ({"seeds": []}, "comparison.seeds"),
         ({"seeds": [1, 1]}, "comparison.seeds"),
@@ -337,10 +337,13 @@ def test_errors_of_a_data_set_are_pooled_over_the_pixels_that_they_are_of():
         ({"column": "training.steps", "column_values": [1]}, "column is training.steps; choose a key of pretraining"),
         ({"column": "clips.dt", "column_values": [1, 1]}, "column_values is .*name each value once"),
         ({"fractions": [0.1]}, "fractions is .*give both, or neither"),
-        ({"axes": ["transfer", "training"]}, "axes names training; rows may differ in transfer, "),
+        ({"axes": ["transfer", "training"]}, r"axes\[1\] is \'training\'; choose one of transfer, "),
         ({"conditions": {"scratch": {"clips": {}}}}, "scratch changes clips, .*or add clips to comparison.axes"),
         ({"conditions": {"scratch": {"training": {}}}}, "scratch changes training, .*alone; leave it out$"),
-        ({"conditions": {"scratch": {"transfer": "none"}}}, "must hold sections, each with keys"),
+        (
+            {"conditions": {"scratch": {"transfer": "none"}}},
+            "scratch.transfer is 'none'; it must be a section",
+        ),
     ],
 )
 def test_bad_comparisons_are_named(changes, named):

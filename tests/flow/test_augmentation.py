@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.flow.augmentation import Augmentation, AugmentationConfig, SparseAugmentation, SparseAugmentationConfig
 from rwtl.flow.sample import FlowSample
+from rwtl.sections import typed
 
 
 def _rotation_sample(height: int = 9, width: int = 13) -> FlowSample:

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.flow.augmentation import Augmentation, SparseAugmentation
 from rwtl.flow.catalogue import FlowData, FlowDataConfig
 from rwtl.flow.files import write_flo, write_kitti_flow
 from rwtl.pipeline.artifact import digest_of
 from rwtl.sampling import SampleStream
+from rwtl.sections import typed
 
 CROP = {"height": 16, "width": 24, "min_scale": 0.0, "max_scale": 0.2}
 
@@ -92,17 +92,23 @@ def test_the_order_of_data_sets_counts(catalogue):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"validation": []}, r"flow_data\.validation is empty"),
-        ({"validation": ["dense", "dense"]}, r"\['dense', 'dense'\]; name each data set once"),
+        ({"validation": []}, r"flow_data\.validation is \[\]; name each once, and at least one"),
+        ({"validation": ["dense", "dense"]}, r"\['dense', 'dense'\]; name each once"),
         ({"training": {"dense": {"repeats": 0}}}, r"flow_data\.training has no data set"),
-        ({"fraction": 0}, r"flow_data\.fraction is 0\.0; it must be above 0 and at most 1"),
+        ({"fraction": 0}, r"flow_data\.fraction is 0; it must be above 0 and at most 1"),
         ({"fraction": 1.5}, r"flow_data\.fraction is 1\.5; it must be above 0 and at most 1"),
         ({"fraction": float("nan")}, r"flow_data\.fraction is nan"),
-        ({"subset_seed": -1}, r"flow_data\.subset_seed is -1; it must be 0 or more"),
+        ({"subset_seed": -1}, r"flow_data\.subset_seed is -1; it must not be negative"),
         ({"training": {"missing": {}}}, "nowhere: no such folder"),
-        ({"training": {"dense": {"repeats": -1}}}, "repeats of FlowFolder is -1"),
+        (
+            {"training": {"dense": {"repeats": -1}}},
+            r"flow_data\.training\.dense\.repeats is -1; it must not",
+        ),
         ({"training": {"dense": {"repeat": 1}}}, r"flow_data\.training.*repeat"),
-        ({"training": {"dense": {"augmentation": {**CROP, "hue": 2}}}}, r"hue is 2\.0; it must lie in 0 to 0\.5"),
+        (
+            {"training": {"dense": {"augmentation": {**CROP, "hue": 2}}}},
+            r"dense\.augmentation\.hue is 2; it must lie in",
+        ),
         (
             {"training": {"sparse": {"augmentation": {**CROP, "vertical_flip": 1}}}},
             r"sparse\.augmentation\.vertical_flip",

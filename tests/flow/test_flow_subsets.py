@@ -9,13 +9,13 @@ import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from rwtl.config import typed
 from rwtl.flow.catalogue import FlowData, FlowDataConfig
 from rwtl.flow.files import write_flo
 from rwtl.models.raft import build_raft
 from rwtl.pipeline.artifact import digest_of
 from rwtl.pipeline.flow_training import TrainingPlan
 from rwtl.sampling import BatchesOnDevice, SampleStream
+from rwtl.sections import typed
 from rwtl.training.fit import fit
 from rwtl.training.recipe import TrainerConfig
 from rwtl.training.tasks.optical_flow import FlowRecipe, OpticalFlowModule

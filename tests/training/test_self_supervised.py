@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
-from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.models.next_frame import warp
 from rwtl.models.raft import build_raft
+from rwtl.sections import typed
 from rwtl.training.metrics import end_point_error
 from rwtl.training.tasks.self_supervised import (
     SelfSupervisedModule,
@@ -277,7 +277,7 @@ def test_raft_learns_the_motion_of_a_pair_from_its_frames(tmp_path):
         ({"gamma": 1.5}, "gamma is 1.5; it must be above 0 and at most 1"),
         ({"occlusion_from": -1}, "occlusion_from is -1; it must not be negative"),
         ({"iterations": 0}, "iterations is 0; it must be at least 1"),
-        ({"batch_size": 0}, "batch_size is 0; it must be positive"),
+        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
     ],
 )
 def test_bad_recipes_are_refused(changes, message):

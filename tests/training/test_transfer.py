@@ -9,13 +9,13 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
-from rwtl.config import typed
 from rwtl.errors import InputError
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.models.encoder import batch_norms
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
 from rwtl.sampling import Part, SampleStream
+from rwtl.sections import typed
 from rwtl.training.fit import fit
 from rwtl.training.recipe import TrainerConfig
 from rwtl.training.tasks.optical_flow import FlowRecipe, OpticalFlowModule

@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from rwtl.config import typed
+from rwtl.sections import typed
 from rwtl.waves import RecordingConfig, open_recording, simulate
 from rwtl.waves.engines.cpp import CppEngine
 from rwtl.waves.measure.statistics import wave_statistics

@@ -102,10 +102,10 @@ def test_a_cell_is_not_its_own_neighbour():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"neighbours": 6}, r"neighbours is 6: choose 4 or 8"),
-        ({"boundary": "reflecting"}, r"boundary is 'reflecting': choose open or periodic"),
-        ({"bias": [1.0]}, r"bias is \[1\.0\]: give two numbers"),
-        ({"bias": [1.5, 0.0]}, r"bias \[1\.5, 0\.0\] .*neighbour right the weight -0\.5: it must not be negative"),
+        ({"neighbours": 6}, r"neighbours is 6; choose one of 4, 8"),
+        ({"boundary": "reflecting"}, r"boundary is 'reflecting'; choose one of open, periodic"),
+        ({"bias": [1.0]}, r"bias is \[1\.0\]; it must hold at least 2"),
+        ({"bias": [1.5, 0.0]}, r"bias \[1\.5, 0\.0\] .*neighbour right the weight -0\.5; it must not be negative"),
         ({"anisotropy": 1.2}, r"anisotropy 1\.2 .*neighbour above the weight -0\.2"),
     ],
 )
@@ -187,8 +187,8 @@ def test_each_cell_is_simulated_with_its_own_parameters():
 @pytest.mark.parametrize(
     ("spread", "message"),
     [
-        ({"g_a": 0.1}, r"spread\.g_a: there is no such parameter; choose from C_m, g_L"),
-        ({"g_A": -0.1}, r"spread\.g_A is -0\.1: a standard deviation must not be negative"),
+        ({"g_a": 0.1}, r"spread\.g_a: there is no such parameter; choose one of C_m, g_L"),
+        ({"g_A": -0.1}, r"spread\.g_A is -0\.1; it must not be negative"),
         ({"C_m": 8.0}, r"spread\.C_m is 8\.0 around a mean of 22\.0 pF: at 3 .* C_m is -2; stay below 7\.333"),
     ],
 )

@@ -1,15 +1,15 @@
 """Next-frame prediction on clips of waves or scenes, a source task."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from rwtl.config import require_at_least, require_one_of
 from rwtl.errors import InputError
 from rwtl.models.next_frame import CONTEXTS, DECODERS, NextFrameModel
+from rwtl.sections import Count, NotNegative, OneOf, Seed, section
 from rwtl.training.devices import mean_over_processes
 from rwtl.training.recipe import Recipe, Task
 from rwtl.training.skill import copy_last, extrapolate
@@ -18,7 +18,7 @@ from rwtl.training.transfer.callback import Transfer
 LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss}
 
 
-@dataclass
+@section("pretraining")
 class PretrainingRecipe(Recipe):
     """A recipe of next-frame prediction.
 
@@ -32,21 +32,13 @@ class PretrainingRecipe(Recipe):
         seed: decides the initial weights, the order of clips and their augmentation.
     """
 
-    iterations: int
-    decoder: str
-    context: str
-    loss: str
-    active_weight: float
-    validation_clips: int
-    seed: int
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_at_least(1, self, "iterations", "validation_clips")
-        require_one_of(DECODERS, self, "decoder")
-        require_one_of(CONTEXTS, self, "context")
-        require_one_of(LOSSES, self, "loss")
-        require_at_least(0, self, "active_weight")
+    iterations: Count
+    decoder: Annotated[str, OneOf(DECODERS)]
+    context: Annotated[str, OneOf(CONTEXTS)]
+    loss: Annotated[str, OneOf(LOSSES)]
+    active_weight: NotNegative
+    validation_clips: Count
+    seed: Seed
 
 
 def activity_weights(

@@ -1,7 +1,6 @@
 """Optical-flow training of RAFT: the target task, and, on wave fronts, a source task."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from jaxtyping import Float
@@ -12,17 +11,16 @@ from rwtl.clips.dataset import WaveClips
 from rwtl.clips.front_flow import WaveFlow, WholePairs
 from rwtl.clips.fronts import fronts_of
 from rwtl.clips.transforms import CropAndZoomFlow, FlowAugmentation, rotate_and_flip_flow
-from rwtl.config import require_at_least
-from rwtl.errors import InputError
 from rwtl.flow.sample import FlowDataset, FlowSample
 from rwtl.models.encoder import batch_norms
 from rwtl.models.raft import RAFT
+from rwtl.sections import Count, NotNegative, Seed, Unfit, section
 from rwtl.training.metrics import METRICS, FlowMetrics, sequence_loss
 from rwtl.training.recipe import RaftRecipe, Task
 from rwtl.training.transfer.callback import Transfer
 
 
-@dataclass
+@section("training")
 class FlowRecipe(RaftRecipe):
     """A recipe of optical-flow training.
 
@@ -80,7 +78,7 @@ class OpticalFlowModule(Task):
             metrics.reset()
 
 
-@dataclass
+@section("pretraining")
 class WaveFlowRecipe(FlowRecipe):
     """A recipe of optical-flow training on wave fronts.
 
@@ -91,19 +89,15 @@ class WaveFlowRecipe(FlowRecipe):
         ahead: s; or comes at most so much later.
     """
 
-    validation_pairs: int
-    seed: int
-    behind: float
-    ahead: float
+    validation_pairs: Count
+    seed: Seed
+    behind: NotNegative
+    ahead: NotNegative
 
     def __post_init__(self):
         super().__post_init__()
-        require_at_least(1, self, "validation_pairs")
-        for key in ("behind", "ahead"):
-            if getattr(self, key) < 0:
-                raise InputError(f"{key} is {getattr(self, key)} s; it must not be negative")
         if self.behind + self.ahead == 0:
-            raise InputError("behind and ahead are both 0 s: no pixel lies on a front; widen one of them")
+            raise Unfit("behind and ahead are both 0 s: no pixel lies on a front; widen one of them")
 
 
 def wave_flow_data(

@@ -5,7 +5,7 @@ frame 1 by `warp`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +15,10 @@ from torchmetrics import MeanMetric
 
 from rwtl.clips.config import Colour
 from rwtl.clips.transforms import to_rgb
-from rwtl.config import require_at_least
-from rwtl.errors import InputError
 from rwtl.models.correlation import pixel_grid
 from rwtl.models.next_frame import warp
 from rwtl.models.raft import RAFT
+from rwtl.sections import Count, Natural, NotNegative, Seed, Unfit, section
 from rwtl.training.devices import mean_over_processes
 from rwtl.training.recipe import RaftRecipe, Task
 from rwtl.training.transfer.callback import Transfer
@@ -126,7 +125,7 @@ def mean_where(values: Float[Tensor, "*n"], counted: Bool[Tensor, "*n"]) -> Floa
     return values.masked_fill(~counted, 0).sum() / mean_over_processes(counted.sum().float()).clamp(min=1e-6)
 
 
-@dataclass
+@section("pretraining")
 class SelfSupervisedRecipe(RaftRecipe):
     """A recipe of self-supervised optical flow.
 
@@ -145,28 +144,21 @@ class SelfSupervisedRecipe(RaftRecipe):
         seed: decides the initial weights, the order of pairs and their augmentation.
     """
 
-    photometric_weight: float
-    census_weight: float
-    census_radius: int
-    smoothness_weight: float
-    smoothness_order: int
-    edge_sharpness: float
-    occlusion_from: int
-    validation_pairs: int
-    seed: int
+    photometric_weight: NotNegative
+    census_weight: NotNegative
+    census_radius: Count
+    smoothness_weight: NotNegative
+    smoothness_order: Literal[1, 2]
+    edge_sharpness: NotNegative
+    occlusion_from: Natural
+    validation_pairs: Count
+    seed: Seed
 
     def __post_init__(self):
         super().__post_init__()
-        require_at_least(1, self, "census_radius", "validation_pairs")
-        weights = ("photometric_weight", "census_weight", "smoothness_weight", "edge_sharpness")
-        require_at_least(0, self, *weights, "occlusion_from")
         if self.photometric_weight == self.census_weight == 0:
-            raise InputError(
+            raise Unfit(
                 "photometric_weight and census_weight are both 0: no frame would have a say in the flow; raise one"
-            )
-        if self.smoothness_order not in (1, 2):
-            raise InputError(
-                f"smoothness_order is {self.smoothness_order}; choose 1 (constant flow) or 2 (affine flow)"
             )
 
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from torch import Tensor
 
-from rwtl.errors import InputError
+from rwtl.sections import Count, Natural, Positive, Unfit, section
 
-LOADABLE = ("feature_encoder", "context_encoder", "update_block")
+Loadable = Literal["feature_encoder", "context_encoder", "update_block"]
+LOADABLE = get_args(Loadable)
 PRETRAINING = "pretraining"  # the source that the rest of the configuration describes
 
 
-@dataclass
+@section("transfer")
 class TransferConfig:
     """What is loaded, from where, and what is frozen for how long.
 
@@ -32,18 +34,18 @@ class TransferConfig:
 
     name: str
     source: str | None
-    load: list[str]
+    load: list[Loadable]
     shuffle_weights: bool
     freeze_encoder_weights: bool
     freeze_batchnorm: bool
-    unfreeze_at: int | None
-    unfreeze_every: int
-    loaded_learning_rate: float
+    unfreeze_at: Count | None
+    unfreeze_every: Natural
+    loaded_learning_rate: Positive
 
     def __post_init__(self):
         fault = next(self._faults(), None)
         if fault:
-            raise InputError(f"transfer {self.name}: {fault}")
+            raise Unfit(fault)
 
     @property
     def encoders(self) -> list[str]:
@@ -55,27 +57,18 @@ class TransferConfig:
         return self.freeze_encoder_weights or self.freeze_batchnorm
 
     def _faults(self) -> Iterator[str]:
-        for part in self.load:
-            if part not in LOADABLE:
-                yield f"load names {part!r}; choose of {', '.join(LOADABLE)}"
         if len(set(self.load)) < len(self.load):
             yield f"load names a part twice ({', '.join(self.load)}); name each once"
         if self.load and self.source is None:
             yield f"load names {', '.join(self.load)}, but source is null; use source=pretraining or a path, or load=[]"
         if self.source is not None and not self.load:
-            yield f"source is {self.source}, but load is empty; name parts of {', '.join(LOADABLE)}, or set it to null"
+            yield f"source is {self.source}, but load is empty; name {', '.join(LOADABLE)}, or set it to null"
         if self.freezes and not self.encoders:
-            yield "it freezes an encoder but loads none; load feature_encoder or context_encoder, or freeze nothing"
+            yield "load names no encoder, but one is frozen; load feature_encoder or context_encoder, or freeze nothing"
         if not self.load and self.shuffle_weights:
             yield "shuffle_weights permutes what is loaded, and load is empty; set it to false, or load something"
-        if not self.loaded_learning_rate > 0:
-            yield f"loaded_learning_rate is {self.loaded_learning_rate}; it must be above 0 (1: that of all else)"
         if not self.load and self.loaded_learning_rate != 1:
             yield f"loaded_learning_rate is {self.loaded_learning_rate}, but load is empty; set it to 1"
-        if self.unfreeze_at is not None and self.unfreeze_at < 1:
-            yield f"unfreeze_at is {self.unfreeze_at}; it must be at least 1, or null for never"
-        if self.unfreeze_every < 0:
-            yield f"unfreeze_every is {self.unfreeze_every}; it must be 0 (all at once) or more steps"
         if self.unfreeze_every and self.unfreeze_at is None:
             yield f"unfreeze_every is {self.unfreeze_every}, but unfreeze_at is null; give a step, or set it to 0"
         if self.unfreeze_at is not None and not self.freezes:

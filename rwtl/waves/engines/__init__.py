@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from rwtl.config import typed
 from rwtl.errors import InputError
+from rwtl.sections import typed
 from rwtl.waves.simulation import Engine
 
 ENGINES = {

@@ -2,17 +2,16 @@
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
 import numpy as np
 from brian2 import BrianLogger
 
-from rwtl.errors import InputError
+from rwtl.sections import Count, section
 from rwtl.waves.config import RecordingConfig
 from rwtl.waves.engines.standalone import compile_program, generate, require_tools, run_program, standalone_device
-from rwtl.waves.model.state import Snapshot, require_precision
+from rwtl.waves.model.state import Precision, Snapshot
 from rwtl.waves.simulation import Frame
 
 # The whole loop over cells has to vectorise: gcc must accept many pointers that might alias. The two stages of a step
@@ -34,7 +33,7 @@ _BLOCK = 64
 BrianLogger.suppress_name("openmp")
 
 
-@dataclass
+@section("engine")
 class CppEngine:
     """Brian2's C++ standalone mode. Needs a C++ compiler and GNU make.
 
@@ -47,13 +46,8 @@ class CppEngine:
         InputError: threads is below 1, or the precision is another.
     """
 
-    threads: int
-    precision: str
-
-    def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise InputError(f"engine.threads is {self.threads}: it must be at least 1")
-        require_precision(self.precision)
+    threads: Count
+    precision: Precision
 
     def frames(self, config: RecordingConfig, start: Snapshot) -> Iterator[Frame]:
         """Build the program in a temporary directory, run it from `start`, and yield its frames.

@@ -7,20 +7,20 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from brian2 import BrianLogger
 
 from rwtl.errors import InputError
+from rwtl.sections import Range, section
 from rwtl.waves.config import RecordingConfig
 from rwtl.waves.engines.standalone import compile_program, generate, require_tools, run_program, standalone_device
-from rwtl.waves.model.state import Snapshot, require_precision
+from rwtl.waves.model.state import Precision, Snapshot
 from rwtl.waves.simulation import Frame
 
 # Not -use_fast_math, Brian2CUDA's default: its tanh is right to 11 bits only. These round division and square root to
@@ -38,7 +38,7 @@ _OLDEST_GPU = 5.0  # for Brian2CUDA
 BrianLogger.suppress_hierarchy("brian2cuda")
 
 
-@dataclass
+@section("engine")
 class CudaEngine:
     """Brian2CUDA's standalone mode, on the first GPU that CUDA sees. Needs NVIDIA's driver, the CUDA toolkit 12 or 13
     with nvcc on the path, a C++ compiler, GNU make, and the extra `cuda` of rwtl.
@@ -52,16 +52,8 @@ class CudaEngine:
         InputError: a value is none of the choices or out of range.
     """
 
-    precision: str
-    compute_capability: float | None
-
-    def __post_init__(self) -> None:
-        require_precision(self.precision)
-        if self.compute_capability is not None and not _OLDEST_GPU <= self.compute_capability < float("inf"):
-            raise InputError(
-                f"engine.compute_capability is {self.compute_capability}: Brian2CUDA needs at least {_OLDEST_GPU}; "
-                "give null to ask the GPU"
-            )
+    precision: Precision
+    compute_capability: Annotated[float, Range(_OLDEST_GPU)] | None
 
     def frames(self, config: RecordingConfig, start: Snapshot) -> Iterator[Frame]:
         """Build the program in a temporary directory, run it from `start`, and yield its frames.

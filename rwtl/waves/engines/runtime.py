@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from brian2 import Network, second
 
-from rwtl.errors import InputError
+from rwtl.sections import section
 from rwtl.waves.config import RecordingConfig
 from rwtl.waves.model.lattice import build_lattice, preferences
-from rwtl.waves.model.state import NANOMOLAR, VARIABLES, Snapshot, require_precision
+from rwtl.waves.model.state import NANOMOLAR, VARIABLES, Precision, Snapshot
 from rwtl.waves.simulation import Frame
 
 
-@dataclass
+@section("engine")
 class RuntimeEngine:
     """Brian2's runtime mode.
 
@@ -26,13 +26,8 @@ class RuntimeEngine:
         InputError: a value is none of the choices.
     """
 
-    target: str
-    precision: str
-
-    def __post_init__(self) -> None:
-        if self.target not in ("cython", "numpy"):
-            raise InputError(f"engine.target is {self.target!r}: choose cython or numpy")
-        require_precision(self.precision)
+    target: Literal["cython", "numpy"]
+    precision: Precision
 
     def frames(self, config: RecordingConfig, start: Snapshot) -> Iterator[Frame]:
         """Simulate from `start`, and yield the frames."""

@@ -3,6 +3,7 @@
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -10,18 +11,14 @@ from scipy.optimize import brentq
 
 from rwtl.errors import InputError
 from rwtl.files import replaced
+from rwtl.sections import Ascending, NotNegative, Real, section
 from rwtl.waves.model.parameters import SacParameters
 
 # Of every cell, in the order in which programs write them: membrane potential (V), the gates n, r, s, calcium and
 # acetylcholine (mol/m³, which is mM).
 VARIABLES = ("v", "n", "r", "s", "c", "a")
 NANOMOLAR = 1e-6  # mol/m³
-
-
-def require_precision(precision: str) -> None:
-    """Raise InputError where an engine's precision is neither float32 nor float64."""
-    if precision not in ("float32", "float64"):
-        raise InputError(f"engine.precision is {precision!r}: choose float32 or float64")
+Precision = Literal["float32", "float64"]  # of an engine
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,10 @@ def load_snapshot(file: Path) -> Snapshot:
         ) from error
 
 
-@dataclass
+_Gate = Annotated[list[Real], Ascending(0, 1, equal=True)]
+
+
+@section("start")
 class StartConfig:
     """The state of the cells at model time 0.
 
@@ -73,20 +73,10 @@ class StartConfig:
         InputError: a value is none of the choices or out of range.
     """
 
-    kind: str = "rest"
-    correlation_length: float = 500.0
-    r: list[float] = field(default_factory=lambda: [0.2, 0.8])
-    s: list[float] = field(default_factory=lambda: [0.05, 0.9])
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("rest", "smooth_random"):
-            raise InputError(f"start.kind is {self.kind!r}: choose rest or smooth_random")
-        if not 0 <= self.correlation_length < float("inf"):
-            raise InputError(f"start.correlation_length is {self.correlation_length} µm: it must not be negative")
-        for name in ("r", "s"):
-            value = getattr(self, name)
-            if len(value) != 2 or not 0 <= value[0] <= value[1] <= 1:
-                raise InputError(f"start.{name} is {value}: give the lowest and the highest value, between 0 and 1")
+    kind: Literal["rest", "smooth_random"] = "rest"
+    correlation_length: NotNegative = 500.0
+    r: _Gate = field(default_factory=lambda: [0.2, 0.8])
+    s: _Gate = field(default_factory=lambda: [0.05, 0.9])
 
 
 def resting_state(cell: SacParameters) -> dict[str, float]:

@@ -1,13 +1,16 @@
 """The tissue: the coupling of its cells, and the differences between them."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import field, replace
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import Field
 from scipy.special import ndtr, ndtri
 
 from rwtl.errors import InputError
 from rwtl.random import named_rng
+from rwtl.sections import Real, Unfit, section
 from rwtl.waves.model.parameters import PARAMETERS, SacParameters
 
 # From the cell to its neighbour, (rows down, columns to the right); four or eight of them.
@@ -24,7 +27,7 @@ NEIGHBOURS = {
 _SPREAD_LIMIT = 3.0  # standard deviations by which cells differ at most
 
 
-@dataclass
+@section("coupling")
 class CouplingConfig:
     """How cells are coupled. A synapse has weight 1 + bias · d + anisotropy · cos 2θ, where d, the unit vector from the
     releasing to the hearing cell, makes the angle θ with the rows; g_A is multiplied with it.
@@ -39,23 +42,17 @@ class CouplingConfig:
         InputError: a value is none of the choices, or a synapse would have a negative weight.
     """
 
-    neighbours: int = 4
-    boundary: str = "open"
-    bias: list[float] = field(default_factory=lambda: [0.0, 0.0])
-    anisotropy: float = 0.0
+    neighbours: Literal[4, 8] = 4
+    boundary: Literal["open", "periodic"] = "open"
+    bias: Annotated[list[Real], Field(min_length=2, max_length=2)] = field(default_factory=lambda: [0.0, 0.0])
+    anisotropy: Real = 0.0
 
     def __post_init__(self) -> None:
-        if self.neighbours not in (4, 8):
-            raise InputError(f"coupling.neighbours is {self.neighbours}: choose 4 or 8")
-        if self.boundary not in ("open", "periodic"):
-            raise InputError(f"coupling.boundary is {self.boundary!r}: choose open or periodic")
-        if len(self.bias) != 2:
-            raise InputError(f"coupling.bias is {self.bias}: give two numbers, to the right and downwards")
         for name in self.sides():
-            if not 0 <= self.weight(name) < float("inf"):
-                raise InputError(
-                    f"coupling.bias {self.bias} and coupling.anisotropy {self.anisotropy} give the synapse from the "
-                    f"neighbour {name.replace('_', ' ')} the weight {self.weight(name):.3g}: it must not be negative"
+            if self.weight(name) < 0:
+                raise Unfit(
+                    f"bias {self.bias} and anisotropy {self.anisotropy} give the synapse from the neighbour "
+                    f"{name.replace('_', ' ')} the weight {self.weight(name):.3g}; it must not be negative"
                 )
 
     def sides(self) -> list[str]:
@@ -108,26 +105,24 @@ def cell_values(
         The values by parameter, in its own unit.
 
     Raises:
-        InputError: a name is no parameter, a spread is negative, or values of the wrong sign could be drawn.
+        InputError: a name is no parameter, or values of the wrong sign could be drawn.
     """
     values, tail = {}, ndtr(-_SPREAD_LIMIT)
     for name, deviation in spread.items():
         if name not in PARAMETERS:
-            raise InputError(
-                f"recording.spread.{name}: there is no such parameter; choose from {', '.join(PARAMETERS)}"
-            )
-        mean = asdict(cell)[name]
-        if not 0 <= deviation < float("inf"):
-            raise InputError(f"recording.spread.{name} is {deviation}: a standard deviation must not be negative")
-        lowest = mean - _SPREAD_LIMIT * deviation
+            raise Unfit(f"spread.{name}: there is no such parameter; choose one of {', '.join(PARAMETERS)}")
         if deviation == 0:
             continue
-        if PARAMETERS[name].sign != "any" and lowest <= 0:
-            raise InputError(
-                f"recording.spread.{name} is {deviation} around a mean of {mean} {PARAMETERS[name].unit}: at "
+        mean = getattr(cell, name)
+        lowest = mean - _SPREAD_LIMIT * deviation
+        try:
+            replace(cell, **{name: lowest})
+        except InputError as error:
+            raise Unfit(
+                f"spread.{name} is {deviation} around a mean of {mean} {PARAMETERS[name].unit}: at "
                 f"{_SPREAD_LIMIT:g} standard deviations below it {name} is {lowest:.4g}; stay below "
                 f"{mean / _SPREAD_LIMIT:.4g}"
-            )
+            ) from error
         uniform = named_rng(seed, f"spread of {name}").random(count)
         values[name] = mean + deviation * ndtri(tail + uniform * (1 - 2 * tail))
     return values

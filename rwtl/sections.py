@@ -1,0 +1,268 @@
+"""Sections of the configuration as classes whose fields say which values they take.
+
+    @section("trainer")
+    class TrainerConfig:
+        threads: Count
+        precision: Annotated[str, OneOf(PRECISIONS)]
+
+What does not fit is an InputError with the dotted key, the value and the rule: `trainer.threads is 0; it must be at
+least 1`. Rules between several keys stand in `__post_init__`, and raise `Unfit`.
+"""
+
+import functools
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import Field, fields, is_dataclass
+from math import inf, isfinite
+from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_type_hints
+
+from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from rwtl.errors import InputError
+
+T = TypeVar("T")
+
+
+class Unfit(InputError):
+    """Values of a section that do not fit each other, in words that begin with one of its keys: `behind and ahead are
+    both 0`. Whoever knows what the section is called puts its name before them."""
+
+
+class Rule:
+    """Part of a field's type, as in Annotated[str, OneOf(VARIANTS)]: a subclass says which values it refuses, and the
+    rule that they break."""
+
+    rule: str
+
+    def refuses(self, value: Any) -> bool:
+        raise NotImplementedError
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, value: Any) -> Any:
+        if self.refuses(value):
+            raise _broken(self.rule)
+        return value
+
+
+def _broken(rule: str) -> PydanticCustomError:
+    return PydanticCustomError("rule", "{rule}", {"rule": rule})
+
+
+class Range(Rule):
+    """A finite number from `least` to `most`, either of which may be excluded."""
+
+    def __init__(self, least: float = -inf, most: float = inf, above: bool = False, below: bool = False):
+        self.least, self.most, self.above, self.below = least, most, above, below
+
+    @property
+    def rule(self) -> str:
+        if (self.least, self.most) == (0, inf):
+            return "it must be positive" if self.above else "it must not be negative"
+        if isfinite(self.least) and isfinite(self.most) and not (self.above or self.below):
+            return f"it must lie in {self.least} to {self.most}"
+        limits = [f"{'above' if self.above else 'at least'} {self.least}"] if self.least > -inf else []
+        limits += [f"{'below' if self.below else 'at most'} {self.most}"] if self.most < inf else []
+        return f"it must be {' and '.join(limits) or 'finite'}"
+
+    def refuses(self, value: float) -> bool:
+        outside = not self.least <= value <= self.most or not isfinite(value)
+        return outside or (self.above and value == self.least) or (self.below and value == self.most)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        checked = super().__get_pydantic_core_schema__(source, handler)
+        return core_schema.no_info_before_validator_function(_no_truth, checked)
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):  # which Python takes for 0 or 1
+        raise _broken("it must be a number")
+    return value
+
+
+Whole = Annotated[int, Range()]
+Natural = Annotated[int, Range(0)]
+Count = Annotated[int, Range(1)]
+Seed = Annotated[int, Range(0, 2**32 - 1)]  # what all generators of random numbers take
+LongSeed = Annotated[int, Range(0, 2**63 - 1)]
+Real = Annotated[float, Range()]
+NotNegative = Annotated[float, Range(0)]
+Positive = Annotated[float, Range(0, above=True)]
+Share = Annotated[float, Range(0, 1)]
+Within01 = Annotated[float, Range(0, 1, above=True, below=True)]
+UpTo1 = Annotated[float, Range(0, 1, above=True)]
+
+
+class OneOf(Rule):
+    """A text of a collection, as it is when the value is checked: a registry may have grown."""
+
+    def __init__(self, choices: Collection[str]):
+        self.choices = choices
+
+    @property
+    def rule(self) -> str:
+        return f"choose one of {', '.join(self.choices)}"
+
+    def refuses(self, value: str) -> bool:
+        return value not in self.choices
+
+
+class EachOnce(Rule):
+    """A list of at least one value, and none of them twice."""
+
+    rule = "name each once, and at least one"
+
+    def refuses(self, values: list) -> bool:
+        return len(set(map(str, values))) < max(1, len(values))
+
+
+class Ascending(Rule):
+    """Two numbers, the lower first, that may be equal only where `equal` says so, from `least` to `most`."""
+
+    def __init__(self, least: float = -inf, most: float = inf, equal: bool = False, what: str = "numbers"):
+        self.least, self.most, self.equal, self.what = least, most, equal, what
+
+    @property
+    def rule(self) -> str:
+        limits = [f"from {self.least:g}"] if self.least > -inf else []
+        limits += [f"to {self.most:g}"] if self.most < inf else []
+        return " ".join(["give two", self.what, *limits]) + ", the lower first"
+
+    def refuses(self, values: list[float]) -> bool:
+        if len(values) != 2 or not self.least <= values[0] <= values[1] <= self.most:
+            return True
+        return values[0] == values[1] and not self.equal
+
+
+_SETTINGS = ConfigDict(extra="forbid", coerce_numbers_to_str=True, arbitrary_types_allowed=True)
+
+
+@dataclass_transform()
+def section(name: str, **options: Any) -> Callable[[type[T]], type[T]]:
+    """Make a class a dataclass that checks what it is made of.
+
+    Args:
+        name: of the section, by which errors call it; `typed` may say another.
+        options: of a dataclass, such as `kw_only`.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        made = checked_dataclass(config=_SETTINGS, **options)(cls)
+        check = made.__init__
+
+        @functools.wraps(check)
+        def __init__(self: T, *values: Any, **named: Any) -> None:
+            try:
+                check(self, *values, **named)
+            except ValidationError as error:
+                raise _input_error(error, made, name) from error
+
+        made.__init__ = __init__
+        return made
+
+    return decorate
+
+
+# Keys that configurations recorded by earlier versions may hold, with why they are gone. Unset, they are passed over.
+_RETIRED = {"trainer.compile": "torch.compile made RAFT little faster and took a minute or more to start"}
+
+
+def typed(cls: type[T], values: Mapping[str, Any], name: str) -> T:
+    """Return the object that a section of the configuration describes.
+
+    Args:
+        cls: made by `section`.
+        values: plain ones, by key.
+        name: of the section, with dots.
+
+    Raises:
+        InputError: A key is unknown or missing, or a value does not fit.
+    """
+    known = {}
+    for key, value in values.items():
+        if f"{name}.{key}" not in _RETIRED:
+            known[key] = value
+        elif value:
+            raise InputError(f"{name}.{key} is {value}, but it is gone: {_RETIRED[f'{name}.{key}']}; leave it out")
+    try:
+        return _adapter(cls).validate_python(known)
+    except ValidationError as error:
+        raise _input_error(error, cls, name) from error
+
+
+def checked(kind: Any, value: Any, key: str) -> Any:
+    """Return a value as one of a kind, such as `Seed`; raise InputError with its dotted key where it does not fit."""
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise _input_error(error, kind, key) from error
+
+
+@functools.cache
+def _adapter(cls: type) -> TypeAdapter:
+    return TypeAdapter(cls)
+
+
+_UNKNOWN = "unexpected_keyword_argument"
+
+
+def _input_error(error: ValidationError, cls: type, name: str) -> InputError:
+    """Return the first error, in the words of this project."""
+    faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != _UNKNOWN)
+    fault = faults[0]  # a key with a mistake in it is missed besides
+    place = list(fault["loc"])
+    if place and isinstance(place[0], int):  # an argument without its name
+        place[0] = fields(cls)[place[0]].name
+    key = _dotted(name, *place)
+    own = fault.get("ctx", {}).get("error")
+    if isinstance(own, Unfit):
+        return InputError(f"{key}.{own}")
+    if isinstance(own, InputError):
+        return own
+    if fault["type"] == "missing":
+        return InputError(f"{key} is not set; give it a value")
+    if fault["type"] == _UNKNOWN:
+        within = _dotted(name, *place[:-1])
+        keys = ", ".join(each.name for each in _keys(cls, place[:-1]))
+        return InputError(f"{key}: {within} has no such key; its keys are {keys}")
+    return InputError(f"{key} is {fault['input']!r}; {_rule(fault)}")
+
+
+def _dotted(name: str, *parts: str | int) -> str:
+    return name + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+
+
+# What a value must be, by how pydantic's names of its errors begin.
+_KINDS = {
+    "int_": "a whole number",
+    "float_": "a number",
+    "bool_": "true or false",
+    "string_": "text",
+    "list_": "a list",
+    "dict_": "a section of keys and values",
+    "dataclass_": "a section of keys and values",
+}
+
+
+def _rule(fault: Mapping[str, Any]) -> str:
+    said = fault.get("ctx", {})
+    match fault["type"]:
+        case "too_short" | "too_long":
+            least, most = said.get("min_length"), said.get("max_length")
+            return f"it must hold at {f'least {least}' if most is None else f'most {most}'} of them"
+        case "rule":
+            return fault["msg"]
+        case "finite_number":
+            return "it must be finite"
+        case "literal_error":
+            return f"choose one of {said['expected'].replace(chr(39), '').replace(' or ', ', ')}"
+    kind = next((kind for name, kind in _KINDS.items() if fault["type"].startswith(name)), None)
+    return f"it must be {kind}" if kind else fault["msg"]
+
+
+def _keys(cls: Any, sections: Iterable[str | int]) -> tuple[Field, ...]:
+    for part in sections:
+        cls = get_type_hints(cls)[part] if is_dataclass(cls) else get_args(cls)[-1]  # else a dict or a list of them
+    return fields(cls)
