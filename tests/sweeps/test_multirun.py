@@ -53,7 +53,7 @@ def test_a_failed_job_neither_stops_nor_hides_the_others_and_alone_is_tried_agai
     assert row(first.stdout, 1)[0] == "recording.seed=-1" and "recording.seed is -1" in row(first.stdout, 1)[2]
     assert "2 done, 1 failed" in first.stdout
     assert re.findall("^error: .*", first.stderr, re.MULTILINE) == [
-        "error: job 1: recording.seed is -1: it must lie between 0 and 2⁶³ - 1"
+        "error: job 1: recording.seed is -1; it must lie in 0 to 9223372036854775807"
     ]
     assert "Traceback" not in first.stderr
 

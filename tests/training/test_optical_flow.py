@@ -97,31 +97,33 @@ def test_batchnorm_statistics_stay_where_the_schedule_says_so_and_weights_move(f
         assert not torch.equal(after[f"{layer}.weight"], before[f"{layer}.weight"])
 
 
+def curve_of(folder, **change):
+    """The curve of a training that is run in another way."""
+    where = dataclasses.replace(WHERE, **change)
+    torch.manual_seed(0)
+    return train(build_raft("small", correlation=where.correlation), folder, where=where)
+
+
+@pytest.fixture(scope="module")
+def as_ever(tmp_path_factory):
+    return curve_of(tmp_path_factory.mktemp("as_ever"))
+
+
 @pytest.mark.parametrize(
     "change",
     [{"correlation": "on_demand"}, {"channels_last": True}, {"scenes_on_device": True}, {"data_workers": 1}],
 )
 @pytest.mark.slow
-def test_how_it_runs_changes_a_training_by_rounding_only(change, tmp_path):
-    curves = []
-    for number, where in enumerate((WHERE, dataclasses.replace(WHERE, **change))):
-        torch.manual_seed(0)
-        model = build_raft("small", correlation=where.correlation)
-        curves.append(train(model, tmp_path / str(number), where=where))
-    np.testing.assert_allclose(curves[0].epe, curves[1].epe, rtol=1e-3)
-    assert curves[0].epe.nunique() == 3
+def test_how_it_runs_changes_a_training_by_rounding_only(change, as_ever, tmp_path):
+    np.testing.assert_allclose(curve_of(tmp_path, **change).epe, as_ever.epe, rtol=1e-3)
+    assert as_ever.epe.nunique() == 3
 
 
 @pytest.mark.slow
-def test_bf16_trains_to_nearly_the_same(tmp_path):
-    curves = []
-    for precision in ("32-true", "bf16-mixed"):
-        torch.manual_seed(0)
-        curves.append(
-            train(build_raft("small"), tmp_path / precision, where=dataclasses.replace(WHERE, precision=precision))
-        )
-    np.testing.assert_allclose(curves[0].epe, curves[1].epe, rtol=0.1)
-    assert not np.array_equal(curves[0].epe, curves[1].epe)
+def test_bf16_trains_to_nearly_the_same(as_ever, tmp_path):
+    curve = curve_of(tmp_path, precision="bf16-mixed")
+    np.testing.assert_allclose(curve.epe, as_ever.epe, rtol=0.1)
+    assert not np.array_equal(curve.epe, as_ever.epe)
 
 
 def test_only_procedural_scenes_are_rendered_on_the_device(tmp_path):

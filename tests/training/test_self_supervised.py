@@ -272,7 +272,7 @@ def test_raft_learns_the_motion_of_a_pair_from_its_frames(tmp_path):
     [
         ({"photometric_weight": 0.0, "census_weight": 0.0}, "photometric_weight and census_weight are both 0"),
         ({"census_weight": -1.0}, "census_weight is -1.0; it must not be negative"),
-        ({"smoothness_order": 3}, "smoothness_order is 3; choose 1"),
+        ({"smoothness_order": 3}, "smoothness_order is 3; choose one of 1, 2"),
         ({"census_radius": 0}, "census_radius is 0; it must be at least 1"),
         ({"gamma": 1.5}, "gamma is 1.5; it must be above 0 and at most 1"),
         ({"occlusion_from": -1}, "occlusion_from is -1; it must not be negative"),

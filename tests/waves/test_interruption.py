@@ -11,7 +11,7 @@ import tiny
 
 from rwtl.waves import open_recording
 
-WAVES = ["rows=40", "columns=40", "duration=82", "transient=2", "frame_interval=0.02"]
+WAVES = ["rows=40", "columns=40", "duration=42", "transient=2", "frame_interval=0.02"]
 WAVES += ["spread.g_A=0.01", "cell.sigma=4"]
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 pytestmark = pytest.mark.slow
@@ -67,10 +67,10 @@ def undisturbed(side_by_side):
     """The frames of a simulation that nobody stops."""
     outputs, texts = side_by_side
     printed = max(texts, key=lambda text: "simulate: " in text)
-    assert re.search(r"simulate: [\d.]+/82 s of model time · [\d.]+ × real time · \d+:\d\d left", printed) or (
-        "simulate: 82/82 s of model time · took" in printed
+    assert re.search(r"simulate: [\d.]+/42 s of model time · [\d.]+ × real time · \d+:\d\d left", printed) or (
+        "simulate: 42/42 s of model time · took" in printed
     )
-    return open_recording(recording_in(outputs)).frames(0, 4000)
+    return open_recording(recording_in(outputs)).frames(0, 2000)
 
 
 def test_stopped_at_random_moments_it_ends_with_the_same_bits(undisturbed, tmp_path, monkeypatch):
@@ -98,12 +98,12 @@ def test_stopped_at_random_moments_it_ends_with_the_same_bits(undisturbed, tmp_p
     printed, errors = job.communicate()
     assert job.returncode == 0, errors
     assert f"going on after {stopped[-1]} frames that an interrupted simulation left" in printed
-    assert open_recording(recording_in(outputs)).frames(0, 4000).tobytes() == undisturbed.tobytes()
+    assert open_recording(recording_in(outputs)).frames(0, 2000).tobytes() == undisturbed.tobytes()
     deadline = time.monotonic() + 300
     while programs_below(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    print("stopped after", stopped, "of 4000 frames")
+    print("stopped after", stopped, "of 2000 frames")
 
 
 def test_the_frames_are_waves(undisturbed):

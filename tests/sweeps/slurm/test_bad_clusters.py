@@ -32,7 +32,7 @@ REFUSED = {
         ["+hydra.launcher.stages.simulation.partition=low"],
         r"stages\.simulation is no stage; .*recording",
     ),
-    "an unknown key of a stage": (["+hydra.launcher.stages.recording.gpus=1"], r"stages\.recording\.gpus is unknown; "),
+    "an unknown key of a stage": (["+hydra.launcher.stages.recording.gpus=1"], r"stages\.recording\.gpus: "),
 }
 
 
