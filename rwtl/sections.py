@@ -10,11 +10,13 @@ least 1`. Rules between several keys stand in `__post_init__`, and raise `Unfit`
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from math import inf, isfinite
 from typing import Annotated, Any, TypeVar, dataclass_transform, get_args, get_type_hints
 
+import pydantic
 from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -118,6 +120,13 @@ class EachOnce(Rule):
         return len(set(map(str, values))) < max(1, len(values))
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Listed = pydantic.BeforeValidator(_listed)  # Annotated[list[str], Listed]: one text may stand for a list of it
+
+
 class Ascending(Rule):
     """Two numbers, the lower first, that may be equal only where `equal` says so, from `least` to `most`."""
 
@@ -173,7 +182,7 @@ def typed(cls: type[T], values: Mapping[str, Any], name: str) -> T:
     """Return the object that a section of the configuration describes.
 
     Args:
-        cls: made by `section`.
+        cls: made by `section`, or any other class, whose constructor's arguments are then checked by their types alone.
         values: plain ones, by key.
         name: of the section, with dots.
 
@@ -187,9 +196,32 @@ def typed(cls: type[T], values: Mapping[str, Any], name: str) -> T:
         elif value:
             raise InputError(f"{name}.{key} is {value}, but it is gone: {_RETIRED[f'{name}.{key}']}; leave it out")
     try:
-        return _adapter(cls).validate_python(known)
+        if is_dataclass(cls):
+            return _adapter(cls).validate_python(known)
+        made = cls.__new__(cls)
+        _constructor(cls)(made, **known)
+        return made
     except ValidationError as error:
         raise _input_error(error, cls, name) from error
+
+
+@functools.cache
+def _constructor(cls: type) -> Callable[..., None]:
+    return pydantic.validate_call(config={key: _SETTINGS[key] for key in _SETTINGS if key != "extra"})(cls.__init__)
+
+
+def chosen(
+    kinds: Collection[str], values: Mapping[str, Any], name: str, key: str = "kind", default: str | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Return what a section says under `key`, which decides what its other keys are, and those.
+
+    Raises InputError where it is none of the kinds.
+    """
+    rest = dict(values)
+    kind = rest.pop(key, default)
+    if kind not in kinds:
+        raise InputError(f"{name}.{key} is {kind!r}; choose one of {', '.join(kinds)}")
+    return kind, rest
 
 
 def checked(kind: Any, value: Any, key: str) -> Any:
@@ -221,11 +253,11 @@ def _input_error(error: ValidationError, cls: type, name: str) -> InputError:
         return InputError(f"{key}.{own}")
     if isinstance(own, InputError):
         return own
-    if fault["type"] == "missing":
+    if fault["type"].startswith("missing") or fault["input"] is None:
         return InputError(f"{key} is not set; give it a value")
     if fault["type"] == _UNKNOWN:
         within = _dotted(name, *place[:-1])
-        keys = ", ".join(each.name for each in _keys(cls, place[:-1]))
+        keys = ", ".join(_keys(cls, place[:-1]))
         return InputError(f"{key}: {within} has no such key; its keys are {keys}")
     return InputError(f"{key} is {fault['input']!r}; {_rule(fault)}")
 
@@ -240,6 +272,7 @@ _KINDS = {
     "float_": "a number",
     "bool_": "true or false",
     "string_": "text",
+    "path_": "a path",
     "list_": "a list",
     "dict_": "a section of keys and values",
     "dataclass_": "a section of keys and values",
@@ -262,7 +295,7 @@ def _rule(fault: Mapping[str, Any]) -> str:
     return f"it must be {kind}" if kind else fault["msg"]
 
 
-def _keys(cls: Any, sections: Iterable[str | int]) -> tuple[Field, ...]:
+def _keys(cls: Any, sections: Iterable[str | int]) -> list[str]:
     for part in sections:
         cls = get_type_hints(cls)[part] if is_dataclass(cls) else get_args(cls)[-1]  # else a dict or a list of them
-    return fields(cls)
+    return list(inspect.signature(cls).parameters)

@@ -4,28 +4,47 @@ import atexit
 import gc
 import os
 from collections import Counter
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 
 import forked
 import jaxtyping
 import pytest
 
 os.environ["WANDB_ERROR_REPORTING"] = "false"
+CHECKED_CALLS = 10  # of each function in each test
+calls = Counter()
 check_shapes = jaxtyping.jaxtyped
 
 
 def check_shapes_where_tensors_are(typechecker):
     """The decorator of jaxtyping's import hook, for annotations of tensors alone: a process needs 10 s to decorate all
-    functions of rwtl."""
+    functions of rwtl. A function's first calls in each test are checked, for checks of all take a quarter of the time
+    of a training."""
 
     def decorate(decorated):
         function = getattr(decorated, "fget", getattr(decorated, "__func__", decorated))
-        shaped = "jaxtyping." in str(getattr(function, "__annotations__", {}))
-        return check_shapes(decorated, typechecker=typechecker) if shaped else decorated
+        if "jaxtyping." not in str(getattr(function, "__annotations__", {})):
+            return decorated
+        checked = check_shapes(decorated, typechecker=typechecker)
+        if not isinstance(decorated, FunctionType):
+            return checked
+
+        @wraps(decorated)
+        def checked_at_first(*values, **named):
+            calls[decorated] += 1
+            return (checked if calls[decorated] <= CHECKED_CALLS else decorated)(*values, **named)
+
+        return checked_at_first
 
     return decorate
+
+
+@pytest.fixture(autouse=True)
+def shapes_are_checked_anew():
+    calls.clear()
 
 
 # What rwtl imports while the hook is at work is compiled anew, libraries too.

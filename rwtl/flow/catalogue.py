@@ -1,7 +1,6 @@
 """The catalogue of data sets by name, and what RAFT is trained and validated on: its entries, mixed and augmented."""
 
-import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -17,7 +16,7 @@ from rwtl.flow.pairs import FlowFolder
 from rwtl.flow.sample import FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.sampling import Part, first_of_fixed_order
-from rwtl.sections import EachOnce, Natural, Unfit, UpTo1, section, typed
+from rwtl.sections import EachOnce, Natural, Unfit, UpTo1, chosen, section, typed
 
 Catalogue = dict[str, dict[str, Any]]  # the section `datasets`: each data set's name and constructor arguments
 FLOW_DATASETS: dict[str, type[FlowDataset]] = {
@@ -40,36 +39,10 @@ def flow_dataset(values: dict[str, Any], section: str) -> FlowDataset:
         section: Name of the section, for messages.
 
     Raises:
-        InputError: The name or an argument is unknown, an argument is missing or None without being optional, or of a
-            wrong type; and what the data set itself raises.
+        InputError: The name or an argument is unknown, or does not fit; and what the data set itself raises.
     """
-    arguments = dict(values)
-    name = arguments.pop("name", None)
-    if name not in FLOW_DATASETS:
-        raise InputError(f"{section}.name is {name!r}; choose one of {', '.join(FLOW_DATASETS)}.")
-    known = inspect.signature(FLOW_DATASETS[name]).parameters
-    keys = f"the keys of {section} with name {name} are name, {', '.join(known)}"
-    for key in arguments:
-        if key not in known:
-            raise InputError(f"{section}.{key} is unknown; {keys}.")
-    for key, parameter in known.items():
-        if parameter.default is not None and arguments.get(key, parameter.default) in (None, parameter.empty):
-            raise InputError(f"{section}.{key} is not set; {keys}.")
-        if key in arguments:
-            arguments[key] = _fitting(arguments[key], parameter.annotation, f"{section}.{key}")
-    return FLOW_DATASETS[name](**arguments)
-
-
-def _fitting(value: Any, annotation: Any, key: str) -> Any:
-    """Return a value of YAML as what an argument takes: 12 may stand for 12.0, and nothing else for anything else."""
-    kinds = {int: (int, "a whole number"), float: (int | float, "a number")}
-    kinds |= dict.fromkeys((Sequence[str], Iterable[str]), (str | list, "a list of texts"))
-    accepted, kind = kinds.get(annotation, (str, "text"))
-    if value is None:  # where it may be: that has been looked at
-        return value
-    if not isinstance(value, accepted) or isinstance(value, bool):
-        raise InputError(f"{key} is {value!r}; it must be {kind}.")
-    return float(value) if annotation is float else value
+    name, arguments = chosen(FLOW_DATASETS, values, section, "name")
+    return typed(FLOW_DATASETS[name], arguments, section)
 
 
 @section("flow_data.training.<data set>")

@@ -1,12 +1,14 @@
 """The layouts of public data sets: FlyingChairs, FlyingThings3D, MPI-Sintel, HD1K, KITTI 2015 and Middlebury."""
 
 import re
-from collections.abc import Iterable
+from dataclasses import field
 from itertools import chain, groupby, pairwise
 from pathlib import Path
+from typing import Annotated, Literal
 
 from rwtl.errors import InputError
-from rwtl.flow.pairs import FlowPair, FlowPairs, existing_folder, matched_files, one_of, require_same, subfolders
+from rwtl.flow.pairs import FlowPair, FlowPairs, existing_folder, matched_files, require_same, subfolders
+from rwtl.sections import EachOnce, Listed, Unfit, section
 
 # FlyingChairs: first frame, second frame and flow of the released data set, and of ptlflow's and other samples.
 _NAMINGS = (("_img1.ppm", "_img2.ppm", "_flow.flo"), ("-img0.ppm", "-img1.ppm", "-gt.flo"))
@@ -18,6 +20,7 @@ _FLOW_NAMES = {"into_future": "IntoFuture", "into_past": "IntoPast"}
 _WITHOUT_FLOW = {"Beanbags", "DogDance", "MiniCooper", "Walking"}
 
 
+@section("flying_chairs", eq=False)
 class FlyingChairs(FlowPairs):
     """The pairs of FlyingChairs (Dosovitskiy et al., "FlowNet", ICCV 2015).
 
@@ -38,20 +41,23 @@ class FlyingChairs(FlowPairs):
 
     layout = "00001_img1.ppm, 00001_img2.ppm and 00001_flow.flo"
 
-    def __init__(self, root: str | Path, split: str | None = None, split_file: str | Path | None = None) -> None:
-        root = existing_folder(Path(root), self.layout)
+    root: Path
+    split: Literal["training", "validation"] | None = None
+    split_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        root = existing_folder(self.root, self.layout)
         pairs = _pairs(root) or (_pairs(root / "data") if (root / "data").is_dir() else [])
-        if split is not None:
-            one_of("FlyingChairs' split", split, _SPLITS)
-            file = _found_split_file(root) if split_file is None else Path(split_file)
+        if self.split is not None:
+            file = self.split_file or _found_split_file(root)
             marks = _read_marks(file, len(pairs))
-            pairs = [pair for pair, mark in zip(pairs, marks, strict=True) if mark == _SPLITS[split]]
+            pairs = [pair for pair, mark in zip(pairs, marks, strict=True) if mark == _SPLITS[self.split]]
             if not pairs:
                 raise InputError(
-                    f"{file}: no line is {_SPLITS[split]}, so there is no pair for {split}; check the file."
+                    f"{file}: no line is {_SPLITS[self.split]}, so there is no pair for {self.split}; check the file."
                 )
-        elif split_file is not None:
-            raise InputError(f"split_file is {split_file} but split is None; set split to training or validation.")
+        elif self.split_file is not None:
+            raise Unfit(f"split_file is {self.split_file} but split is null; set split to training or validation")
         super().__init__(root, pairs)
 
 
@@ -109,6 +115,7 @@ def _read_marks(file: Path, pairs: int) -> list[str]:
     return marks
 
 
+@section("flying_things", eq=False)
 class FlyingThings3D(FlowPairs):
     """FlyingThings3D (Mayer et al., "A Large Dataset to Train Convolutional Networks …", CVPR 2016).
 
@@ -133,29 +140,22 @@ class FlyingThings3D(FlowPairs):
         "optical_flow/TRAIN/A/0000/into_future/left/OpticalFlowIntoFuture_0006_L.pfm"
     )
 
-    def __init__(
-        self,
-        root: str | Path,
-        render: str = "clean",
-        directions: Iterable[str] = ("into_future", "into_past"),
-        camera: str = "left",
-        split: str = "TRAIN",
-    ) -> None:
-        root = Path(root)
-        one_of("FlyingThings3D's render", render, ("clean", "final"))
-        one_of("FlyingThings3D's camera", camera, ("left", "right"))
-        one_of("FlyingThings3D's split", split, ("TRAIN", "TEST"))
-        directions = [directions] if isinstance(directions, str) else list(directions)
-        for direction in directions:
-            one_of("FlyingThings3D's direction", direction, _FLOW_NAMES)
-        if len(set(directions)) != len(directions):
-            raise InputError(f"FlyingThings3D's directions are {directions}; name each once.")
-        frames_root, flow_root = root / f"frames_{render}pass" / split, root / "optical_flow" / split
+    root: Path
+    render: Literal["clean", "final"] = "clean"
+    directions: Annotated[list[Literal["into_future", "into_past"]], Listed, EachOnce()] = field(
+        default_factory=lambda: ["into_future", "into_past"]
+    )
+    camera: Literal["left", "right"] = "left"
+    split: Literal["TRAIN", "TEST"] = "TRAIN"
+
+    def __post_init__(self) -> None:
+        root, camera = self.root, self.camera
+        frames_root, flow_root = root / f"frames_{self.render}pass" / self.split, root / "optical_flow" / self.split
         sequences = _two_levels(frames_root, self.layout)
         require_same(flow_root, _two_levels(flow_root, self.layout), sequences, "flow", "frames")
         frames = {name: _frames(frames_root / name / camera, r"(\d{4})", self.layout) for name in sequences}
         pairs = []
-        for direction in directions:
+        for direction in self.directions:
             pattern = rf"OpticalFlow{_FLOW_NAMES[direction]}_(\d{{4}})_{camera[0].upper()}"
             for sequence in sequences:
                 folder = flow_root / sequence / direction / camera
@@ -165,6 +165,7 @@ class FlyingThings3D(FlowPairs):
         super().__init__(root, pairs)
 
 
+@section("sintel", eq=False)
 class Sintel(FlowPairs):
     """MPI-Sintel (Butler et al., "A Naturalistic Open Source Movie for Optical Flow Evaluation", ECCV 2012).
 
@@ -175,7 +176,6 @@ class Sintel(FlowPairs):
 
     Attributes:
         names: Such as `alley_1/frame_0001`, after the first frame.
-        render: As given.
         sequences: The sequence of each pair, such as `alley_1`; the pairs of one follow each other in time.
 
     Raises:
@@ -184,11 +184,13 @@ class Sintel(FlowPairs):
 
     layout = "training/clean/alley_1/frame_0001.png and training/flow/alley_1/frame_0001.flo"
 
-    def __init__(self, root: str | Path, render: str = "clean", split: str = "training") -> None:
-        root = Path(root)
-        one_of("Sintel's render", render, ("clean", "final"))
-        one_of("Sintel's split", split, ("training", "test"))
-        frames_root, flow_root = root / split / render, root / split / "flow"
+    root: Path
+    render: Literal["clean", "final"] = "clean"
+    split: Literal["training", "test"] = "training"
+
+    def __post_init__(self) -> None:
+        split = self.split
+        frames_root, flow_root = self.root / split / self.render, self.root / split / "flow"
         sequences = subfolders(frames_root, self.layout)
         if split == "training":
             require_same(flow_root, subfolders(flow_root, self.layout), sequences, "flow", "frames")
@@ -198,11 +200,11 @@ class Sintel(FlowPairs):
             if split == "training":
                 flow = matched_files(flow_root / sequence, r"(frame_\d{4})", ".flo", self.layout)
             pairs += _neighbours(f"{sequence}/", frames, flow, flow_root / sequence, spare_flow=False)
-        super().__init__(root, pairs)
-        self.render = render
+        super().__init__(self.root, pairs)
         self.sequences = [name.rpartition("/")[0] for name in self.names]
 
 
+@section("hd1k", eq=False)
 class HD1K(FlowPairs):
     """HD1K (Kondermann et al., "The HCI Benchmark Suite", CVPR Workshops 2016); its flow is sparse.
 
@@ -222,8 +224,10 @@ class HD1K(FlowPairs):
     sparse = True
     layout = "hd1k_input/image_2/000000_0000.png and hd1k_flow_gt/flow_occ/000000_0000.png"
 
-    def __init__(self, root: str | Path) -> None:
-        root = Path(root)
+    root: Path
+
+    def __post_init__(self) -> None:
+        root = self.root
         frames_folder, flow_folder = root / "hd1k_input" / "image_2", root / "hd1k_flow_gt" / "flow_occ"
         frames, flow = _by_sequence(frames_folder, self.layout), _by_sequence(flow_folder, self.layout)
         require_same(flow_folder, flow, frames, "flow", "frames")
@@ -279,6 +283,7 @@ def _by_sequence(folder: Path, layout: str) -> dict[str, dict[str, Path]]:
     return {sequence: dict(group) for sequence, group in groupby(files.items(), lambda file: file[0][:6])}
 
 
+@section("kitti", eq=False)
 class KITTI(FlowPairs):
     """KITTI 2015 (Menze and Geiger, "Object Scene Flow for Autonomous Vehicles", CVPR 2015); its flow is sparse.
 
@@ -300,9 +305,11 @@ class KITTI(FlowPairs):
     padding = "kitti"
     layout = "training/image_2/000000_10.png, training/image_2/000000_11.png and training/flow_occ/000000_10.png"
 
-    def __init__(self, root: str | Path, split: str = "training") -> None:
-        root = Path(root)
-        one_of("KITTI's split", split, ("training", "testing"))
+    root: Path
+    split: Literal["training", "testing"] = "training"
+
+    def __post_init__(self) -> None:
+        root, split = self.root, self.split
         frames_folder, flow_folder = root / split / "image_2", root / split / "flow_occ"
         frames = matched_files(frames_folder, r"(\d{6}_\d{2})", ".png", self.layout)
         first, second = ([name[:-3] for name in frames if name.endswith(end)] for end in ("_10", "_11"))
@@ -315,6 +322,7 @@ class KITTI(FlowPairs):
         super().__init__(root, pairs)
 
 
+@section("middlebury", eq=False)
 class Middlebury(FlowPairs):
     """The scenes of Middlebury with public flow (Baker et al., "A Database and Evaluation Methodology …", IJCV 2011).
 
@@ -334,8 +342,10 @@ class Middlebury(FlowPairs):
         "other-data/Dimetrodon/frame10.png, other-data/Dimetrodon/frame11.png and other-gt-flow/Dimetrodon/flow10.flo"
     )
 
-    def __init__(self, root: str | Path) -> None:
-        root = Path(root)
+    root: Path
+
+    def __post_init__(self) -> None:
+        root = self.root
         scenes = subfolders(root / "other-data", self.layout)
         with_flow = subfolders(root / "other-gt-flow", self.layout)
         expected = [name for name in scenes if name in with_flow or name not in _WITHOUT_FLOW]

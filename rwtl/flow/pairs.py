@@ -12,6 +12,7 @@ import numpy as np
 from rwtl.errors import InputError
 from rwtl.flow.files import read_flow, read_image
 from rwtl.flow.sample import FlowDataset, FlowSample, flow_sample
+from rwtl.sections import section
 
 _READ_WHOLE = 10**9  # bytes
 _SAMPLED_FILES = 64
@@ -119,12 +120,6 @@ def existing_folder(folder: Path, expected: str) -> Path:
     return folder
 
 
-def one_of(name: str, value: str, choices: Iterable[str]) -> None:
-    """Raise an InputError that lists the choices where the value is none of them."""
-    if value not in choices:
-        raise InputError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")
-
-
 def matched_files(folder: Path, pattern: str, suffix: str, layout: str) -> dict[str, Path]:
     """Return the files of a folder with a suffix, by what the group of `pattern` matches in their stems, sorted by it.
 
@@ -170,6 +165,7 @@ def _listed(names: set[str]) -> str:
     return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
 
 
+@section("folder", eq=False)
 class FlowFolder(FlowPairs):
     """Pairs whose files share what the wildcard of a pattern matches, which becomes the name of the pair.
 
@@ -192,11 +188,16 @@ class FlowFolder(FlowPairs):
         InputError: A pattern has no `*` or several, a file belongs to two patterns, or a file has no others beside it.
     """
 
-    def __init__(self, root: str | Path, image1: str, image2: str, flow: str) -> None:
-        root = Path(root)
-        patterns = {"image1": image1, "image2": image2, "flow": flow}
+    root: Path
+    image1: str
+    image2: str
+    flow: str
+
+    def __post_init__(self) -> None:
+        root = self.root
+        patterns = {"image1": self.image1, "image2": self.image2, "flow": self.flow}
         self.layout = ", ".join(f"{role}: {pattern}" for role, pattern in patterns.items())
-        self.sparse = flow.lower().endswith(".png")
+        self.sparse = self.flow.lower().endswith(".png")
         existing_folder(root, self.layout)
         # Not `Path.glob`, which does not follow links to folders and finds hidden names. A link that leads nowhere is
         # listed, so that reading it names it.

@@ -12,7 +12,7 @@ from rwtl.config import outputs_folder, setting
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
 from rwtl.progress import Progress
-from rwtl.sections import typed
+from rwtl.sections import chosen, typed
 from rwtl.waves import Recording, RecordingConfig, open_recording, simulate
 from rwtl.waves.config import SYNTHETIC_VERSION, SyntheticConfig
 from rwtl.waves.engines import engine_of
@@ -65,12 +65,9 @@ def _waves_of(config: RecordingConfig | SyntheticConfig) -> dict[str, Any]:
 
 def _typed(values: Mapping[str, Any], name: str) -> RecordingConfig | SyntheticConfig:
     """Return a recording's configuration, of the class that its `kind` says."""
-    values = dict(values)
-    kind = values.pop("kind", SAC)
     configs = {SAC: RecordingConfig} | {kind: generator.config for kind, generator in GENERATORS.items()}
-    if kind not in configs:
-        raise InputError(f"{name}.kind is {kind!r}; choose one of {', '.join(configs)}")
-    return typed(configs[kind], values, name)
+    kind, rest = chosen(configs, values, name, default=SAC)
+    return typed(configs[kind], rest, name)
 
 
 def recording(cfg: DictConfig) -> Artifact:

@@ -25,7 +25,7 @@ from rwtl.pipeline.recording import recording_configs
 from rwtl.pipeline.source import load_source
 from rwtl.random import evenly
 from rwtl.sampling import Part
-from rwtl.sections import typed
+from rwtl.sections import chosen, typed
 from rwtl.training.recipe import TrainerConfig
 from rwtl.training.tasks.next_frame import PretrainingRecipe
 from rwtl.training.tasks.optical_flow import WaveFlowRecipe, wave_flow_data
@@ -126,10 +126,7 @@ class PretrainingPlan:
 
 def of_kind(cfg: DictConfig, section: str, kinds: Mapping[str, type[T]]) -> tuple[str, T]:
     """Return the `kind` of a section and its typed rest; an unknown kind is an InputError."""
-    values = dict(setting(cfg, section))
-    kind = values.pop("kind", None)
-    if kind not in kinds:
-        raise InputError(f"{section}.kind is {kind!r}; choose one of {', '.join(kinds)}")
+    kind, values = chosen(kinds, setting(cfg, section), section)
     return kind, typed(kinds[kind], values, section)
 
 

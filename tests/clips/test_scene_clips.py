@@ -168,7 +168,7 @@ def test_loaders_hand_clips_over_from_other_processes():
     [
         ({"length": 2}, "clips.length is 2"),
         ({"crop": 8}, "clips.crop is 8; it must be at least 16"),
-        ({"crop": 32}, "mean_displacement=10.0 px must be above 0 and at most 8.0 px"),
+        ({"crop": 32}, "mean_displacement is 10.0 px; it must be at most 8.0 px"),
         ({"dataset": "chairs"}, "datasets.chairs, whose name is 'flying_chairs': only procedural"),
         ({"dataset": "stairs"}, "no data set stairs"),
         ({"validation_dataset": "training"}, "both have split train and seed 0"),

@@ -93,7 +93,9 @@ def test_flying_things_by_render_camera_and_split(tmp_path):
     _refused(lambda: FlyingThings3D(tmp_path), "frames_cleanpass", "no such folder", "A/0000/left/0006.png")
     for key, value in {"render": "albedo", "camera": "top", "split": "train", "directions": ["past"]}.items():
         _refused(
-            lambda arguments={key: value}: FlyingThings3D(tmp_path, **arguments), "choose one of", "FlyingThings3D"
+            lambda arguments={key: value}: FlyingThings3D(tmp_path, **arguments),
+            "choose one of",
+            f"flying_things.{key}",
         )
     _refused(lambda: FlyingThings3D(tmp_path, directions=["into_past", "into_past"]), "each once")
 

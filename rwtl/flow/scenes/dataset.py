@@ -7,28 +7,26 @@ many at once, on the CPU or a GPU.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from dataclasses import asdict, field
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor
 
-from rwtl.errors import InputError
 from rwtl.flow.sample import FlowDataset, FlowSample
 from rwtl.flow.scenes.render import first_frame, occlusion, render
 from rwtl.flow.scenes.scene import Scenes, draw_scenes
 from rwtl.flow.scenes.texture import TEXTURES
 from rwtl.random import Draws
+from rwtl.sections import Count, Listed, Natural, NotNegative, OneOf, Positive, Range, Unfit, section
 
 Split = Literal["train", "validation", "test"]
 VERSION = 2  # raised when the same arguments come to give other scenes, so that older results are not taken for theirs
-# Least values; no value may be infinite, or not a number.
-_LEAST = {"size": 1, "height": 16, "width": 16, "seed": 0, "shapes": 0, "deformation": 0, "tail": 1}
-_LEAST |= {"background_motion": 0, "nonrigid": 0, "contrast": 0, "photometric": 0, "noise": 0}
 
 
-@dataclass(eq=False)
+@section("procedural", eq=False)
 class ProceduralFlow(FlowDataset):
     """Textured shapes that move over a textured background, with the exact flow of every pixel of the first frame.
 
@@ -64,42 +62,30 @@ class ProceduralFlow(FlowDataset):
         IndexError: An index lies outside 0..size-1.
     """
 
-    size: int
-    height: int = 96
-    width: int = 128
+    size: Count
+    height: Annotated[int, Range(16)] = 96
+    width: Annotated[int, Range(16)] = 128
     split: Split = "train"
-    seed: int = 0
-    mean_displacement: float = 4.0
-    shapes: int = 8
-    deformation: float = 1.0
-    tail: float = 2.0
-    background_motion: float = 1.0
-    nonrigid: float = 0.0
-    textures: Sequence[str] = ("noise", "grating", "checks")
-    contrast: float = 1.0
-    photometric: float = 0.0
-    noise: float = 0.0
+    seed: Natural = 0
+    mean_displacement: Positive = 4.0
+    shapes: Natural = 8
+    deformation: NotNegative = 1.0
+    tail: Annotated[float, Range(1)] = 2.0
+    background_motion: NotNegative = 1.0
+    nonrigid: NotNegative = 0.0
+    textures: Annotated[list[Annotated[str, OneOf(TEXTURES)]], Listed, Field(min_length=1)] = field(
+        default_factory=lambda: ["noise", "grating", "checks"]
+    )
+    contrast: NotNegative = 1.0
+    photometric: NotNegative = 0.0
+    noise: NotNegative = 0.0
 
     def __post_init__(self) -> None:
-        for argument in fields(self):
-            if argument.type is float:  # so that 12 is the same data set as 12.0
-                setattr(self, argument.name, float(getattr(self, argument.name)))
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if not least <= value < float("inf"):
-                raise InputError(f"procedural flow: {name}={value} must be at least {least}, and finite.")
-        if not 0 < self.mean_displacement <= min(self.height, self.width) / 4:
-            raise InputError(
-                f"procedural flow: mean_displacement={self.mean_displacement} px must be above 0 and at most "
-                f"{min(self.height, self.width) / 4} px, a quarter of the shorter side of {self.height}x{self.width} "
-                "px (height x width)."
+        if self.mean_displacement > (most := min(self.height, self.width) / 4):
+            raise Unfit(
+                f"mean_displacement is {self.mean_displacement} px; it must be at most {most} px, a quarter of the "
+                f"shorter side of {self.height}x{self.width} px (height x width)"
             )
-        if self.split not in get_args(Split):
-            raise InputError(f"procedural flow: split={self.split!r} must be one of {', '.join(get_args(Split))}.")
-        self.textures = [self.textures] if isinstance(self.textures, str) else list(self.textures)
-        unknown = [kind for kind in self.textures if kind not in TEXTURES]
-        if unknown or not self.textures:
-            raise InputError(f"procedural flow: textures={self.textures} must be some of {', '.join(TEXTURES)}.")
 
     def __len__(self) -> int:
         return self.size

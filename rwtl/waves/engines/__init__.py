@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from rwtl.errors import InputError
-from rwtl.sections import typed
+from rwtl.sections import chosen, typed
 from rwtl.waves.simulation import Engine
 
 ENGINES = {
@@ -22,10 +21,7 @@ def engine_of(values: Mapping[str, Any]) -> Engine:
     Raises:
         InputError: the name is none of `ENGINES`, or an argument is wrong.
     """
-    arguments = dict(values)
-    name = arguments.pop("name", None)
-    if name not in ENGINES:
-        raise InputError(f"engine.name is {name!r}: choose one of {', '.join(ENGINES)}")
+    name, arguments = chosen(ENGINES, values, "engine", "name")
     module, cls = ENGINES[name]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "_get_vc_env is private")  # from setuptools, on some versions of Brian2
