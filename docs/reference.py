@@ -1,6 +1,7 @@
 """The configuration reference, from the files of conf/ and the docstrings of the classes that they fill."""
 
 import dataclasses
+import inspect
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -12,6 +13,7 @@ from rwtl.clips.motion import MotionConfig
 from rwtl.clips.scenes import SceneClipsConfig
 from rwtl.compare.conditions import ComparisonConfig
 from rwtl.compare.measures import AnalysisConfig
+from rwtl.config import short
 from rwtl.flow.augmentation import AugmentationConfig, SparseAugmentationConfig
 from rwtl.flow.catalogue import FLOW_DATASETS, FlowDataConfig, PartConfig
 from rwtl.models.encoder import ModelConfig
@@ -89,13 +91,17 @@ def _yaml(file: Path) -> str:
 
 def _arguments(cls: type) -> str:
     """A table of a class's arguments: type, default, meaning."""
-    described = descriptions(cls)
+    described = {key: text for key, text in descriptions(cls).items() if key in inspect.signature(cls).parameters}
     if not described:
         return ""
     hints = _hints(cls)
-    lines = [f"| `{name}` | {_takes(hints.get(name))} | {_cell(text)} |" for name, text in described.items()]
+    defaults = _defaults(cls)
+    lines = [
+        f"| `{name}` | {_takes(hints.get(name))} | {defaults.get(name, '')} | {_cell(text)} |"
+        for name, text in described.items()
+    ]
     head = f"**{cls.__name__}** ({cls.__module__.replace('.', '/')}.py): {_cell(_summary(cls))}"
-    return "\n".join([head, "", "| key | takes | meaning |", "| --- | --- | --- |", *lines])
+    return "\n".join([head, "", "| key | takes | default | meaning |", "| --- | --- | --- | --- |", *lines])
 
 
 def descriptions(cls: type) -> dict[str, str]:
@@ -117,20 +123,35 @@ def _hints(cls: type) -> dict[str, Any]:
     return get_type_hints(source, include_extras=True)
 
 
+def _defaults(cls: type) -> dict[str, str]:
+    """Return the defaults of a class as one would write them on the command line."""
+    found = {}
+    for field in dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ():
+        if field.default is not dataclasses.MISSING:
+            found[field.name] = f"`{_cell(short(field.default))}`"
+        elif field.default_factory is not dataclasses.MISSING and isinstance(made := field.default_factory(), list):
+            found[field.name] = f"`{_cell(short(made))}`"
+    return found
+
+
 def _takes(hint: Any) -> str:
     """What a key takes, in words: its type, and the rules that its class declares for it."""
     if hint is None:
         return ""
     if get_origin(hint) is Annotated:
-        rules = [rule.rule.removeprefix("it must ") for rule in hint.__metadata__ if isinstance(rule, Rule)]
-        return "; ".join([_takes(hint.__origin__), *map(_cell, rules)])
+        rules = [rule.rule.replace("it must not be", "not") for rule in hint.__metadata__ if isinstance(rule, Rule)]
+        for words in ("it must be ", "it must lie in ", "choose ", "finite"):
+            rules = [rule.removeprefix(words) for rule in rules]
+        return ": ".join([_takes(hint.__origin__), *filter(None, map(_cell, rules))])
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(map(_takes, get_args(hint)))
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, get_args(hint)))
+    if get_origin(hint) is dict:
+        return "section"
     if get_origin(hint) is list:
         return f"list: each {_takes(get_args(hint)[0])}"
-    words = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "null", list: "list"}
+    words = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "null", Path: "path"}
     if hint in words:
         return words[hint]
     text = getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint)

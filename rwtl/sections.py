@@ -84,7 +84,6 @@ def _no_truth(value: Any) -> Any:
     return value
 
 
-Whole = Annotated[int, Range()]
 Natural = Annotated[int, Range(0)]
 Count = Annotated[int, Range(1)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]  # what all generators of random numbers take
