@@ -130,7 +130,7 @@ def _defaults(cls: type) -> dict[str, str]:
         if field.default is not dataclasses.MISSING:
             found[field.name] = f"`{_cell(short(field.default))}`"
         elif field.default_factory is not dataclasses.MISSING and isinstance(made := field.default_factory(), list):
-            found[field.name] = f"`{_cell(short(made))}`"
+            found[field.name] = f"`{_cell(str(made).replace(chr(39), ''))}`"
     return found
 
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from pkgutil import walk_packages
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
@@ -112,3 +113,17 @@ def test_a_choice_may_be_registered_later():
         Model("wide")
     choices.append("wide")
     assert Model("wide").variant == "wide"
+
+
+def test_a_class_that_is_no_section_is_checked_by_the_types_of_its_arguments():
+    class Numbered:
+        def __init__(self, root: Path, count: int = 3):
+            self.root, self.count = root, count
+
+    assert typed(Numbered, {"root": "here"}, "datasets.mine").root == Path("here")
+    with pytest.raises(InputError, match=r"^datasets\.mine\.count is 'many'; it must be a whole number$"):
+        typed(Numbered, {"root": "here", "count": "many"}, "datasets.mine")
+    with pytest.raises(InputError, match=r"^datasets\.mine\.size: .*; its keys are root, count$"):
+        typed(Numbered, {"root": "here", "size": 3}, "datasets.mine")
+    with pytest.raises(InputError, match=r"^datasets\.mine\.root is not set; give it a value$"):
+        typed(Numbered, {}, "datasets.mine")
