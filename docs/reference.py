@@ -130,7 +130,8 @@ def _defaults(cls: type) -> dict[str, str]:
         if field.default is not dataclasses.MISSING:
             found[field.name] = f"`{_cell(short(field.default))}`"
         elif field.default_factory is not dataclasses.MISSING and isinstance(made := field.default_factory(), list):
-            found[field.name] = f"`{_cell(str(made).replace(chr(39), ''))}`"
+            written = str(made).replace("'", "")
+            found[field.name] = f"`{_cell(written)}`"
     return found
 
 
@@ -139,10 +140,8 @@ def _takes(hint: Any) -> str:
     if hint is None:
         return ""
     if get_origin(hint) is Annotated:
-        rules = [rule.rule.replace("it must not be", "not") for rule in hint.__metadata__ if isinstance(rule, Rule)]
-        for words in ("it must be ", "it must lie in ", "choose ", "finite"):
-            rules = [rule.removeprefix(words) for rule in rules]
-        return ": ".join([_takes(hint.__origin__), *filter(None, map(_cell, rules))])
+        rules = [_cell(rule.rule) for rule in hint.__metadata__ if isinstance(rule, Rule)]
+        return "; ".join([_takes(hint.__origin__), *rules])
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(map(_takes, get_args(hint)))
     if get_origin(hint) is Literal:

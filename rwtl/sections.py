@@ -289,7 +289,8 @@ def _rule(fault: Mapping[str, Any]) -> str:
         case "finite_number":
             return "it must be finite"
         case "literal_error":
-            return f"choose one of {said['expected'].replace(chr(39), '').replace(' or ', ', ')}"
+            choices = said["expected"].replace("'", "").replace(" or ", ", ")
+            return f"choose one of {choices}"
     kind = next((kind for name, kind in _KINDS.items() if fault["type"].startswith(name)), None)
     return f"it must be {kind}" if kind else fault["msg"]
 

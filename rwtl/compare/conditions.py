@@ -2,18 +2,17 @@
 
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import setting, short
 from rwtl.errors import InputError
-from rwtl.sections import Count, EachOnce, Seed, Unfit, UpTo1, section, typed
+from rwtl.sections import Count, EachOnce, OneOf, Seed, Unfit, UpTo1, section, typed
 from rwtl.training.transfer.config import PRETRAINING
 
 SOURCE = ("pretraining", "initial", "clips", "recording")  # what a source is made of, beside the model
 AXES = ("transfer", *SOURCE, "model")
-Axis = Literal["transfer", "pretraining", "initial", "clips", "recording", "model"]  # any of AXES
 FRACTION = "flow_data.fraction"
 RunConfigs = dict[tuple[str, int], DictConfig]  # by name of the condition and seed
 
@@ -44,7 +43,7 @@ class ComparisonConfig:
     """
 
     conditions: dict[str, dict[str, dict[str, Any]]]
-    axes: list[Axis]
+    axes: list[Annotated[str, OneOf(AXES)]]
     rows: Annotated[list[str], EachOnce()]
     baseline: str
     seeds: Annotated[list[Seed], EachOnce()]

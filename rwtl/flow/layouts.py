@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from rwtl.errors import InputError
 from rwtl.flow.pairs import FlowPair, FlowPairs, existing_folder, matched_files, require_same, subfolders
-from rwtl.sections import EachOnce, Listed, Unfit, section
+from rwtl.sections import EachOnce, Listed, OneOf, Unfit, section
 
 # FlyingChairs: first frame, second frame and flow of the released data set, and of ptlflow's and other samples.
 _NAMINGS = (("_img1.ppm", "_img2.ppm", "_flow.flo"), ("-img0.ppm", "-img1.ppm", "-gt.flo"))
@@ -42,7 +42,7 @@ class FlyingChairs(FlowPairs):
     layout = "00001_img1.ppm, 00001_img2.ppm and 00001_flow.flo"
 
     root: Path
-    split: Literal["training", "validation"] | None = None
+    split: Annotated[str, OneOf(_SPLITS)] | None = None
     split_file: Path | None = None
 
     def __post_init__(self) -> None:
@@ -142,8 +142,8 @@ class FlyingThings3D(FlowPairs):
 
     root: Path
     render: Literal["clean", "final"] = "clean"
-    directions: Annotated[list[Literal["into_future", "into_past"]], Listed, EachOnce()] = field(
-        default_factory=lambda: ["into_future", "into_past"]
+    directions: Annotated[list[Annotated[str, OneOf(_FLOW_NAMES)]], Listed, EachOnce()] = field(
+        default_factory=lambda: list(_FLOW_NAMES)
     )
     camera: Literal["left", "right"] = "left"
     split: Literal["TRAIN", "TEST"] = "TRAIN"

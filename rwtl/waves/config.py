@@ -2,9 +2,9 @@
 
 from dataclasses import field
 from math import cosh
-from typing import Literal
+from typing import Annotated
 
-from rwtl.sections import Count, LongSeed, NotNegative, Positive, Unfit, section
+from rwtl.sections import Count, LongSeed, NotNegative, OneOf, Positive, Unfit, section
 from rwtl.waves.model.parameters import SacParameters
 from rwtl.waves.model.state import StartConfig
 from rwtl.waves.model.tissue import CouplingConfig, cell_values
@@ -77,7 +77,7 @@ class RecordingConfig:
     seed: LongSeed
     cell: SacParameters
     # Methods of first order slow the waves: at 0.1 ms from 2.34 to 2.14 cells/s, and at 0.5 ms they stop.
-    method: Literal["midpoint", "rk4"] = "midpoint"
+    method: Annotated[str, OneOf(STABILITY)] = "midpoint"
     coupling: CouplingConfig = field(default_factory=CouplingConfig)
     spread: dict[str, NotNegative] = field(default_factory=dict)
     start: StartConfig = field(default_factory=StartConfig)

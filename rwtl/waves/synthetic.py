@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -15,7 +15,8 @@ from rwtl.sections import Ascending, Count, NotNegative, Positive, Share, Unfit,
 from rwtl.waves.config import SYNTHETIC_VERSION, SyntheticConfig
 from rwtl.waves.store import write_whole
 
-KINDS = ("disc", "bar", "square")
+Kind = Literal["disc", "bar", "square"]
+KINDS = get_args(Kind)
 _BAR_WIDTH = 0.25  # of its length
 
 
@@ -39,9 +40,7 @@ class MovingShapesConfig(SyntheticConfig):
         InputError: a value is out of range.
     """
 
-    kinds: Annotated[list[Literal["disc", "bar", "square"]], Field(min_length=1)] = field(
-        default_factory=lambda: ["disc", "bar", "square"]
-    )
+    kinds: Annotated[list[Kind], Field(min_length=1)] = field(default_factory=lambda: list(KINDS))
     interval: Positive = 4.0
     size: _Range = field(default_factory=lambda: [6.0, 16.0])
     speed: _Range = field(default_factory=lambda: [1.5, 3.5])

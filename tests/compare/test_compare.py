@@ -181,21 +181,17 @@ def test_bad_lines_end_with_one_message(line, said, tmp_path):
 
 @pytest.mark.slow
 def test_what_fails_is_named_and_the_others_are_compared(made, outputs):
-    """Both seeds of what fails are tried side by side, in processes of their own."""
+    """What fails, and the runs of a seed that is new, are made side by side, in processes of their own."""
     quiet = "transfer: ${comparison.conditions.freeze_none.transfer}, clips: {active: [0.9, 1.0]}"
     quiet = f"{{{quiet}, pretraining: {{seed: ${{seed}}}}}}"
     rows = [f"+comparison.conditions.quiet={quiet}", "comparison.axes=[transfer,clips,pretraining]"]
-    done = run(
-        "compare",
-        outputs,
-        *TINY_EVALUATION,
-        *rows,
-        "comparison.rows=[scratch,freeze_none,quiet]",
-        "comparison.seeds=[1,2]",
-    )
+    rows += ["comparison.rows=[scratch,freeze_none,quiet]", "comparison.seeds=[1,2,3]"]
+    done = run("compare", outputs, *TINY_EVALUATION, *rows)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "error: 2 failed, the others are kept. pre-training of quiet (seed " in done.stderr
+    assert "error: 3 failed, the others are kept. pre-training of quiet (seed " in done.stderr
     assert "note: pre-training of quiet (seed 1) failed: " in done.stdout and "what there is:" in done.stdout
+    for row in ("scratch", "freeze_none"):
+        assert f", {row} seed 3, finished" in done.stdout and f"training {row} seed 3: making" in done.stdout
     report = Path(done.stdout.rsplit("report: ", 1)[1].strip())
     table = pd.read_csv(report.with_name("comparison.csv"))
     assert set(table.row) == {"scratch", "freeze_none"} and "leaves none of the" in report.read_text()

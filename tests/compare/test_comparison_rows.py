@@ -167,6 +167,8 @@ def test_the_full_study_is_planned_as_a_whole(tmp_path):
     where = [f"paths.flying_chairs={tmp_path}", f"paths.outputs={tmp_path / 'outputs'}"]
     smaller = ["evaluation.datasets=[flying_chairs_validation]", "comparison.seeds=[11,12]"]
     cfg = composed("experiment=study_full", *smaller, *where)
+    config = comparison_config(cfg)
+    assert config.baseline == "scratch" and set(config.rows) == set(config.conditions)
     counted = Counter(artifact.kind for artifact in comparison(cfg).ancestors())
     seeds, conditions, fractions = 2, 1 + 4 * 2 + 3, 2 * 3
     assert counted["training"] == counted["evaluation"] == seeds * (conditions + fractions)
