@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import ROOT, TINY_EVALUATION, TINY_SOURCE, TINY_TRAINING, run
+from tiny import ROOT, TINY, run
 
 from rwtl.flow.files import write_flo
 
@@ -27,7 +27,7 @@ def example(name, *arguments):
 def test_a_freezing_strategy_is_a_file(outputs):
     folder = f"--config-dir={EXAMPLES / 'conf'}"
     thaw = ["transfer=thaw", "transfer.unfreeze_at=1", "transfer.unfreeze_every=0"]
-    done = run("train", outputs, folder, *TINY_TRAINING, *thaw)
+    done = run("train", outputs, folder, TINY, *thaw)
     assert done.returncode == 0, done.stderr
     assert "transfer thaw: 149 tensors loaded" in done.stdout and "149 frozen, 21 BatchNorm layers in" in done.stdout
     assert "learning rate of what was loaded × 0.1" in done.stdout
@@ -35,7 +35,7 @@ def test_a_freezing_strategy_is_a_file(outputs):
 
 @pytest.mark.slow
 def test_an_encoder_is_an_entry(outputs):
-    said = example("encoder.py", *TINY_EVALUATION, f"paths.outputs={outputs}")
+    said = example("encoder.py", TINY, f"paths.outputs={outputs}")
     assert "making" in said and "count    4.0" in said
     saved = [torch.load(file, weights_only=True) for file in (outputs / "pretraining").glob("*/model.pt")]
     first = "feature_encoder.conv1.weight"
@@ -46,9 +46,9 @@ def test_an_encoder_is_an_entry(outputs):
 @pytest.mark.slow
 def test_a_source_task_is_a_script_that_leaves_a_file(outputs, tmp_path):
     file = tmp_path / "arrow.pt"
-    said = example("source_task.py", file, "2", *TINY_SOURCE, f"paths.outputs={outputs}")
+    said = example("source_task.py", file, "2", TINY, f"paths.outputs={outputs}")
     assert "step 2: loss" in said
-    trained = run("train", outputs, *TINY_TRAINING, "transfer=freeze_encoder", f"transfer.source={file}")
+    trained = run("train", outputs, TINY, "transfer=freeze_encoder", f"transfer.source={file}")
     assert trained.returncode == 0, trained.stderr
     assert "149 tensors loaded" in trained.stdout
 
@@ -59,5 +59,5 @@ def test_a_data_set_is_a_class(outputs, tmp_path):
         pixels = np.random.default_rng(number).integers(0, 255, (32, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"frame_{number:04}.png")
         write_flo(tmp_path / f"flow_{number:04}.flo", np.full((2, 32, 40), number, dtype=np.float32))
-    said = example("data_set.py", str(tmp_path), *TINY_TRAINING, f"paths.outputs={outputs}")
+    said = example("data_set.py", str(tmp_path), TINY, f"paths.outputs={outputs}")
     assert "mine  frame_0000" in said and "frame_0001" in said and "frame_0002" not in said
