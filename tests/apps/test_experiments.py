@@ -286,10 +286,10 @@ BY_US = {
     "unknown normalisation": ("train", ["model.feature_norm=group"], r"model\.feature_norm is 'group'"),
     "shorter clips": ("pretrain", ["clips.length=2"], r"clips\.length is 2"),
     "another kind of recording": ("pretrain", ["recording.kind=rings"], r"recording\.kind is 'rings'; choose one of"),
-    "a row outside the axes": (
+    "a row that changes the target task": (
         "compare",
-        ["+comparison.conditions.scratch.clips={dt: 2}"],
-        r"scratch changes clips, but the rows differ in transfer",
+        ["+comparison.conditions.scratch.training={steps: 2}"],
+        r"scratch changes training; rows may differ in transfer",
     ),
     "negative seed of pre-training": ("pretrain", ["pretraining.seed=-1"], r"pretraining\.seed is -1; it must lie in"),
     "seed that numpy does not take": (
