@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rwtl.errors import InputError
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).with_name("conf")  # in a checkout a link to conf/, in a wheel a folder
 
 
 def resolved_yaml(cfg: DictConfig) -> str:

@@ -3,7 +3,6 @@
 import base64
 import gzip
 import shlex
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import DictConfig, OmegaConf
 from plotly.offline import get_plotlyjs
 
-from rwtl import files
+from rwtl import files, program
 from rwtl.compare import figures, pictures
 from rwtl.compare.analysis import Comparison, verdicts
 from rwtl.compare.measures import no_motion
@@ -50,7 +49,7 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
         sources=[pictures.source_of(source) for source in sources],
         motion=_or_say(lambda: pictures.motion(compared), None, "motion statistics", missing),
         transfers=pictures.transfers(compared),
-        command=shlex.join(["python", *sys.argv]),
+        command=program.command_line(program.command()),
         commands=_commands(compared),
         provenance=provenance(),
         commits=sorted({str((read_status(folder) or {}).get("git_commit")) for folder in trained}),
@@ -123,7 +122,7 @@ def _commands(compared: Comparison) -> list[dict[str, str]]:
     found = []
     for cell in compared.all_cells:
         runs = [run for run in compared.runs_of(cell) if run.folder is not None]
-        recorded = {shlex.join(["python", *(read_status(run.folder) or {}).get("command", [])]) for run in runs}
+        recorded = {program.command_line((read_status(run.folder) or {}).get("command", [])) for run in runs}
         if not runs:
             command, said = "", "Only W&B tells of these runs; their configuration is there."
         else:
@@ -137,10 +136,10 @@ def _commands(compared: Comparison) -> list[dict[str, str]]:
 def again(folder: Path) -> tuple[str, str]:
     """Return the command that asks for a training by the configuration that it keeps, and whether that is the same."""
     settings = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
-    words = ["experiments/train.py", "--config-path", str(folder.resolve()), "--config-name", "config", *settings]
+    words = ["--config-path", str(folder.resolve()), "--config-name", "config", *settings]
     try:
         same = training(OmegaConf.load(folder / files.CONFIG)).digest == folder.name
         said = "It asks for the same artifact." if same else "It asks for another artifact: code or data have changed."
     except InputError as error:
         said = f"It was not checked: {error}."
-    return shlex.join(["python", *words]), said
+    return f"{program.call_of('train')} {shlex.join(words)}", said
