@@ -59,6 +59,19 @@ def outputs_folder(cfg: DictConfig) -> Path:
     return Path(setting(cfg, "paths.outputs"))
 
 
+def tables_folder(cfg: DictConfig, name: str) -> Path:
+    """Return the folder of that name beside the artifacts, made where missing.
+
+    Raises InputError where it cannot be made.
+    """
+    folder = outputs_folder(cfg) / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {folder} ({error.strerror}); set paths.outputs to another folder") from error
+    return folder
+
+
 def flat(section: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """Return the dotted keys of a section of sections, each after the prefix, with their values."""
     parts = []

@@ -10,4 +10,4 @@ def apps() -> dict[str, str]:
     """Return what each app does, by its name: the first line of its file, which is not imported."""
     files = {file.stem: file for file in Path(__file__).parent.glob("[!_]*.py")}
     names = [*STAGES, *sorted(files.keys() - STAGES)]
-    return {name: ast.get_docstring(ast.parse(files[name].read_text())).splitlines()[0] for name in names}
+    return {name: ast.get_docstring(ast.parse(files[name].read_bytes())).splitlines()[0] for name in names}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from rwtl.config import tables_folder
 from rwtl.errors import InputError
 from rwtl.sweeps.app import experiment
 
@@ -14,6 +15,7 @@ def main(cfg: DictConfig) -> None:
     from rwtl.flow.displacements import gathered, histogram_figure, histograms, summary
     from rwtl.flow.layouts import FlyingChairs
 
+    output = tables_folder(cfg, "displacements")
     sets, arguments = {}, dict(cfg.procedural)
     if cfg.folder is not None:
         if Path(cfg.folder).name == "procedural":
@@ -25,8 +27,6 @@ def main(cfg: DictConfig) -> None:
         arguments |= searched(OmegaConf.to_container(cfg.search), arguments, cfg.scenes, sets)
     sets["procedural"] = of_scenes(arguments, cfg.scenes)
     print(summary(sets).to_string(index=False, float_format="{:.2f}".format))
-    output = Path(cfg.paths.outputs) / "displacements"
-    output.mkdir(parents=True, exist_ok=True)
     histograms(sets).to_csv(output / "displacements.csv", index=False)
     histogram_figure(sets).savefig(output / "displacements.png", dpi=110)
     print(f"table: {output / 'displacements.csv'}\nfigure: {output / 'displacements.png'}")

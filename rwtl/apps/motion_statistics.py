@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from rwtl import files
-from rwtl.config import outputs_folder, setting
+from rwtl.config import setting, tables_folder
 from rwtl.sweeps.app import experiment
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def main(cfg: DictConfig) -> None:
             f"(and whatever else has dt · zoom = {dt * zoom:g} s)"
         )
     _write(
-        outputs_folder(cfg) / "motion_statistics",
+        tables_folder(cfg, "motion_statistics"),
         table,
         drawn_sets(waves, flows, best[config.datasets[0]], config.drawn),
     )
@@ -71,7 +71,6 @@ def _speeds(measured: "list[WaveStatistics]") -> "pd.DataFrame":
 def _write(folder: Path, table: "pd.DataFrame", sets: dict) -> None:
     from rwtl.flow.displacements import histogram_figure, histograms
 
-    folder.mkdir(parents=True, exist_ok=True)
     files = {name: folder / name for name in ("motion.csv", "histograms.csv", "motion.png")}
     table.to_csv(files["motion.csv"], index=False)
     histograms(sets).to_csv(files["histograms.csv"], index=False)

@@ -40,7 +40,10 @@ def stage_of(app: str) -> Callable[[DictConfig], Artifact]:
     """
     stage = getattr(import_module(f"rwtl.apps.{app}").main, "stage", None) if app in apps() else None
     if stage is None:
-        raise InputError(f"status of {app!r}: give the line of simulate, pretrain, train, evaluate, compare or submit")
+        raise InputError(
+            f"status of {app!r}: no such app makes artifacts; give the line of simulate, pretrain, train, evaluate, "
+            "compare or submit"
+        )
     return stage
 
 

@@ -4,7 +4,7 @@ import base64
 import gzip
 import shlex
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,10 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
     for source in sources:
         for folder in source.recordings:
             users.setdefault(folder, []).extend(source.cells)
+    recordings = [
+        _or_say(partial(pictures.recording_of, folder, names), None, f"pictures of {folder}", missing)
+        for folder, names in users.items()
+    ]
     drawn = _figures(compared)
     trained = [run.folder for run in compared.runs.values() if run.folder is not None]
     environment = Environment(loader=PackageLoader("rwtl.compare", "."), autoescape=True, undefined=StrictUndefined)
@@ -45,7 +49,7 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
         plots={name: figure.to_json() for name, figure in drawn.items()},
         plotly=_plotly() if drawn else "",
         scenes=_or_say(lambda: pictures.scenes(compared), [], "flow fields", missing),
-        recordings=[pictures.recording_of(folder, names) for folder, names in users.items()],
+        recordings=[recording for recording in recordings if recording is not None],
         sources=[pictures.source_of(source) for source in sources],
         motion=_or_say(lambda: pictures.motion(compared), None, "motion statistics", missing),
         transfers=pictures.transfers(compared),

@@ -9,9 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rwtl import __version__
 from rwtl.program import command
 
-PACKAGES = ("rwtl", "torch", "pytorch-lightning", "brian2", "zarr", "numpy", "hydra-core")
+PACKAGES = ("torch", "pytorch-lightning", "brian2", "zarr", "numpy", "hydra-core")
 
 
 def now() -> str:
@@ -28,7 +29,7 @@ def provenance() -> dict[str, Any]:
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "command": command(),
         "python": platform.python_version(),
-        "packages": {package: version(package) for package in PACKAGES},
+        "packages": {"rwtl": __version__, **{package: version(package) for package in PACKAGES}},
         **_git(),
     }
 

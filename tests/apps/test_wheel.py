@@ -8,7 +8,7 @@ from pathlib import Path
 from shutil import copytree, ignore_patterns
 
 import pytest
-from tiny import ROOT, TINY_EVALUATION, TINY_TRAINING, WAVES
+from tiny import ROOT, TINY_TRAINING, WAVES
 
 pytestmark = pytest.mark.slow
 
