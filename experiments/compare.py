@@ -1,21 +1,6 @@
 """Compare runs over seeds, made where they are missing or read from wherever they are, and report what they show."""
 
-import hydra
-from omegaconf import DictConfig
-
-from rwtl.pipeline.artifact import Artifact
-from rwtl.sweeps.app import experiment
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="compare")
-@experiment("rwtl.compare.comparison.comparison")
-def main(cfg: DictConfig) -> Artifact:
-    from rwtl.compare.comparison import compare, where
-
-    made = compare(cfg)
-    print(where(made))
-    return made
-
+from rwtl.apps.compare import main
 
 if __name__ == "__main__":
     main()

@@ -1,19 +1,6 @@
 """Pre-train for next-frame prediction over a grid of settings; a table and figures beside the baselines."""
 
-import hydra
-from omegaconf import DictConfig
-
-from rwtl.sweeps.app import experiment
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="skill")
-@experiment()
-def main(cfg: DictConfig) -> None:
-    from rwtl.compare.skill_grid import skill_grid
-
-    folder = skill_grid(cfg)
-    print(f"table:   {folder / 'skill.csv'}\nfigures: {folder / 'skill.png'}, {folder / 'next_frames.png'}")
-
+from rwtl.apps.skill import main
 
 if __name__ == "__main__":
     main()

@@ -1,25 +1,6 @@
 """Train RAFT for optical flow, from scratch or with a pre-trained encoder, building what is missing upstream."""
 
-import hydra
-from omegaconf import DictConfig
-
-from rwtl import files
-from rwtl.pipeline.artifact import Artifact, build
-from rwtl.sweeps.app import experiment
-
-
-@hydra.main(version_base="1.3", config_path="../conf", config_name="train")
-@experiment("rwtl.pipeline.flow_training.training")
-def main(cfg: DictConfig) -> Artifact:
-    from rwtl.pipeline.flow_training import training
-    from rwtl.pipeline.pretraining import curve
-
-    made = build(training(cfg))
-    last = curve(made).iloc[-1]
-    print(f"validation EPE after {last.step:.0f} steps: {last.epe:.3f} px")
-    print(f"model: {made.path / files.MODEL}\ncurve: {made.path / files.CURVE}")
-    return made
-
+from rwtl.apps.train import main
 
 if __name__ == "__main__":
     main()

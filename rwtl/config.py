@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rwtl.errors import InputError
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).with_name("conf")  # in a checkout a link to conf/, in a wheel a folder
 
 
 def resolved_yaml(cfg: DictConfig) -> str:
@@ -105,6 +105,19 @@ def _expanded(entries: dict[str, dict[str, Any]], section: str, names: list[str]
         raise InputError(f"{section}.{names[-1]}.like is {other}, which is like {names[-1]} itself; name another")
     own = {key: value for key, value in entry.items() if key != "like"}
     return OmegaConf.to_container(OmegaConf.merge(_expanded(entries, section, [*names, other]), own))
+
+
+def tables_folder(cfg: DictConfig, name: str) -> Path:
+    """Return the folder of that name beside the artifacts, made where missing.
+
+    Raises InputError where it cannot be made.
+    """
+    folder = outputs_folder(cfg) / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {folder} ({error.strerror}); set paths.outputs to another folder") from error
+    return folder
 
 
 def flat(section: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

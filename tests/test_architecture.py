@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     ("errors",),
     ("files",),
-    ("config", "retired", "sections", "random", "processes", "progress", "terminal"),
+    ("config", "program", "retired", "sections", "random", "processes", "progress", "terminal"),
     ("sampling",),
     ("waves", "flow"),
     ("clips",),
@@ -22,6 +22,8 @@ LEVELS = [
     ("pipeline",),
     ("sweeps",),
     ("compare",),
+    ("apps",),
+    ("__main__",),
 ]
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file

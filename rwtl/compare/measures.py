@@ -11,6 +11,7 @@ from rwtl.compare.conditions import percentage
 from rwtl.compare.runs import Run
 from rwtl.config import flat, short
 from rwtl.errors import InputError
+from rwtl.program import call_of
 from rwtl.sections import OneOf, Positive, Real, Seed, Within01, section
 from rwtl.training.evaluation import pooled
 from rwtl.training.metrics import METRICS, THRESHOLDS
@@ -170,9 +171,8 @@ def measures(
     missing = sorted(id for id, run in runs.items() if not run.errors)
     if missing:
         some = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-        notes.append(
-            f"{len(missing)} of {len(runs)} runs have no evaluation ({some}): evaluate.py measures them on other data"
-        )
+        remedy = f"{call_of('evaluate')} measures them on other data"
+        notes.append(f"{len(missing)} of {len(runs)} runs have no evaluation ({some}): {remedy}")
     return pd.DataFrame(lines, columns=COLUMNS), notes
 
 

@@ -3,9 +3,8 @@
 import base64
 import gzip
 import shlex
-import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import DictConfig, OmegaConf
 from plotly.offline import get_plotlyjs
 
-from rwtl import files
+from rwtl import files, program
 from rwtl.compare import figures, pictures
 from rwtl.compare.analysis import Comparison, verdicts
 from rwtl.compare.measures import no_motion
@@ -33,6 +32,10 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
     for source in sources:
         for folder in source.recordings:
             users.setdefault(folder, []).extend(source.cells)
+    recordings = [
+        _or_say(partial(pictures.recording_of, folder, names), None, f"pictures of {folder}", missing)
+        for folder, names in users.items()
+    ]
     drawn = _figures(compared)
     trained = [run.folder for run in compared.runs.values() if run.folder is not None]
     environment = Environment(loader=PackageLoader("rwtl.compare", "."), autoescape=True, undefined=StrictUndefined)
@@ -46,11 +49,11 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
         plots={name: figure.to_json() for name, figure in drawn.items()},
         plotly=_plotly() if drawn else "",
         scenes=_or_say(lambda: pictures.scenes(compared), [], "flow fields", missing),
-        recordings=[pictures.recording_of(folder, names) for folder, names in users.items()],
+        recordings=[recording for recording in recordings if recording is not None],
         sources=[pictures.source_of(source) for source in sources],
         motion=_or_say(lambda: pictures.motion(compared), None, "motion statistics", missing),
         transfers=pictures.transfers(compared),
-        command=shlex.join(["python", *sys.argv]),
+        command=program.command_line(program.command()),
         commands=_commands(compared),
         provenance=provenance(),
         commits=sorted({str((read_status(folder) or {}).get("git_commit")) for folder in trained}),
@@ -123,7 +126,7 @@ def _commands(compared: Comparison) -> list[dict[str, str]]:
     found = []
     for cell in compared.all_cells:
         runs = [run for run in compared.runs_of(cell) if run.folder is not None]
-        recorded = {shlex.join(["python", *(read_status(run.folder) or {}).get("command", [])]) for run in runs}
+        recorded = {program.command_line((read_status(run.folder) or {}).get("command", [])) for run in runs}
         if not runs:
             command, said = "", "Only W&B tells of these runs; their configuration is there."
         else:
@@ -137,10 +140,10 @@ def _commands(compared: Comparison) -> list[dict[str, str]]:
 def again(folder: Path) -> tuple[str, str]:
     """Return the command that asks for a training by the configuration that it keeps, and whether that is the same."""
     settings = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
-    words = ["experiments/train.py", "--config-path", str(folder.resolve()), "--config-name", "config", *settings]
+    words = ["--config-path", str(folder.resolve()), "--config-name", "config", *settings]
     try:
         same = training(OmegaConf.load(folder / files.CONFIG)).digest == folder.name
         said = "It asks for the same artifact." if same else "It asks for another artifact: code or data have changed."
     except InputError as error:
         said = f"It was not checked: {error}."
-    return shlex.join(["python", *words]), said
+    return f"{program.call_of('train')} {shlex.join(words)}", said

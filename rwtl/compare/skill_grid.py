@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rwtl import files
 from rwtl.compare.make import build_side_by_side, raise_failures, with_threads
-from rwtl.config import outputs_folder, setting
+from rwtl.config import setting, tables_folder
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.pretraining import pretraining, skill_of
@@ -43,8 +43,7 @@ def skill_grid(cfg: DictConfig) -> Path:
     failures = build_side_by_side("pre-training", planned, tasks, jobs)
     made = {name: artifact for name, artifact in planned.items() if name not in failures}
     tables = [skill_of(artifact).assign(**combinations[name]) for name, artifact in made.items()]
-    folder = outputs_folder(cfg) / "skill"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = tables_folder(cfg, "skill")
     if tables:
         table = pd.concat(tables, ignore_index=True)
         table.to_csv(folder / "skill.csv", index=False)

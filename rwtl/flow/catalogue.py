@@ -15,6 +15,7 @@ from rwtl.flow.layouts import HD1K, KITTI, FlyingChairs, FlyingThings3D, Middleb
 from rwtl.flow.pairs import FlowFolder
 from rwtl.flow.sample import FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
+from rwtl.program import call_of
 from rwtl.sampling import Part, first_of_fixed_order
 from rwtl.sections import EachOnce, Natural, Unfit, UpTo1, chosen, section, typed
 
@@ -152,7 +153,7 @@ def open_with_flow(name: str, catalogue: Catalogue) -> FlowDataset:
     """Return a data set of the catalogue; one without flow, a test split, is an InputError."""
     dataset = open_dataset(name, catalogue)
     if not dataset.has_flow:
-        raise InputError(f"{name} holds no flow to train on or compare with: it is a test split, made for submit.py")
+        raise InputError(f"{name} holds no flow to train on or compare with: it is for {call_of('submit')}")
     return dataset
 
 

@@ -3,14 +3,16 @@
 import os
 import platform
 import subprocess
-import sys
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("rwtl", "torch", "pytorch-lightning", "brian2", "zarr", "numpy", "hydra-core")
+from rwtl import __version__
+from rwtl.program import command
+
+PACKAGES = ("torch", "pytorch-lightning", "brian2", "zarr", "numpy", "hydra-core")
 
 
 def now() -> str:
@@ -25,16 +27,17 @@ def provenance() -> dict[str, Any]:
         "host": platform.node(),
         "pid": os.getpid(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
-        "command": sys.argv,
+        "command": command(),
         "python": platform.python_version(),
-        "packages": {package: version(package) for package in PACKAGES},
+        "packages": {"rwtl": __version__, **{package: version(package) for package in PACKAGES}},
         **_git(),
     }
 
 
 @cache
 def _git() -> dict[str, Any]:
-    """The commit of rwtl's own checkout, or None where it is not one."""
+    """The commit of rwtl's own checkout, or None where it is not one, such as in an environment that another project's
+    checkout holds."""
 
     def git(*arguments: str) -> str | None:
         folder = Path(__file__).parent
@@ -44,5 +47,7 @@ def _git() -> dict[str, Any]:
             return None
         return done.stdout.strip()
 
+    if not git("ls-files", Path(__file__).name):
+        return {"git_commit": None, "git_dirty": None}
     changes = git("status", "--porcelain")
     return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if changes is None else bool(changes)}

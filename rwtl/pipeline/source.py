@@ -26,8 +26,7 @@ def load_source(path: str | Path) -> Source:
     file = path / files.MODEL if path.is_dir() else path
     if path.is_dir() and not file.is_file():
         raise InputError(
-            f"source {path} is a folder without {files.MODEL}; name a folder that pretrain.py or train.py made, or a "
-            "file"
+            f"source {path} is a folder without {files.MODEL}; name a folder that pretrain or train made, or a file"
         )
     status = _status(file.parent) if file.name == files.MODEL else {}
     own = read_own(file)

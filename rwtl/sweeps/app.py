@@ -9,11 +9,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
+from rwtl.config import CONF
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.provenance import now
@@ -28,15 +31,16 @@ class JobFailed(Exception):
     """Ends a job of a sweep that has said and recorded why, so that the launcher goes on with the others."""
 
 
-def experiment(stage: str | None = None) -> Callable[[Main], Main]:
-    """Make a function of a configuration an experiment: bad input ends it with one line and exit code 1, in place of a
-    traceback, and SIGTERM as Ctrl-C: what was finished is kept.
+def experiment(config: str, stage: str | None = None) -> Callable[[Main], Callable[[], None]]:
+    """Make a function of a configuration an experiment, which Hydra configures by sys.argv: bad input ends it with one
+    line and exit code 1, in place of a traceback, and SIGTERM as Ctrl-C: what was finished is kept.
 
     A job of a sweep writes its record besides, and raises JobFailed in place of ending the process. The function itself
-    imports what it uses: every process that a training starts imports the file of the experiment again, and so need
+    imports what it uses: every process that a training starts imports the file that was called again, and so need
     not load what the experiment alone uses.
 
     Args:
+        config: name of its file in conf.
         stage: name, with its module, of the function that returns the artifact that the experiment makes of a
             configuration, so that a cluster can plan its jobs; None for an experiment that makes none. The decorated
             function returns the artifact, finished, or the artifact and the number that a search of hyper-parameters
@@ -44,16 +48,31 @@ def experiment(stage: str | None = None) -> Callable[[Main], Main]:
     """
     end_fast()
 
-    def decorate(main: Main) -> Main:
+    def decorate(main: Main) -> Callable[[], None]:
         @functools.wraps(main)
         def wrapped(cfg: DictConfig) -> Result:
             # Launchers send this function to other processes by its text: what it refers to must be imported there.
             return _job(main, cfg) if _is_job(cfg) else _alone(main, cfg)
 
         wrapped.stage = stage and (lambda cfg: get_method(stage)(cfg))
-        return wrapped
+        configured = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config)(wrapped)
+
+        @functools.wraps(configured)
+        def called() -> None:
+            given = get_args_parser().parse_args().config_path
+            if given is not None:
+                sys.argv.append(f"--config-path={absolute_config_path(given)}")
+            configured()
+
+        return called
 
     return decorate
+
+
+def absolute_config_path(given: str) -> str:
+    """Return a `--config-path` as Hydra reads it everywhere: one is relative to the file that was called, and for the
+    command `rwtl` to the current folder."""
+    return given if given.startswith("pkg://") else str(Path(sys.argv[0]).resolve().parent / given)
 
 
 def _is_job(cfg: DictConfig) -> bool:

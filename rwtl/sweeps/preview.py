@@ -1,6 +1,7 @@
 """What a line would reuse, wait for, go on with and make: of any experiment of stages, one run or a sweep."""
 
 import sys
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from rwtl.errors import InputError
 from rwtl.pipeline.artifact import CLAIMS, FORMAT, Artifact, reason_of
 from rwtl.pipeline.claim import holder_of
 from rwtl.progress import Progress
+from rwtl.sweeps.app import absolute_config_path
 from rwtl.sweeps.sweep import jobs_of
 from rwtl.terminal import show
 
@@ -75,7 +77,7 @@ def show_preview(app: str, stage: Stage, line: Sequence[str]) -> int:
     """
     try:
         jobs = _jobs(line)
-        preview = preview_of(app, stage, jobs, getattr(_parsed(line), "config_dir", None))
+        preview = preview_of(app, stage, jobs, _parsed(line))
     except (InputError, HydraException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -85,7 +87,7 @@ def show_preview(app: str, stage: Stage, line: Sequence[str]) -> int:
     return 1 if preview.problems else 0
 
 
-def _parsed(line: Sequence[str]):
+def _parsed(line: Sequence[str]) -> Namespace:
     return get_args_parser().parse_args(list(line))
 
 
@@ -99,24 +101,27 @@ def _jobs(line: Sequence[str]) -> dict[int, list[str]]:
     return {number: [each for each in job if each != "sweep=intended"] for number, job in jobs.items()}
 
 
-def preview_of(app: str, stage: Stage, jobs: dict[int, list[str]], config_dir: str | None = None) -> Preview:
+def preview_of(app: str, stage: Stage, jobs: dict[int, list[str]], flags: Namespace) -> Preview:
     """Return what jobs would do; makes nothing.
 
     Args:
         app: the experiment's name.
         stage: returns the artifact that it makes of a configuration.
         jobs: overrides of each.
-        config_dir: a folder of further presets.
+        flags: Hydra's, of which --config-dir, --config-path and --config-name say where the configuration is.
 
-    Raises HydraException where a configuration cannot be composed.
+    Raises InputError where --config-dir is no folder, HydraException where a configuration cannot be composed.
     """
     preview = Preview()
     progress = Progress("plan", len(jobs), "jobs")
-    further = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    if flags.config_dir and not Path(flags.config_dir).is_dir():
+        raise InputError(f"--config-dir is {flags.config_dir}; it must be a folder that is there")
+    further = [f"hydra.searchpath=[file://{Path(flags.config_dir).absolute()}]"] if flags.config_dir else []
+    conf = str(CONF) if flags.config_path is None else absolute_config_path(flags.config_path)
+    with initialize_config_dir(conf, version_base="1.3"):
         for number, overrides in jobs.items():
             try:
-                preview.add(number, stage(compose(app, overrides=[*overrides, *further])))
+                preview.add(number, stage(compose(flags.config_name or app, overrides=[*overrides, *further])))
             except InputError as error:
                 preview.problems[number] = str(error)
             progress(number + 1)

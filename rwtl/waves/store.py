@@ -15,6 +15,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from rwtl import files
 from rwtl.errors import InputError
+from rwtl.program import call_of
 from rwtl.waves.config import FRAMES_PER_SHARD, SYNTHETIC_VERSION, RecordingConfig
 from rwtl.waves.model.parameters import MODEL_VERSION
 from rwtl.waves.model.state import Snapshot, load_snapshot
@@ -123,7 +124,7 @@ def open_recording(path: Path) -> Recording:
         InputError: there is nothing at `path`, something else, or a recording of another version of the model.
     """
     if not path.exists():
-        raise InputError(f"{path} does not exist: give the path of a recording, or make one with simulate.py")
+        raise InputError(f"{path} does not exist: give the path of a recording, or make one with {call_of('simulate')}")
     try:
         group = zarr.open_group(path, mode="r")
         attributes, calcium = dict(group.attrs), group["calcium"]
@@ -135,7 +136,7 @@ def open_recording(path: Path) -> Recording:
         raise
     except (FileNotFoundError, NotADirectoryError, KeyError, ValueError) as error:
         raise InputError(
-            f"{path} is not a recording ({type(error).__name__}: {error}): give the Zarr group that simulate.py wrote"
+            f"{path} is not a recording ({type(error).__name__}: {error}): give the Zarr group that simulate wrote"
         ) from error
 
 

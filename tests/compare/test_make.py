@@ -72,6 +72,6 @@ def test_a_run_is_asked_for_again_by_the_configuration_that_it_keeps(line, tmp_p
     (folder / "config.yaml").write_text(resolved_yaml(cfg))
     command, said = again(folder)
     assert said == "It asks for the same artifact."
-    assert command.startswith(f"python experiments/train.py --config-path {folder} --config-name config ")
+    assert command.startswith(f"rwtl train --config-path {folder} --config-name config ")
     (folder / "config.yaml").write_text(resolved_yaml(cfg).replace("seed: 3", "seed: 4"))
     assert again(folder)[1].startswith("It asks for another artifact")

@@ -84,7 +84,7 @@ def test_kitti_is_padded_its_way_and_counts_known_pixels(kitti, model):
 
 def test_a_test_split_holds_nothing_to_compare_with(sintel):
     catalogue = {"sintel_test": {"name": "sintel", "root": str(sintel), "split": "test"}}
-    with pytest.raises(InputError, match=r"sintel_test holds no flow .* submit\.py"):
+    with pytest.raises(InputError, match=r"sintel_test holds no flow .* rwtl submit"):
         open_with_flow("sintel_test", catalogue)
     assert len(open_dataset("sintel_test", catalogue)) == 4
 

@@ -1,0 +1,15 @@
+"""Compare runs over seeds, made where they are missing or read from wherever they are, and report what they show."""
+
+from omegaconf import DictConfig
+
+from rwtl.pipeline.artifact import Artifact
+from rwtl.sweeps.app import experiment
+
+
+@experiment("compare", "rwtl.compare.comparison.comparison")
+def main(cfg: DictConfig) -> Artifact:
+    from rwtl.compare.comparison import compare, where
+
+    made = compare(cfg)
+    print(where(made))
+    return made

@@ -1,0 +1,32 @@
+"""Histograms of the displacements of procedural scenes, beside those of a folder of real pairs."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from rwtl.config import tables_folder
+from rwtl.errors import InputError
+from rwtl.sweeps.app import experiment
+
+
+@experiment("displacements")
+def main(cfg: DictConfig) -> None:
+    from rwtl.flow.displacement_search import of_scenes, searched
+    from rwtl.flow.displacements import gathered, histogram_figure, histograms, summary
+    from rwtl.flow.layouts import FlyingChairs
+
+    output = tables_folder(cfg, "displacements")
+    sets, arguments = {}, dict(cfg.procedural)
+    if cfg.folder is not None:
+        if Path(cfg.folder).name == "procedural":
+            raise InputError(f"folder {cfg.folder} has the name of the scenes that it is compared with; rename it")
+        sets[Path(cfg.folder).name] = gathered((pair.flow, pair.valid) for pair in FlyingChairs(cfg.folder))
+    if cfg.search:
+        if not sets:
+            raise InputError("search needs real pairs to come near to; set folder to a folder in FlyingChairs' layout")
+        arguments |= searched(OmegaConf.to_container(cfg.search), arguments, cfg.scenes, sets)
+    sets["procedural"] = of_scenes(arguments, cfg.scenes)
+    print(summary(sets).to_string(index=False, float_format="{:.2f}".format))
+    histograms(sets).to_csv(output / "displacements.csv", index=False)
+    histogram_figure(sets).savefig(output / "displacements.png", dpi=110)
+    print(f"table: {output / 'displacements.csv'}\nfigure: {output / 'displacements.png'}")

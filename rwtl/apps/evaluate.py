@@ -1,0 +1,18 @@
+"""Evaluate a RAFT checkpoint of any kind, or the run that the configuration describes, on any data sets."""
+
+from omegaconf import DictConfig
+
+from rwtl import files
+from rwtl.pipeline.artifact import Artifact, build
+from rwtl.sweeps.app import experiment
+
+
+@experiment("evaluate", "rwtl.pipeline.evaluation.evaluation")
+def main(cfg: DictConfig) -> Artifact:
+    from rwtl.compare.tables import print_evaluation
+    from rwtl.pipeline.evaluation import errors_by_pair, evaluation
+
+    made = build(evaluation(cfg))
+    print_evaluation(errors_by_pair(made))
+    print(f"table: {made.path / files.ERRORS}")
+    return made

@@ -1,0 +1,80 @@
+"""Displacements and directions of recordings at several dt and zooms, beside those of data sets of optical flow."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from rwtl import files
+from rwtl.config import setting, tables_folder
+from rwtl.sweeps.app import experiment
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rwtl.waves.measure.statistics import WaveStatistics
+
+ABOUT = """\
+Waves: the normal component of the motion, at fronts only, v · dt · zoom by the local velocity v at every onset; pixels
+that no front passes are not counted. Data sets of flow: the motion of every known pixel. distance: px by which the
+waves' displacements would have to change in the mean to match. directions: % of pixels that would have to turn, before
+the rotations and flips of training."""
+
+
+@experiment("motion_statistics")
+def main(cfg: DictConfig) -> None:
+    from rwtl.clips.motion import MotionConfig, best_settings, drawn_sets, flow_motion, motion_table, wave_motion
+    from rwtl.flow.catalogue import catalogue, open_with_flow
+    from rwtl.flow.displacements import summary
+    from rwtl.pipeline.artifact import build
+    from rwtl.pipeline.recording import recording_configs, recordings
+    from rwtl.sections import typed
+    from rwtl.waves.measure.statistics import wave_statistics
+    from rwtl.waves.store import open_recording
+
+    config = typed(MotionConfig, setting(cfg, "motion"), "motion")
+    for number, recorded in enumerate(recording_configs(cfg)):
+        config.require_multiples(recorded.frame_interval, f"recording {number}")
+    entries = catalogue(cfg, config.datasets)
+    datasets = {name: open_with_flow(name, entries) for name in config.datasets}
+
+    measured = [wave_statistics(open_recording(made.path / files.RECORDING)) for made in map(build, recordings(cfg))]
+    flows = {name: flow_motion(dataset, config.pairs) for name, dataset in datasets.items()}
+    waves = {(dt, zoom): wave_motion(measured, dt, zoom) for dt, zoom in config.grid}
+    table = motion_table(waves, flows)
+
+    print(_speeds(measured).to_string(index=False, float_format="{:.2f}".format))
+    print(summary(flows).drop(columns="distance").to_string(index=False, float_format="{:.2f}".format))
+    print(table.to_string(index=False, float_format="{:.2f}".format))
+    print(ABOUT)
+    best = best_settings(table)
+    for name, (dt, zoom) in best.items():
+        away = table[table.dataset == name].distance.min()
+        print(
+            f"nearest to {name} on this grid: clips.dt={dt:g} clips.zoom={zoom:g}, {away:.2f} px away "
+            f"(and whatever else has dt · zoom = {dt * zoom:g} s)"
+        )
+    _write(
+        tables_folder(cfg, "motion_statistics"),
+        table,
+        drawn_sets(waves, flows, best[config.datasets[0]], config.drawn),
+    )
+
+
+def _speeds(measured: "list[WaveStatistics]") -> "pd.DataFrame":
+    import pandas as pd
+
+    rows = [(each.recording.path.parent.name, len(each.speeds), *each.quartiles_of(each.speeds)) for each in measured]
+    return pd.DataFrame(rows, columns=["recording", "fronts", "lower quartile", "sites/s", "upper quartile"])
+
+
+def _write(folder: Path, table: "pd.DataFrame", sets: dict) -> None:
+    from rwtl.flow.displacements import histogram_figure, histograms
+
+    files = {name: folder / name for name in ("motion.csv", "histograms.csv", "motion.png")}
+    table.to_csv(files["motion.csv"], index=False)
+    histograms(sets).to_csv(files["histograms.csv"], index=False)
+    histogram_figure(sets).savefig(files["motion.png"], dpi=110)
+    print(
+        f"table:      {files['motion.csv']}\nhistograms: {files['histograms.csv']}\nfigure:     {files['motion.png']}"
+    )

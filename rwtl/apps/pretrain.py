@@ -1,0 +1,22 @@
+"""Pre-train on a source task, such as next-frame prediction on waves, simulating the recording first where missing."""
+
+from omegaconf import DictConfig
+
+from rwtl import files
+from rwtl.pipeline.artifact import Artifact, build
+from rwtl.sweeps.app import experiment
+
+
+@experiment("pretrain", "rwtl.pipeline.pretraining.pretraining")
+def main(cfg: DictConfig) -> tuple[Artifact, float | None]:
+    """Return the pre-training, and for next-frame prediction the number that a search of hyper-parameters minimises."""
+    from rwtl.pipeline.pretraining import against_baselines, pretraining, skill_of
+    from rwtl.training.skill import ratio_to_best
+
+    made = build(pretraining(cfg))
+    table = skill_of(made)
+    if table is not None:
+        print(table.to_string(index=False, float_format="{:.4g}".format))
+    print(against_baselines(made))
+    print(f"model: {made.path / files.MODEL}\ncurve: {made.path / files.CURVE}")
+    return made, None if table is None else ratio_to_best(table)

@@ -1,0 +1,59 @@
+"""Say what is in the outputs, what an experiment would reuse and make, and remove what failed, when asked.
+
+    rwtl status [stage=training] [state=failed] [remove=failed]
+    rwtl status train -m transfer=scratch,freeze_encoder seed=1,2
+
+The second form takes the whole line of another experiment, with its name in front, and makes nothing.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from omegaconf import DictConfig
+
+from rwtl.apps import apps
+from rwtl.errors import InputError
+from rwtl.pipeline.artifact import Artifact
+from rwtl.sweeps.app import experiment
+
+
+def main() -> None:
+    """Show the preview of the line that sys.argv gives, or where it gives none the outputs."""
+    app = sys.argv[1] if len(sys.argv) > 1 else ""
+    if not app.isidentifier():  # an override or a flag
+        return show_outputs()
+    from rwtl.sweeps.preview import show_preview
+
+    try:
+        stage = stage_of(app)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(show_preview(app, stage, sys.argv[2:]))
+
+
+def stage_of(app: str) -> Callable[[DictConfig], Artifact]:
+    """Return what an app makes: a function of its configuration.
+
+    Raises InputError where there is no such app, or it makes no artifact.
+    """
+    stage = getattr(import_module(f"rwtl.apps.{app}").main, "stage", None) if app in apps() else None
+    if stage is None:
+        raise InputError(
+            f"status of {app!r}: no such app makes artifacts; give the line of simulate, pretrain, train, evaluate, "
+            "compare or submit"
+        )
+    return stage
+
+
+@experiment("status")
+def show_outputs(cfg: DictConfig) -> None:
+    from rwtl.config import outputs_folder
+    from rwtl.sweeps.status import entries_of, print_entries, print_sweeps, remove, states_of
+
+    outputs = outputs_folder(cfg)
+    if cfg.remove is not None:
+        remove(entries_of(outputs, cfg.stage, cfg.state), states_of(cfg.remove))
+    print_entries(entries_of(outputs, cfg.stage, cfg.state))
+    print_sweeps(outputs)
