@@ -8,9 +8,9 @@ from rwtl.sweeps.app import experiment
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="compare")
-@experiment("rwtl.compare.comparison.comparison")
+@experiment("rwtl.comparing.comparison.comparison")
 def main(cfg: DictConfig) -> Artifact:
-    from rwtl.compare.comparison import compare, where
+    from rwtl.comparing.comparison import compare, where
 
     made = compare(cfg)
     print(where(made))

@@ -11,7 +11,7 @@ from rwtl.sweeps.app import experiment
 @hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
 @experiment("rwtl.pipeline.evaluation.evaluation")
 def main(cfg: DictConfig) -> Artifact:
-    from rwtl.compare.tables import print_evaluation
+    from rwtl.comparing.tables import print_evaluation
     from rwtl.pipeline.evaluation import errors_by_pair, evaluation
 
     made = build(evaluation(cfg))

@@ -12,8 +12,8 @@ from rwtl.sweeps.app import experiment
 @experiment("rwtl.pipeline.pretraining.pretraining")
 def main(cfg: DictConfig) -> tuple[Artifact, float | None]:
     """Return the pre-training, and for next-frame prediction the number that a search of hyper-parameters minimises."""
+    from rwtl.learning.skill import ratio_to_best
     from rwtl.pipeline.pretraining import against_baselines, pretraining, skill_of
-    from rwtl.training.skill import ratio_to_best
 
     made = build(pretraining(cfg))
     table = skill_of(made)

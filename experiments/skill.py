@@ -9,7 +9,7 @@ from rwtl.sweeps.app import experiment
 @hydra.main(version_base="1.3", config_path="../conf", config_name="skill")
 @experiment()
 def main(cfg: DictConfig) -> None:
-    from rwtl.compare.skill_grid import skill_grid
+    from rwtl.comparing.skill_grid import skill_grid
 
     folder = skill_grid(cfg)
     print(f"table:   {folder / 'skill.csv'}\nfigures: {folder / 'skill.png'}, {folder / 'next_frames.png'}")

@@ -6,10 +6,10 @@ import yaml
 from rich.table import Table
 
 from rwtl.errors import InputError
+from rwtl.learning.transfer.callback import touched
+from rwtl.learning.transfer.config import TransferConfig
 from rwtl.sections import typed
 from rwtl.terminal import show
-from rwtl.training.transfer.callback import touched
-from rwtl.training.transfer.config import TransferConfig
 
 PRESETS = Path(__file__).parents[1] / "conf" / "transfer"
 MODELS = {"basic": "instance", "small": "instance", "basic, batch": "batch", "small, batch": "batch"}

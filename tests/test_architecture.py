@@ -17,11 +17,11 @@ LEVELS = [
     ("waves", "flow"),
     ("clips",),
     ("models",),
-    ("training",),
+    ("learning",),
     ("tracking",),
     ("pipeline",),
     ("sweeps",),
-    ("compare",),
+    ("comparing",),
 ]
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file

@@ -18,14 +18,14 @@ from rwtl.flow.catalogue import catalogue, open_dataset, open_with_flow
 from rwtl.flow.layouts import KITTI, Sintel
 from rwtl.flow.sample import FlowDataset
 from rwtl.flow.submission import write_kitti, write_sintel
+from rwtl.learning.evaluation import EstimationConfig, estimates, evaluate
+from rwtl.learning.recipe import TrainerConfig
 from rwtl.models.checkpoints import digest_of_weights, load_raft, recognise
 from rwtl.models.raft import ITERATIONS, RAFT
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.flow_training import training
 from rwtl.progress import Progress
 from rwtl.sections import typed
-from rwtl.training.evaluation import EstimationConfig, estimates, evaluate
-from rwtl.training.recipe import TrainerConfig
 
 Write = Callable[[int, Float32[ndarray, "2 h w"]], Path]
 

@@ -13,6 +13,11 @@ from rwtl import files
 from rwtl.config import outputs_folder, path_of, setting
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import FlowData, FlowDataConfig, catalogue
+from rwtl.learning.fit import fit
+from rwtl.learning.recipe import TrainerConfig
+from rwtl.learning.tasks.optical_flow import FlowRecipe, OpticalFlowModule
+from rwtl.learning.transfer.callback import Transfer, require_unfreezing_within
+from rwtl.learning.transfer.config import PRETRAINING, Source, TransferConfig
 from rwtl.models.checkpoints import CheckpointInfo, digest_of_weights, recognise, save_model
 from rwtl.models.encoder import ModelConfig
 from rwtl.models.raft import build_raft
@@ -24,11 +29,6 @@ from rwtl.sampling import SampleStream, require_scenes
 from rwtl.sections import Seed, checked, typed
 from rwtl.tracking.loggers import check_loggers, tracking
 from rwtl.tracking.pictures import FlowPictures
-from rwtl.training.fit import fit
-from rwtl.training.recipe import TrainerConfig
-from rwtl.training.tasks.optical_flow import FlowRecipe, OpticalFlowModule
-from rwtl.training.transfer.callback import Transfer, require_unfreezing_within
-from rwtl.training.transfer.config import PRETRAINING, Source, TransferConfig
 
 
 @dataclass

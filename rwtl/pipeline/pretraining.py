@@ -13,6 +13,13 @@ from torch import nn
 
 from rwtl import files
 from rwtl.config import outputs_folder
+from rwtl.learning import skill
+from rwtl.learning.evaluation import front_errors, over_all
+from rwtl.learning.fit import fit
+from rwtl.learning.tasks.next_frame import NextFrameModule
+from rwtl.learning.tasks.optical_flow import OpticalFlowModule
+from rwtl.learning.tasks.self_supervised import SelfSupervisedModule
+from rwtl.learning.transfer.callback import Transfer
 from rwtl.models.checkpoints import save_model
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.recording import recordings
@@ -22,13 +29,6 @@ from rwtl.sampling import SampleStream
 from rwtl.tracking.loggers import check_loggers, tracking
 from rwtl.tracking.pictures import ClipPictures, FlowPictures, next_frames
 from rwtl.tracking.tracker import Lineage
-from rwtl.training import skill
-from rwtl.training.evaluation import front_errors, over_all
-from rwtl.training.fit import fit
-from rwtl.training.tasks.next_frame import NextFrameModule
-from rwtl.training.tasks.optical_flow import OpticalFlowModule
-from rwtl.training.tasks.self_supervised import SelfSupervisedModule
-from rwtl.training.transfer.callback import Transfer
 
 SHOWN_CLIPS = 4
 

@@ -16,6 +16,11 @@ from rwtl.clips.scenes import SceneClips, SceneClipsConfig, scene_clips
 from rwtl.config import setting
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import catalogue
+from rwtl.learning.recipe import TrainerConfig
+from rwtl.learning.tasks.next_frame import PretrainingRecipe
+from rwtl.learning.tasks.optical_flow import WaveFlowRecipe, wave_flow_data
+from rwtl.learning.tasks.self_supervised import SelfSupervisedRecipe
+from rwtl.learning.transfer.config import PRETRAINING, Source, TransferConfig
 from rwtl.models.checkpoints import digest_of_weights
 from rwtl.models.correlation import CorrelationKind
 from rwtl.models.encoder import ModelConfig
@@ -26,11 +31,6 @@ from rwtl.pipeline.source import load_source
 from rwtl.random import evenly
 from rwtl.sampling import Part
 from rwtl.sections import chosen, typed
-from rwtl.training.recipe import TrainerConfig
-from rwtl.training.tasks.next_frame import PretrainingRecipe
-from rwtl.training.tasks.optical_flow import WaveFlowRecipe, wave_flow_data
-from rwtl.training.tasks.self_supervised import SelfSupervisedRecipe
-from rwtl.training.transfer.config import PRETRAINING, Source, TransferConfig
 
 CLIPS = {"waves": ClipsConfig, "scenes": SceneClipsConfig}
 RECIPES = {"next_frame": PretrainingRecipe, "wave_flow": WaveFlowRecipe, "self_supervised": SelfSupervisedRecipe}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from rwtl.compare.tables import interval
+from rwtl.comparing.tables import interval
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from rwtl.compare.skill_grid import errors_by_predictor, skill_grid
+from rwtl.comparing.skill_grid import errors_by_predictor, skill_grid
 from rwtl.errors import InputError
 from rwtl.models.checkpoints import save_official
 from rwtl.models.raft import build_raft
