@@ -22,7 +22,7 @@ from rwtl.learning.tasks.next_frame import PretrainingRecipe
 from rwtl.learning.tasks.optical_flow import FlowRecipe, WaveFlowRecipe
 from rwtl.learning.tasks.self_supervised import SelfSupervisedRecipe
 from rwtl.learning.transfer.config import TransferConfig
-from rwtl.models.encoder import ModelConfig
+from rwtl.models.parts import ModelConfig
 from rwtl.sections import Rule
 from rwtl.sweeps.slurm_config import SlurmConfig
 from rwtl.tracking.tensorboard import TensorBoardConfig

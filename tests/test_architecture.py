@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     ("errors",),
     ("files",),
-    ("config", "sections", "random", "processes", "progress", "terminal"),
-    ("sampling",),
+    ("config", "sections", "random", "processes", "progress", "terminal", "registry", "plugins"),
+    ("sampling", "composition"),
     ("waves", "flow"),
     ("clips",),
     ("models",),
@@ -22,6 +22,7 @@ LEVELS = [
     ("pipeline",),
     ("sweeps",),
     ("comparing",),
+    ("api",),
 ]
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file

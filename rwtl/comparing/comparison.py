@@ -7,15 +7,16 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
+import pandas as pd
 from omegaconf import DictConfig
 
 from rwtl import files
 from rwtl.comparing.analysis import Comparison, analyse, cells_by_axes
 from rwtl.comparing.conditions import FRACTION, Condition, comparison_config, conditions_of, run_configs
-from rwtl.comparing.make import Runs, make_runs, planned_runs, pretraining_of, raise_failures, sources_of
+from rwtl.comparing.make import PlannedRuns, make_runs, planned_runs, pretraining_of, raise_failures, sources_of
 from rwtl.comparing.measures import AnalysisConfig, Cell
 from rwtl.comparing.report import write_report
-from rwtl.comparing.runs import Run, find_runs, load_run, with_evaluations
+from rwtl.comparing.runs import Run, Runs, find_runs, load_run, with_evaluations
 from rwtl.comparing.summary import Baseline, baseline_of
 from rwtl.comparing.tables import print_comparison, write_tables
 from rwtl.config import outputs_folder, setting
@@ -26,18 +27,46 @@ from rwtl.sections import typed
 Analysis = Callable[[], Comparison]  # of runs that are complete
 
 
-def comparison(cfg: DictConfig) -> Artifact:
+class ComparisonArtifact(Artifact):
+    """A comparison, planned or made."""
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """The statistics over seeds, one line for each measure and cell."""
+        return pd.read_csv(self.file(f"{files.COMPARISON}.csv"))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The tidy table of every run's measures."""
+        return pd.read_csv(self.file(files.RUNS))
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """The validations of every run."""
+        return pd.read_csv(self.file(files.CURVES))
+
+    @property
+    def report(self) -> Path:
+        """The path of the report, one page."""
+        return self.file(files.REPORT)
+
+
+def comparison(cfg: DictConfig) -> ComparisonArtifact:
     """Return the comparison of a configuration: of the finished runs that `runs` names, or else of those of the section
-    `comparison`, which are its ancestors.
+    `comparison`, which are its ancestors. It is a plan.
 
     The artifact holds `report.html`, `comparison.csv`, `.md` and `.tex`, `runs.csv` (the tidy table) and `curves.csv`.
+
+    >>> planned = rwtl.comparison(rwtl.compose("compare", *tiny, "comparison.rows=[scratch,freeze_encoder]"))
+    >>> sorted({artifact.kind for artifact in planned.ancestors()})
+    ['comparison', 'evaluation', 'pretraining', 'recording', 'training']
     """
     if cfg.runs is not None:
-        return _of_found(cfg)[0]
+        return of_found(cfg, _found(cfg))[0]
     return _of_planned(cfg, planned_runs(run_configs(cfg, comparison_config(cfg))))[0]
 
 
-def compare(cfg: DictConfig) -> Artifact:
+def compare(cfg: DictConfig) -> ComparisonArtifact:
     """Make what is missing, compare, and print the tables.
 
     A pre-training or a run that fails does not stop the others, which are compared, and is named in the InputError at
@@ -45,7 +74,7 @@ def compare(cfg: DictConfig) -> Artifact:
     """
     failures: dict[str, Exception] = {}
     if cfg.runs is not None:
-        planned, analysis = _of_found(cfg)
+        planned, analysis = of_found(cfg, _found(cfg))
     else:
         _config(cfg)  # what is wrong with it ends here, not after the trainings
         config = comparison_config(cfg)
@@ -79,11 +108,20 @@ def _config(cfg: DictConfig) -> AnalysisConfig:
     return typed(AnalysisConfig, setting(cfg, "analysis"), "analysis")
 
 
-def _of_found(cfg: DictConfig) -> tuple[Artifact, Analysis]:
-    """Return the comparison of runs that are there."""
-    config = _config(cfg)
+def _found(cfg: DictConfig) -> Runs:
     sources = setting(cfg, "runs")
-    runs, notes = find_runs([sources] if isinstance(sources, str) else sources)
+    return find_runs(*([sources] if isinstance(sources, str) else sources))
+
+
+def of_found(cfg: DictConfig, runs: Sequence[Run]) -> tuple[ComparisonArtifact, Analysis]:
+    """Return the comparison of runs that are there, and its analysis.
+
+    Args:
+        cfg: says `rows`, `columns`, `baseline` and `analysis`; kept beside the result.
+        runs: as of `find_runs`.
+    """
+    config = _config(cfg)
+    notes = runs.notes if isinstance(runs, Runs) else []
     rows = setting(cfg, "rows") or ["transfer"]
     cells = cells_by_axes(runs, [rows] if isinstance(rows, str) else rows, cfg.columns)
     first = cfg.baseline or "scratch"
@@ -99,7 +137,7 @@ def _of_found(cfg: DictConfig) -> tuple[Artifact, Analysis]:
     return _artifact(cfg, config, baseline, cells, parents, analysis, of_wandb), analysis
 
 
-def _of_planned(cfg: DictConfig, runs: Runs, notes: Sequence[str] = ()) -> tuple[Artifact, Analysis]:
+def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -> tuple[ComparisonArtifact, Analysis]:
     """Return the comparison of runs of the section `comparison`."""
     config = _config(cfg)
     section = comparison_config(cfg)
@@ -114,7 +152,7 @@ def _of_planned(cfg: DictConfig, runs: Runs, notes: Sequence[str] = ()) -> tuple
     return _artifact(cfg, config, baseline, cells, parents, analysis), analysis
 
 
-def _loaded(runs: Runs) -> list[Run]:
+def _loaded(runs: PlannedRuns) -> list[Run]:
     trainings = {run.parents["training"].path: run.path for run in runs.values()}
     return [with_evaluations(load_run(training), [evaluated]) for training, evaluated in trainings.items()]
 
@@ -131,7 +169,7 @@ def _artifact(
     parents: dict[str, Artifact],
     analysis: Analysis,
     of_wandb: Mapping[str, str] | None = None,
-) -> Artifact:
+) -> ComparisonArtifact:
     """Return the artifact; of a run that only W&B tells of, the digest of its curve (`of_wandb`) stands for it."""
     values = {"analysis": asdict(config), "baseline": baseline.name, "wandb": dict(of_wandb or {})}
     values["cells"] = {run: f"{cell.name} · {cell.fraction:g}" for run, cell in cells.items()}
@@ -143,4 +181,4 @@ def _artifact(
         write_tables(compared, folder)
         write_report(folder / files.REPORT, cfg, compared)
 
-    return Artifact("comparison", "comparison", values, make, outputs_folder(cfg), parents, config=cfg)
+    return ComparisonArtifact("comparison", "comparison", values, make, outputs_folder(cfg), parents, config=cfg)

@@ -9,16 +9,16 @@ from rwtl.comparing.conditions import RunConfigs
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, build, hush
 from rwtl.pipeline.evaluation import evaluation
-from rwtl.pipeline.pretraining import against_baselines, pretraining
+from rwtl.pipeline.pretraining import pretraining
 from rwtl.processes import run_side_by_side
 
 RunKey = tuple[str, int]  # name of the condition, and seed
-Runs = dict[RunKey, Artifact]  # the evaluation of each run: its training is a parent
+PlannedRuns = dict[RunKey, Artifact]  # the evaluation of each run: its training is a parent
 Task = tuple[Callable[..., Artifact], tuple]  # a stage and its arguments, for another process
 Failures = dict[str, Exception]  # by the name of what failed
 
 
-def planned_runs(configs: RunConfigs) -> Runs:
+def planned_runs(configs: RunConfigs) -> PlannedRuns:
     """Return the evaluation of every run of a comparison, whose configurations are given.
 
     Raises InputError, with the row, where a run's configuration is bad.
@@ -33,7 +33,7 @@ def planned_runs(configs: RunConfigs) -> Runs:
     return runs
 
 
-def sources_of(runs: Runs) -> dict[str, list[RunKey]]:
+def sources_of(runs: PlannedRuns) -> dict[str, list[RunKey]]:
     """Return the runs that load each pre-training, by a name that lists their rows, with seeds where those differ."""
     groups: dict[str, list[RunKey]] = {}
     for key, run in runs.items():
@@ -48,14 +48,14 @@ def pretraining_of(run: Artifact) -> Artifact | None:
     return run.parents["training"].parents.get("pretraining")
 
 
-def _name(members: list[RunKey], runs: Runs) -> str:
+def _name(members: list[RunKey], runs: PlannedRuns) -> str:
     rows = {row: [seed for other, seed in members if other == row] for row, _ in members}
     whole = all(len(seeds) == sum(row == other for other, _ in runs) for row, seeds in rows.items())
     seeds = sorted({seed for _, seed in members})
     return ", ".join(rows) + ("" if whole else f" (seed {', '.join(map(str, seeds))})")
 
 
-def make_runs(runs: Runs, jobs: int, threads: int) -> tuple[Runs, Failures]:
+def make_runs(runs: PlannedRuns, jobs: int, threads: int) -> tuple[PlannedRuns, Failures]:
     """Make what is missing; return the runs that are complete, and what failed.
 
     Recordings are made one after the other, each on all threads; then pre-trainings side by side, which share them;
@@ -79,7 +79,7 @@ def make_runs(runs: Runs, jobs: int, threads: int) -> tuple[Runs, Failures]:
     failures |= build_side_by_side("pre-training", sources, tasks, jobs)
     for name, source in sources.items():
         if name not in failures:
-            print(f"  {name}: {against_baselines(source)}", flush=True)
+            print(f"  {name}: {source.verdict}", flush=True)
     lost = {key for name in failures for key in groups[name]}
     failures = {f"pre-training of {name}": error for name, error in failures.items()}
 

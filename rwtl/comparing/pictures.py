@@ -25,9 +25,9 @@ from rwtl.flow.colour_wheel import flow_to_colour
 from rwtl.flow.displacements import histogram_figure
 from rwtl.learning.transfer.config import PRETRAINING
 from rwtl.models.checkpoints import load_raft
-from rwtl.pipeline.artifact import Artifact, read_status
+from rwtl.pipeline.artifact import read_status
 from rwtl.pipeline.evaluation import EstimationPlan
-from rwtl.pipeline.pretraining import against_baselines, curve, skill_of
+from rwtl.pipeline.pretraining import PretrainingArtifact
 from rwtl.terminal import number
 from rwtl.tracking import pictures as plots
 from rwtl.waves import open_recording
@@ -156,11 +156,11 @@ def recording_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
 
 def source_of(source: Source) -> dict[str, Any]:
     """Return what the page shows of a pre-training: skill and predicted frames, or else the validation curve."""
-    artifact = Artifact.at(source.folder)
-    skill = skill_of(artifact)
-    shown = {"name": ", ".join(source.cells), "verdict": against_baselines(artifact)}
+    artifact = PretrainingArtifact.at(source.folder)
+    skill = artifact.skill
+    shown = {"name": ", ".join(source.cells), "verdict": artifact.verdict}
     if skill is None:
-        figure = embed(plots.validation_curve(curve(artifact)))
+        figure = embed(plots.validation_curve(artifact.curve))
         return shown | {"headings": [], "lines": [], "figure": figure, "text": "validation during pre-training"}
     lines = [
         [line.predictor, *(number(value, ".4g") for value in line.drop("predictor"))] for _, line in skill.iterrows()

@@ -45,34 +45,49 @@ class Run:
     """
 
     id: str
-    config: dict[str, Any]
-    curve: pd.DataFrame
-    errors: list[tuple[dict[str, Any], pd.DataFrame]] = field(default_factory=list)
-    data: dict[str, Any] | None = None
+    config: dict[str, Any] = field(repr=False)
+    curve: pd.DataFrame = field(repr=False)
+    errors: list[tuple[dict[str, Any], pd.DataFrame]] = field(default_factory=list, repr=False)
+    data: dict[str, Any] | None = field(default=None, repr=False)
     seconds: float = float("nan")
-    upstream: dict[str, float] = field(default_factory=dict)
+    upstream: dict[str, float] = field(default_factory=dict, repr=False)
     folder: Path | None = None
-    evaluations: list[Path] = field(default_factory=list)
+    evaluations: list[Path] = field(default_factory=list, repr=False)
 
     @property
     def seed(self) -> int:
         return self.config["seed"]
 
 
-def find_runs(sources: Iterable[str]) -> tuple[list[Run], list[str]]:
-    """Return the runs that are found, and notes on what was left out.
+class Runs(list[Run]):
+    """Runs that were found, and `notes` on what was left out."""
+
+    def __init__(self, runs: Iterable[Run], notes: Iterable[str]):
+        super().__init__(runs)
+        self.notes = list(notes)
+
+
+def find_runs(*sources: str | Path) -> Runs:
+    """Return the finished trainings that are found, with their evaluations: a list, with `notes` on what was left out.
 
     Args:
-        sources: globs of folders: artifacts of trainings, evaluations or comparisons; sweeps (`outputs/sweeps/NAME`);
-            W&B's (`outputs/wandb`); or `wandb:entity/project` for runs on its server.
+        sources: folders, with * for any, of artifacts (trainings, evaluations or comparisons), of sweeps
+            (`outputs/sweeps/NAME`) or of W&B's runs (`outputs/wandb`); or `wandb:entity/project` for those on its
+            server.
 
-    A run that is found twice counts once; what its artifact says counts before what W&B says. Raises InputError where
-    nothing is found.
+    A run that is found twice counts once; what its artifact says counts before what W&B says.
+
+    Raises:
+        InputError: Nothing is found, or a folder is none of these.
+
+    >>> runs = rwtl.find_runs("outputs/training/*")
+    >>> sorted((run.config["transfer"]["name"], run.seed) for run in runs)
+    [('freeze_encoder', 1), ('scratch', 1)]
     """
     folders: dict[Path, None] = {}
     wandb: list[WandbRun] = []
     notes: list[str] = []
-    sources = list(sources)
+    sources = tuple(map(str, sources))
     for source in sources:
         if is_online(source):
             wandb += online_runs(source)
@@ -103,7 +118,7 @@ def find_runs(sources: Iterable[str]) -> tuple[list[Run], list[str]]:
         left_out = "; ".join(notes)
         raise InputError(f"runs: no training is found in {', '.join(sources)}" + (f". {left_out}" if notes else ""))
     runs, more = _with_evaluations(list(found.values()))
-    return runs, notes + more
+    return Runs(runs, notes + more)
 
 
 def load_run(folder: Path) -> Run:

@@ -14,8 +14,8 @@ from rwtl.comparing.make import build_side_by_side, raise_failures, with_threads
 from rwtl.config import outputs_folder, setting
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, build
-from rwtl.pipeline.pretraining import pretraining, skill_of
-from rwtl.pipeline.source_task import PretrainingPlan
+from rwtl.pipeline.pretraining import pretraining
+from rwtl.pipeline.source_tasks import pretraining_plan
 from rwtl.tracking.pictures import WAVE_COLOURS
 
 MODEL = "model"  # the name of the trained model among the predictors
@@ -33,7 +33,7 @@ def skill_grid(cfg: DictConfig) -> Path:
     combinations = {_name(values): values for values in listed}
     configs = {name: of_combination(sharing, values) for name, values in combinations.items()}
     for each in configs.values():
-        if PretrainingPlan.of(each).kind != "next_frame":
+        if pretraining_plan(each).kind != "next_frame":
             raise InputError("skill is that of next-frame prediction; use pretraining=next_frame")
     planned = {name: pretraining(each, name) for name, each in configs.items()}
     for artifact in planned.values():
@@ -42,7 +42,7 @@ def skill_grid(cfg: DictConfig) -> Path:
     tasks = {name: (pretraining, (each, name)) for name, each in configs.items()}
     failures = build_side_by_side("pre-training", planned, tasks, jobs)
     made = {name: artifact for name, artifact in planned.items() if name not in failures}
-    tables = [skill_of(artifact).assign(**combinations[name]) for name, artifact in made.items()]
+    tables = [artifact.skill.assign(**combinations[name]) for name, artifact in made.items()]
     folder = outputs_folder(cfg) / "skill"
     folder.mkdir(parents=True, exist_ok=True)
     if tables:

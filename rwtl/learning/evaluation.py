@@ -1,11 +1,12 @@
 """Errors of a trained RAFT on pairs with known flow, and on the measured flow of wave fronts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import pandas as pd
 import torch
 
+from rwtl.errors import InputError
 from rwtl.flow.sample import FlowDataset, FlowSample
 from rwtl.learning.metrics import METRICS, FlowMetrics, end_point_error, normal_error, pixels_of
 from rwtl.learning.recipe import autocast
@@ -58,17 +59,40 @@ def estimates(
 
 def evaluate(
     model: RAFT,
-    datasets: dict[str, FlowDataset],
-    iterations: int | None,
-    warm_start: bool,
-    label: str,
-    device: torch.device,
+    datasets: FlowDataset | Mapping[str, FlowDataset],
+    iterations: int | None = None,
+    warm_start: bool = False,
+    label: str = "evaluate",
+    device: torch.device | str = "cpu",
     precision: str = "32-true",
 ) -> pd.DataFrame:
-    """Return one row for each pair: `dataset`, `pair`, numbers of valid pixels, METRICS and `no_motion`.
+    """Return errors, one row for each pair: `dataset`, `pair`, numbers of valid pixels, METRICS and `no_motion`.
 
-    `no_motion` is the EPE (px) of predicting no motion.
+    `epe` is the end-point error in px, the mean over a pair's valid pixels, and `no_motion` that of predicting no
+    motion. `rwtl.learning.evaluation.pooled` gives them over all valid pixels of each data set, as they are published.
+
+    Args:
+        model: RAFT; put to `device` and in eval mode.
+        datasets: with flow; several by name.
+        iterations: recurrent iterations; None means those of the model.
+        warm_start: whether each pair of a sequence begins with the flow of the one before.
+        label: names the work where progress is printed.
+        device: where the flow is estimated.
+        precision: `32-true`, `bf16-mixed` or `16-mixed`.
+
+    Raises:
+        InputError: A data set holds no flow, or a pair is damaged.
+
+    >>> errors = rwtl.evaluate(raft, scenes, iterations=2)
+    >>> errors[["dataset", "pair"]].values.tolist(), bool((errors.epe > 0).all())
+    ([['ProceduralFlow', '0'], ['ProceduralFlow', '1']], True)
     """
+    if isinstance(datasets, FlowDataset):
+        datasets = {type(datasets).__name__: datasets}
+    for name, dataset in datasets.items():
+        if not dataset.has_flow:
+            raise InputError(f"{name} holds no flow to compare with: it is a test split")
+    device = torch.device(device)
     progress = Progress(label, sum(len(dataset) for dataset in datasets.values()), "pairs")
     rows = []
     for name, dataset in datasets.items():

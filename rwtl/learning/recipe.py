@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from rwtl.errors import InputError
 from rwtl.learning.transfer.callback import Transfer, require_unfreezing_within
 from rwtl.models.correlation import CorrelationKind
-from rwtl.sections import Count, Natural, NotNegative, OneOf, Positive, Unfit, UpTo1, Within01, section
+from rwtl.sections import Count, Natural, NotNegative, OneOf, Positive, Seed, Unfit, UpTo1, Within01, section
 
 # By their names in Lightning; parameters stay in float32.
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -111,6 +111,29 @@ class Recipe:
             )
 
 
+@section("pretraining")
+class SourceRecipe(Recipe):
+    """A recipe of a source task on clips; of a registered one, unless it has its own.
+
+    Args:
+        iterations: recurrent iterations of the model.
+        validation_clips: at most so many clips, evenly spread over the validation part.
+        seed: decides the initial weights, the order of clips and their augmentation.
+    """
+
+    steps: Natural = 90
+    batch_size: Count = 8
+    learning_rate: Positive = 1.7e-3
+    warmup: Within01 = 0.05
+    cooldown: Count = 1
+    weight_decay: NotNegative = 7e-3
+    gradient_clip: Positive = 1.0
+    validate_every: Count = 30
+    iterations: Count = 4
+    validation_clips: Count = 48
+    seed: Seed = 1
+
+
 @section("recipe")
 class RaftRecipe(Recipe):
     """A recipe of training RAFT, whose loss counts the flow after every iteration.
@@ -129,7 +152,8 @@ class RaftRecipe(Recipe):
 class Task(pl.LightningModule):
     """What the modules of all tasks share: the log, the optimiser and the transfer.
 
-    A task adds `loss(batch)`, `validation_step`, and the metrics by name that this updates, `validation_metrics`.
+    A task adds `loss(batch)`, `validation_step`, and the metrics by name that this updates, `validation_metrics`. What
+    it has of its own beside the model, such as a head, is trained too.
 
     Args:
         model: trained in place.
@@ -159,15 +183,15 @@ class Task(pl.LightningModule):
         return [self.transfer] if self.transfer else []  # in place of one that the trainer may have been given
 
     def configure_optimizers(self) -> dict:
-        return adamw_one_cycle(self.model, self.recipe, self.transfer)
+        return adamw_one_cycle(self, self.recipe, self.transfer)
 
 
 def adamw_one_cycle(model: nn.Module, recipe: Recipe, transfer: Transfer | None = None) -> dict:
     """Return AdamW over all parameters and its schedule, in the form that Lightning expects.
 
     Args:
-        model: what is trained; a parameter that is frozen has no gradient, and AdamW passes it over, decay included,
-            until it is unfrozen.
+        model: what is trained, or a task with it; a parameter that is frozen has no gradient, and AdamW passes it over,
+            decay included, until it is unfrozen.
         recipe: learning rate, its schedule, and weight decay.
         transfer: of which `loaded_learning_rate` multiplies the learning rate of what was loaded.
     """
@@ -177,7 +201,8 @@ def adamw_one_cycle(model: nn.Module, recipe: Recipe, transfer: Transfer | None 
         factor, loaded = transfer.config.loaded_learning_rate, set(transfer.report.loaded)
     groups: dict[float, list[nn.Parameter]] = {}  # parameters by their peak rate
     for name, parameter in model.named_parameters():
-        groups.setdefault(recipe.learning_rate * (factor if name in loaded else 1), []).append(parameter)
+        own = factor if name.removeprefix("model.") in loaded else 1
+        groups.setdefault(recipe.learning_rate * own, []).append(parameter)
     optimizer = AdamW(
         [{"params": parameters} for parameters in groups.values()],
         lr=recipe.learning_rate,

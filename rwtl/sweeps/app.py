@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.provenance import now
+from rwtl.plugins import load_plugins
 from rwtl.processes import end_fast, exit_code, reason_of, terminable
 from rwtl.sweeps.jobs import JobRecord, sweep_folder, write_record
 
@@ -64,6 +65,7 @@ def _is_job(cfg: DictConfig) -> bool:
 def _alone(main: Main, cfg: DictConfig) -> Result:
     try:
         with terminable():
+            load_plugins(cfg)
             return main(cfg)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -83,6 +85,7 @@ def _job(main: Main, cfg: DictConfig) -> Result:
     try:
         write_record(folder, record)
         with terminable():
+            load_plugins(cfg)
             result = main(cfg)
         made, value = result if isinstance(result, tuple) else (result, None)
         if made is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from rich.markup import escape
 from rich.table import Column, Table
 
-from rwtl.config import CONF
+from rwtl.composition import presets
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import CLAIMS, FORMAT, Artifact, reason_of
 from rwtl.pipeline.claim import holder_of
@@ -112,8 +112,7 @@ def preview_of(app: str, stage: Stage, jobs: dict[int, list[str]], config_dir: s
     """
     preview = Preview()
     progress = Progress("plan", len(jobs), "jobs")
-    further = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with presets(config_dir) as further:
         for number, overrides in jobs.items():
             try:
                 preview.add(number, stage(compose(app, overrides=[*overrides, *further])))

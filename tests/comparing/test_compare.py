@@ -48,7 +48,7 @@ def made(outputs):
 
 
 def read(*sources, rows=("transfer",), columns="clips.dt"):
-    runs, notes = find_runs([str(source) for source in sources])
+    runs = find_runs(*sources)
     cells = cells_by_axes(runs, list(rows), columns)
     return analyse(runs, cells, None, AnalysisConfig(), notes)
 
@@ -151,14 +151,14 @@ def test_what_cannot_be_compared_is_said_and_the_rest_is(made, outputs, tmp_path
 
 def test_sources_that_are_none_are_named(made, outputs, tmp_path):
     with pytest.raises(InputError, match=r"nothing matches .*missing/\*; give folders of artifacts"):
-        find_runs([f"{outputs}/missing/*"])
+        find_runs(f"{outputs}/missing/*")
     with pytest.raises(InputError, match=r"is neither an artifact's folder .* nor W&B's"):
-        find_runs([str(tmp_path)])
+        find_runs(tmp_path)
     there, _ = copied(outputs, tmp_path, state="failed")
     for file in (there / "training").glob("*/status.json"):
         file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 1}))
     with pytest.raises(InputError, match=r"no training is found .*is left out: it has format 1"):
-        find_runs([f"{there}/training/*"])
+        find_runs(f"{there}/training/*")
 
 
 @pytest.mark.parametrize(

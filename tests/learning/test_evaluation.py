@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from rwtl.errors import InputError
-from rwtl.flow.catalogue import open_dataset, open_with_flow
+from rwtl.flow.catalogue import of_catalogue, open_with_flow
 from rwtl.flow.files import read_flo, read_kitti_flow, write_flo, write_kitti_flow
 from rwtl.flow.layouts import KITTI, Sintel
 from rwtl.flow.scenes.dataset import ProceduralFlow
@@ -86,7 +86,7 @@ def test_a_test_split_holds_nothing_to_compare_with(sintel):
     catalogue = {"sintel_test": {"name": "sintel", "root": str(sintel), "split": "test"}}
     with pytest.raises(InputError, match=r"sintel_test holds no flow .* submit\.py"):
         open_with_flow("sintel_test", catalogue)
-    assert len(open_dataset("sintel_test", catalogue)) == 4
+    assert len(of_catalogue("sintel_test", catalogue)) == 4
 
 
 def test_precision_is_that_of_the_evaluation(kitti, model):

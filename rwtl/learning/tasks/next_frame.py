@@ -9,17 +9,17 @@ from torchmetrics import MeanMetric
 
 from rwtl.errors import InputError
 from rwtl.learning.devices import mean_over_processes
-from rwtl.learning.recipe import Recipe, Task
+from rwtl.learning.recipe import SourceRecipe, Task
 from rwtl.learning.skill import copy_last, extrapolate
 from rwtl.learning.transfer.callback import Transfer
 from rwtl.models.next_frame import CONTEXTS, DECODERS, NextFrameModel
-from rwtl.sections import Count, NotNegative, OneOf, Seed, section
+from rwtl.sections import NotNegative, OneOf, section
 
 LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss}
 
 
 @section("pretraining")
-class PretrainingRecipe(Recipe):
+class PretrainingRecipe(SourceRecipe):
     """A recipe of next-frame prediction.
 
     Args:
@@ -28,17 +28,12 @@ class PretrainingRecipe(Recipe):
         context: `features` or `context_encoder`, of the next-frame model.
         loss: `mse` or `l1`.
         active_weight: by how much active pixels weigh more in the loss than others, whose weight is 1; at least 0.
-        validation_clips: at most so many clips, evenly spread over the validation part.
-        seed: decides the initial weights, the order of clips and their augmentation.
     """
 
-    iterations: Count
-    decoder: Annotated[str, OneOf(DECODERS)]
-    context: Annotated[str, OneOf(CONTEXTS)]
-    loss: Annotated[str, OneOf(LOSSES)]
-    active_weight: NotNegative
-    validation_clips: Count
-    seed: Seed
+    decoder: Annotated[str, OneOf(DECODERS)] = "warp"
+    context: Annotated[str, OneOf(CONTEXTS)] = "features"
+    loss: Annotated[str, OneOf(LOSSES)] = "mse"
+    active_weight: NotNegative = 0.0
 
 
 def activity_weights(

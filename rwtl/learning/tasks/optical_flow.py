@@ -115,7 +115,7 @@ def wave_flow_data(
         (nM) that become 0 and 1 in both.
     """
     training_clips = WaveClips(recordings, clips, "training")
-    validation_clips = WaveClips(recordings, clips, "validation", training_clips.calcium_range)
+    validation_clips = WaveClips(recordings, clips, "validation", calcium_range=list(training_clips.calcium_range))
     fronts = [fronts_of(recording) for recording in training_clips.recordings]  # read once for both parts
     training, validation = (
         WaveFlow(part, clips.colour, recipe.behind, recipe.ahead, fronts) for part in (training_clips, validation_clips)
