@@ -22,11 +22,11 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from rwtl.compare.conditions import comparison_config, conditions_of, run_configs
-from rwtl.compare.make import planned_runs, sources_of
+from rwtl.comparing.conditions import comparison_config, conditions_of, run_configs
+from rwtl.comparing.make import planned_runs, sources_of
+from rwtl.learning.metrics import sequence_loss
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft
-from rwtl.training.metrics import sequence_loss
 
 CHAIRS = (384, 512)  # px; RAFT pads nothing of it
 VALIDATED = 640  # pairs of FlyingChairs' validation split

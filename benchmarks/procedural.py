@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader
 
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.flow.scenes.texture import TEXTURES
+from rwtl.learning.metrics import sequence_loss
 from rwtl.models.raft import build_raft
-from rwtl.training.metrics import sequence_loss
 
 SIZES = [(48, 48), (96, 128), (184, 248), (368, 496)]
 TRAINED = {(48, 48): (8, 2), (184, 248): (2, 12)}  # batch and iterations

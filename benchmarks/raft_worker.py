@@ -20,8 +20,8 @@ class Rwtl:
     """Ours. Options: `correlation`, `channels_last`."""
 
     def __init__(self, weights, variant, options):
+        from rwtl.learning.metrics import sequence_loss
         from rwtl.models.checkpoints import load_raft
-        from rwtl.training.metrics import sequence_loss
 
         self.model = load_raft(Path(weights), correlation=options.get("correlation", "all_pairs"))
         self.sequence_loss = sequence_loss

@@ -11,22 +11,22 @@ import docstring_parser
 from rwtl.clips.config import ClipsConfig
 from rwtl.clips.motion import MotionConfig
 from rwtl.clips.scenes import SceneClipsConfig
-from rwtl.compare.conditions import ComparisonConfig
-from rwtl.compare.measures import AnalysisConfig
-from rwtl.config import short
+from rwtl.comparing.conditions import ComparisonConfig
+from rwtl.comparing.measures import AnalysisConfig
+from rwtl.config import SHARED, short
 from rwtl.flow.augmentation import AugmentationConfig, SparseAugmentationConfig
 from rwtl.flow.catalogue import FLOW_DATASETS, FlowDataConfig, PartConfig
-from rwtl.models.encoder import ModelConfig
+from rwtl.learning.evaluation import EstimationConfig
+from rwtl.learning.recipe import TrainerConfig
+from rwtl.learning.tasks.next_frame import PretrainingRecipe
+from rwtl.learning.tasks.optical_flow import FlowRecipe, WaveFlowRecipe
+from rwtl.learning.tasks.self_supervised import SelfSupervisedRecipe
+from rwtl.learning.transfer.config import TransferConfig
+from rwtl.models.parts import ModelConfig
 from rwtl.sections import Rule
 from rwtl.sweeps.slurm_config import SlurmConfig
 from rwtl.tracking.tensorboard import TensorBoardConfig
 from rwtl.tracking.wandb import WandbConfig
-from rwtl.training.evaluation import EstimationConfig
-from rwtl.training.recipe import TrainerConfig
-from rwtl.training.tasks.next_frame import PretrainingRecipe
-from rwtl.training.tasks.optical_flow import FlowRecipe, WaveFlowRecipe
-from rwtl.training.tasks.self_supervised import SelfSupervisedRecipe
-from rwtl.training.transfer.config import TransferConfig
 from rwtl.waves.config import RecordingConfig
 from rwtl.waves.engines.cpp import CppEngine
 from rwtl.waves.engines.cuda import CudaEngine
@@ -62,7 +62,6 @@ GROUPS: dict[str, tuple[str, tuple[type, ...]]] = {
     "hydra/sweeper": ("How the jobs of a multirun are made.", ()),
     "debug": ("All in seconds, to see whether the parts fit together.", ()),
 }
-SHARED = ("base", "pipeline")
 FURTHER = (
     CouplingConfig,
     StartConfig,

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rwtl.errors import InputError
 
+SHARED = ("base", "pipeline")  # configurations that others are made of
 CONF = Path(__file__).with_name("conf")  # in a checkout a link to conf/, in a wheel a folder
 
 

@@ -40,13 +40,11 @@ def require_current(words: Iterable[str]) -> None:
         except HydraException:
             continue
         key = override.key_or_group
-        now = (
-            [_KEYS[key]]
-            if key in _KEYS
-            else [_CHOICES[key, value] for value in _values(override) if (key, value) in _CHOICES]
-        )
-        if now:
-            raise InputError(f"{word} is of an earlier version; {now[0]}")
+        if key in _KEYS:
+            raise InputError(f"{key} is of an earlier version; {_KEYS[key]}")
+        for value in _values(override):
+            if (key, value) in _CHOICES:
+                raise InputError(f"{key}={value} is of an earlier version; {_CHOICES[key, value]}")
 
 
 def _values(override: Override) -> list[str]:

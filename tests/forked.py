@@ -28,7 +28,7 @@ from pathlib import Path
 from select import select
 
 ENVIRONMENT = dict(os.environ)  # what libraries read while they are imported, before a test changes it
-OF_APPS = "rwtl.compare.comparison rwtl.compare.skill_grid rwtl.sweeps.preview rwtl.sweeps.status".split()
+OF_APPS = "rwtl.comparing.comparison rwtl.comparing.skill_grid rwtl.sweeps.preview rwtl.sweeps.status".split()
 LIBRARIES = "brian2 joblib optuna plotly pytorch_lightning submitit torch.utils.tensorboard wandb".split()
 
 

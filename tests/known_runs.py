@@ -5,10 +5,10 @@ import copy
 import numpy as np
 import pandas as pd
 
-from rwtl.compare.analysis import analyse, cells_by_axes
-from rwtl.compare.measures import AnalysisConfig
-from rwtl.compare.runs import Run
-from rwtl.training.metrics import METRICS
+from rwtl.comparing.analysis import analyse, cells_by_axes
+from rwtl.comparing.measures import AnalysisConfig
+from rwtl.comparing.runs import Run
+from rwtl.learning.metrics import METRICS
 
 CONFIG = {
     "seed": 1,

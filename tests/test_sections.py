@@ -10,8 +10,8 @@ from trainings import COMMON, FLOW, WHERE
 
 import rwtl
 from rwtl.errors import InputError
+from rwtl.learning.recipe import Recipe
 from rwtl.sections import Count, OneOf, Range, Real, section, typed
-from rwtl.training.recipe import Recipe
 from rwtl.waves.config import RecordingConfig
 
 RECORDING = {"rows": 8, "columns": 8, "spacing": 50, "duration": 60, "transient": 10, "time_step": 2e-4}

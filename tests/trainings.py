@@ -3,10 +3,10 @@
 import pytorch_lightning as pl
 import torch
 
-from rwtl.training.recipe import TrainerConfig
-from rwtl.training.tasks.next_frame import PretrainingRecipe
-from rwtl.training.tasks.optical_flow import FlowRecipe
-from rwtl.training.tasks.self_supervised import SelfSupervisedRecipe
+from rwtl.learning.recipe import TrainerConfig
+from rwtl.learning.tasks.next_frame import PretrainingRecipe
+from rwtl.learning.tasks.optical_flow import FlowRecipe
+from rwtl.learning.tasks.self_supervised import SelfSupervisedRecipe
 
 SCENES = {"height": 32, "width": 32, "mean_displacement": 4.0}
 COMMON = {"steps": 6, "batch_size": 2, "learning_rate": 1e-3, "warmup": 0.3, "cooldown": 1, "weight_decay": 1e-4}

@@ -1,63 +1,28 @@
-"""A source task of one's own: does a clip of waves run forwards or backwards? The encoder that learns it is saved as a
-file, from which any transfer can load it."""
-
-import sys
-from pathlib import Path
+"""A source task of one's own: does a clip of waves run forwards or backwards?"""
 
 import torch
 import torch.nn.functional as F
-from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
-from rwtl import files
-from rwtl.clips.config import ClipsConfig
-from rwtl.clips.dataset import WaveClips
-from rwtl.config import setting
-from rwtl.models.checkpoints import save_model
-from rwtl.models.raft import build_raft
-from rwtl.pipeline.artifact import build
-from rwtl.pipeline.recording import recordings
-from rwtl.sections import typed
-
-BATCH = 8
+import rwtl
+from rwtl.clips.transforms import to_rgb
 
 
-class ArrowOfTime(nn.Module):
-    """Clips (b, 3, 1, h, w) in 0..1 to a logit for each: forwards if it is positive."""
+@rwtl.register_task("arrow_of_time")
+class ArrowOfTime(rwtl.Task):
+    def __init__(self, model, recipe, colour, transfer):
+        super().__init__(model, recipe, transfer, metrics=["cross_entropy"])
+        self.colour = colour
+        self.head = nn.Conv3d(model.feature_encoder.out_channels, 1, (2, 3, 3), padding=(0, 1, 1))
+        self.validation_metrics = nn.ModuleDict({"cross_entropy": MeanMetric()})
 
-    def __init__(self, encoder: nn.Module):
-        super().__init__()
-        self.encoder = encoder
-        self.head = nn.Conv2d(3 * encoder.out_channels, 1, 3, padding=1)
+    def loss(self, clips: Tensor) -> Tensor:
+        """Of clips (b, n, c, h, w) in 0..1, each as it is and backwards."""
+        both = to_rgb(torch.cat([clips, clips.flip(1)]), self.colour)
+        features = self.model.feature_encoder(2 * both.flatten(0, 1) - 1).unflatten(0, both.shape[:2])
+        logits = self.head(features.transpose(1, 2)).mean(dim=(1, 2, 3, 4))
+        return F.binary_cross_entropy_with_logits(logits, (torch.arange(len(both)) < len(clips)).to(logits))
 
-    def forward(self, clips: Tensor) -> Tensor:
-        frames = clips.expand(-1, -1, 3, -1, -1) * 2 - 1  # grey as RGB, in -1..1
-        features = self.encoder(frames.flatten(0, 1)).unflatten(0, (len(clips), 3))  # (b, 3, c, h/8, w/8)
-        return self.head(features.flatten(1, 2)).mean(dim=(1, 2, 3))
-
-
-def main(file: str, steps: str, overrides: list[str]) -> None:
-    conf = Path(__file__).parents[2] / "conf"
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        cfg = compose("pretrain", overrides)
-    section = {key: value for key, value in setting(cfg, "clips").items() if key not in ("kind", "recordings")}
-    config = typed(ClipsConfig, section, "clips")
-    clips = WaveClips([made.path / files.RECORDING for made in map(build, recordings(cfg))], config, "training")
-    arguments = {"variant": cfg.model.variant, "feature_norm": cfg.model.feature_norm}
-    raft = build_raft(**arguments)
-    model = ArrowOfTime(raft.feature_encoder)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    for step in range(int(steps)):
-        drawn = torch.randint(len(clips), (BATCH,)).tolist()
-        forwards = torch.rand(BATCH) < 0.5
-        batch = torch.stack([clips[k] if f else clips[k].flip(0) for k, f in zip(drawn, forwards, strict=True)])
-        loss = F.binary_cross_entropy_with_logits(model(batch), forwards.float())
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        print(f"step {step + 1}: loss {loss:.3f}")
-    save_model(file, "raft", arguments, raft)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    def validation_step(self, clips: Tensor, batch_idx: int) -> None:
+        self.validation_metrics["cross_entropy"].update(self.loss(clips))

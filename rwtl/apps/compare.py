@@ -6,9 +6,9 @@ from rwtl.pipeline.artifact import Artifact
 from rwtl.sweeps.app import experiment
 
 
-@experiment("compare", "rwtl.compare.comparison.comparison")
+@experiment("compare", "rwtl.comparing.comparison.comparison")
 def main(cfg: DictConfig) -> Artifact:
-    from rwtl.compare.comparison import compare, where
+    from rwtl.comparing.comparison import compare, where
 
     made = compare(cfg)
     print(where(made))

@@ -9,10 +9,10 @@ from rwtl.sweeps.app import experiment
 
 @experiment("evaluate", "rwtl.pipeline.evaluation.evaluation")
 def main(cfg: DictConfig) -> Artifact:
-    from rwtl.compare.tables import print_evaluation
-    from rwtl.pipeline.evaluation import errors_by_pair, evaluation
+    from rwtl.comparing.tables import print_evaluation
+    from rwtl.pipeline.evaluation import evaluation
 
     made = build(evaluation(cfg))
-    print_evaluation(errors_by_pair(made))
+    print_evaluation(made.errors)
     print(f"table: {made.path / files.ERRORS}")
     return made

@@ -10,13 +10,13 @@ from rwtl.sweeps.app import experiment
 @experiment("pretrain", "rwtl.pipeline.pretraining.pretraining")
 def main(cfg: DictConfig) -> tuple[Artifact, float | None]:
     """Return the pre-training, and for next-frame prediction the number that a search of hyper-parameters minimises."""
-    from rwtl.pipeline.pretraining import against_baselines, pretraining, skill_of
-    from rwtl.training.skill import ratio_to_best
+    from rwtl.learning.skill import ratio_to_best
+    from rwtl.pipeline.pretraining import pretraining
 
     made = build(pretraining(cfg))
-    table = skill_of(made)
+    table = made.skill
     if table is not None:
         print(table.to_string(index=False, float_format="{:.4g}".format))
-    print(against_baselines(made))
+    print(made.verdict)
     print(f"model: {made.path / files.MODEL}\ncurve: {made.path / files.CURVE}")
     return made, None if table is None else ratio_to_best(table)

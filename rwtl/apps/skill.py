@@ -7,7 +7,7 @@ from rwtl.sweeps.app import experiment
 
 @experiment("skill")
 def main(cfg: DictConfig) -> None:
-    from rwtl.compare.skill_grid import skill_grid
+    from rwtl.comparing.skill_grid import skill_grid
 
     folder = skill_grid(cfg)
     print(f"table:   {folder / 'skill.csv'}\nfigures: {folder / 'skill.png'}, {folder / 'next_frames.png'}")

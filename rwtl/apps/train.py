@@ -10,10 +10,9 @@ from rwtl.sweeps.app import experiment
 @experiment("train", "rwtl.pipeline.flow_training.training")
 def main(cfg: DictConfig) -> Artifact:
     from rwtl.pipeline.flow_training import training
-    from rwtl.pipeline.pretraining import curve
 
     made = build(training(cfg))
-    last = curve(made).iloc[-1]
+    last = made.curve.iloc[-1]
     print(f"validation EPE after {last.step:.0f} steps: {last.epe:.3f} px")
     print(f"model: {made.path / files.MODEL}\ncurve: {made.path / files.CURVE}")
     return made

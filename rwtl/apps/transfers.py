@@ -7,7 +7,7 @@ from rwtl.config import presets
 from rwtl.errors import InputError
 
 if TYPE_CHECKING:
-    from rwtl.training.transfer.config import TransferConfig
+    from rwtl.learning.transfer.config import TransferConfig
 
 MODELS = {"basic": "instance", "small": "instance", "basic, batch": "batch", "small, batch": "batch"}
 
@@ -17,9 +17,9 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     from rich.table import Table
 
+    from rwtl.learning.transfer.config import TransferConfig
     from rwtl.sections import typed
     from rwtl.terminal import show
-    from rwtl.training.transfer.config import TransferConfig
 
     title = (
         "Tensors loaded / frozen at first / BatchNorm layers in eval. instance is stock RAFT's feature_norm. refused: "
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _cell(variant: str, norm: str, config: "TransferConfig") -> str:
-    from rwtl.training.transfer.callback import touched
+    from rwtl.learning.transfer.callback import touched
 
     try:
         report = touched(variant, norm, config)

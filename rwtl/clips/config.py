@@ -14,7 +14,7 @@ from rwtl.waves.store import Recording
 
 # `grey` repeats the channel, `blue_red` is the colour map of the pictures of waves, `rgb` frames have colours.
 Colour = Literal["grey", "blue_red", "rgb"]
-Part = Literal["training", "validation"]
+Split = Literal["training", "validation"]
 Shuffle = Literal["none", "time", "space"]
 _SMALLEST_CROP = 8  # px, of the model
 _FINEST_ZOOM = 100  # largest denominator
@@ -49,20 +49,22 @@ class ClipsConfig:
     """
 
     recordings: Annotated[list[dict[str, Any]], Field(min_length=1)] = field(default_factory=lambda: [{}])
-    dt: Positive
-    length: Annotated[int, Range(2)]
-    calcium_range: Annotated[list[Real], Ascending(what="concentrations (nM)")] | None = None
+    dt: Positive = 1.0
+    length: Annotated[int, Range(2)] = 3
+    calcium_range: Annotated[list[Real], Ascending(what="concentrations (nM)")] | None = field(
+        default_factory=lambda: [60.0, 640.0]
+    )
     percentiles: Annotated[list[Real], Ascending(0, 100)] = field(default_factory=lambda: [0.5, 99.5])
     colour: Literal["grey", "blue_red"] = "grey"
-    active_above: Real
+    active_above: Real = 200.0
     active: Annotated[list[Real], Ascending(0, 1, what="fractions of active cells")] = field(
-        default_factory=lambda: [0.0, 1.0]
+        default_factory=lambda: [0.02, 1.0]
     )
-    validation_fraction: Within01
+    validation_fraction: Within01 = 0.25
     gap: NotNegative = 5.0
     zoom: Positive = 1.0
-    crop: Annotated[int, Range(_SMALLEST_CROP)]
-    rotations_and_flips: bool
+    crop: Annotated[int, Range(_SMALLEST_CROP)] = 64
+    rotations_and_flips: bool = True
     shuffle: Shuffle = "none"
 
     def __post_init__(self):
@@ -123,10 +125,10 @@ def stride_of(dt: float, interval: float, recording: str | Path, key_is: str = "
     return stride
 
 
-def frames_of(part: Part, config: ClipsConfig, recording: Recording) -> range:
-    """Return the numbers of the frames of a recording that belong to a part; those of the gap belong to none."""
+def frames_of(split: Split, config: ClipsConfig, recording: Recording) -> range:
+    """Return the numbers of the frames of a recording that belong to a split; those of the gap belong to none."""
     border = round(recording.valid_frames * (1 - config.validation_fraction))  # the first frame of validation
-    if part == "validation":
+    if split == "validation":
         return range(border, recording.valid_frames)
     # Frames at least so far apart; the tolerance is for a gap that is a whole number of intervals up to rounding.
     apart = max(1, math.ceil(config.gap / recording.frame_interval - 1e-6))

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rwtl.clips.config import ClipsConfig, Part, frames_of, require_room, stride_of, zoom_fraction
+from rwtl.clips.config import ClipsConfig, Split, frames_of, require_room, stride_of, zoom_fraction
 from rwtl.clips.transforms import CropAndZoom, enlarge, rotate_and_flip
 from rwtl.errors import InputError
 from rwtl.random import CELLS_IN_SPACE, CLIPS_IN_TIME, counter_rng, evenly
 from rwtl.waves.config import FRAMES_PER_SHARD
-from rwtl.waves.store import Recording, open_recording
+from rwtl.waves.store import Recording, opened
 
 MEMORY = 512 * 2**20  # bytes
 FEWEST_SHUFFLED = 8  # clips of a recording's part that shuffling in time needs: among fewer, some would stay in order
@@ -165,18 +165,18 @@ class ClipCounts:
 
 
 class WaveClips(Dataset):
-    """The clips of one part of recordings; an item is Float[Tensor, "length 1 h w"] in 0..1, at a pixel for each cell.
+    """The clips of one split of recordings; an item is Float[Tensor, "length 1 h w"] in 0..1, at a pixel for each cell.
 
     Each recording is split by time: all its training frames come `gap` before its first validation frame. The clips of
     a recording follow one another in order of time, those of the first recording first.
 
     Args:
-        recordings: folders of the recordings; they may differ in size and frame interval.
-        config: how clips are cut.
-        part: `training` or `validation`.
-        calcium_range: in nM, what becomes 0 and 1. None takes the configuration's, or measures it, for the training
-            part alone.
+        recordings: open, or their paths; they may differ in size and frame interval.
+        config: how clips are cut; None for the defaults of ClipsConfig.
+        split: `training` or `validation`.
         memory: bytes for frames that stay in memory; the others are read from disk whenever they are needed.
+        keys: of ClipsConfig, in place of the configuration's. Where `calcium_range` is None it is measured, for the
+            training split alone: the validation split takes the training's.
 
     Attributes:
         recordings: the open recordings.
@@ -187,22 +187,26 @@ class WaveClips(Dataset):
     Raises:
         InputError: dt is no multiple of a recording's frame interval, a clip or the crop does not fit into a recording,
             the activity filter leaves nothing, a recording is damaged, or its calcium has no range.
+
+    >>> clips = rwtl.WaveClips(["waves.zarr"], dt=0.5, length=3, crop=16, gap=0, active=[0, 1])
+    >>> len(clips), tuple(clips[0].shape)
+    (28, (3, 1, 24, 24))
     """
 
     def __init__(
         self,
-        recordings: Sequence[Path],
-        config: ClipsConfig,
-        part: Part,
-        calcium_range: tuple[float, float] | None = None,
+        recordings: Sequence[Recording | str | Path],
+        config: ClipsConfig | None = None,
+        split: Split = "training",
         memory: int = MEMORY,
+        **keys: Any,
     ):
-        self.config = config
-        self.part = part
-        self.recordings = [open_recording(path) for path in recordings]
-        candidates = [_candidates(recording, config, part) for recording in self.recordings]  # before anything is read
-        known = calcium_range or config.calcium_range
-        if known is None and part == "validation":
+        self.config = config = replace(config or ClipsConfig(), **keys)
+        self.split = split
+        self.recordings = [opened(recording) for recording in recordings]
+        candidates = [_candidates(recording, config, split) for recording in self.recordings]  # before anything is read
+        known = config.calcium_range
+        if known is None and split == "validation":
             raise InputError(
                 "the validation part is normalised as the training part: hand over its calcium_range, or set "
                 "clips.calcium_range"
@@ -210,7 +214,7 @@ class WaveClips(Dataset):
         histogram = CalciumHistogram() if known is None else None
         self._frames: list[PartFrames] = []
         for recording in self.recordings:
-            numbers = frames_of(part, config, recording)
+            numbers = frames_of(split, config, recording)
             self._frames.append(PartFrames(recording, numbers, config.active_above, memory, histogram))
             memory -= self._frames[-1].kept_bytes
         low, high = known or robust_range(histogram, config.percentiles)
@@ -233,12 +237,12 @@ class WaveClips(Dataset):
         self.counts = ClipCounts(len(every), int((every < least).sum()), int((every > greatest).sum()))
         kept = [clips[(a >= least) & (a <= greatest)] for clips, a in zip(candidates, activity, strict=True)]
         if self.config.shuffle == "time":
-            kept = [_in_other_order(clips, number, self.part) for number, clips in enumerate(kept)]
+            kept = [_in_other_order(clips, number, self.split) for number, clips in enumerate(kept)]
         self._numbers = np.concatenate(kept)
         self._recording_of = np.repeat(np.arange(len(kept)), [len(clips) for clips in kept])
         if len(self) == 0:
             raise InputError(
-                f"clips.active {list(self.config.active)} leaves none of the {len(every)} {self.part} clips: "
+                f"clips.active {list(self.config.active)} leaves none of the {len(every)} {self.split} clips: "
                 f"{self.counts.too_quiet} have a smaller fraction of active cells than {least:g} and "
                 f"{self.counts.too_active} a greater one than {greatest:g} (they have {every.min():.4f} to "
                 f"{every.max():.4f}); widen it, change clips.active_above, or choose another recording"
@@ -257,15 +261,15 @@ class WaveClips(Dataset):
         return torch.from_numpy(np.stack([frames.frame(number) for number in numbers])[:, None])
 
 
-def _candidates(recording: Recording, config: ClipsConfig, part: Part) -> Int[np.ndarray, "clips length"]:
+def _candidates(recording: Recording, config: ClipsConfig, split: Split) -> Int[np.ndarray, "clips length"]:
     """The frame numbers of all clips of a part of a recording."""
     stride = stride_of(config.dt, recording.frame_interval, recording.path)
     require_room(config, recording)
-    numbers = frames_of(part, config, recording)
+    numbers = frames_of(split, config, recording)
     span = (config.length - 1) * stride
     if len(numbers) <= span:
         raise InputError(
-            f"a clip of {config.length} frames at dt {config.dt} s spans {span + 1} frames, but the {part} part of "
+            f"a clip of {config.length} frames at dt {config.dt} s spans {span + 1} frames, but the {split} part of "
             f"{recording.path} has {len(numbers)} of its {recording.valid_frames} valid frames (clips."
             f"validation_fraction {config.validation_fraction}, clips.gap {config.gap} s); simulate longer, or lower "
             "clips.dt, clips.length or clips.gap"
@@ -274,15 +278,15 @@ def _candidates(recording: Recording, config: ClipsConfig, part: Part) -> Int[np
 
 
 def _in_other_order(
-    clips: Int[np.ndarray, "clips length"], recording: int, part: Part
+    clips: Int[np.ndarray, "clips length"], recording: int, split: Split
 ) -> Int[np.ndarray, "clips length"]:
     if 0 < len(clips) < FEWEST_SHUFFLED:
         raise InputError(
-            f"clips.shuffle is time, but the {part} part of recording {recording + 1} has {len(clips)} clips to "
+            f"clips.shuffle is time, but the {split} part of recording {recording + 1} has {len(clips)} clips to "
             f"shuffle, fewer than {FEWEST_SHUFFLED}: some would stay in order; simulate longer, or widen clips.active"
         )
     # Each position on its own, so that every position keeps exactly the frames that it has without the shuffle.
-    return counter_rng(0, recording, int(part == "validation"), CLIPS_IN_TIME).permuted(clips, axis=0)
+    return counter_rng(0, recording, int(split == "validation"), CLIPS_IN_TIME).permuted(clips, axis=0)
 
 
 class ZoomedClips(Dataset):
@@ -326,4 +330,4 @@ def validation_clips(
     recordings: Sequence[Path], config: ClipsConfig, calcium_range: tuple[float, float], most: int
 ) -> ZoomedClips:
     """Return at most `most` validation clips, normalised as the training clips were."""
-    return ZoomedClips(WaveClips(recordings, config, "validation", calcium_range), most)
+    return ZoomedClips(WaveClips(recordings, config, "validation", calcium_range=list(calcium_range)), most)

@@ -54,7 +54,7 @@ class WaveFlow(FlowDataset):
         self.left_out = len(clips) - len(self.numbers)
         if not self.numbers:
             raise InputError(
-                f"none of the {len(clips)} {clips.part} clips has a front that travels on for clips.dt, {config.dt:g} "
+                f"none of the {len(clips)} {clips.split} clips has a front that travels on for clips.dt, {config.dt:g} "
                 f"s: lower it, widen pretraining.behind, {behind:g} s, or take another recording"
             )
         self.pixels = [int(found[index][0]) for index in self.numbers]

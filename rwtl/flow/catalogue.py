@@ -1,6 +1,6 @@
 """The catalogue of data sets by name, and what RAFT is trained and validated on: its entries, mixed and augmented."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -16,11 +16,43 @@ from rwtl.flow.pairs import FlowFolder
 from rwtl.flow.sample import FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.program import call_of
+from rwtl.registry import Registry
 from rwtl.sampling import Part, first_of_fixed_order
 from rwtl.sections import EachOnce, Natural, Unfit, UpTo1, chosen, section, typed
 
 Catalogue = dict[str, dict[str, Any]]  # the section `datasets`: each data set's name and constructor arguments
-FLOW_DATASETS: dict[str, type[FlowDataset]] = {
+FLOW_DATASETS: Registry[type[FlowDataset]] = Registry("data set")
+
+
+def register_dataset(name: str) -> Callable[[type[FlowDataset]], type[FlowDataset]]:
+    """Return a decorator that makes a class one that entries of the section `datasets` may name.
+
+    Args:
+        name: of letters, digits and '_'. The other keys of an entry are the arguments of the class, checked by their
+            types.
+
+    Raises:
+        InputError: The name is that of another class, or the class is no `rwtl.flow.sample.FlowDataset`.
+
+    What determines its samples, and so the results of who uses it, is what its `identity()` says: the text of the class
+    counts only where that says so. A subclass of `rwtl.flow.pairs.FlowPairs` counts by its files.
+
+    >>> from rwtl.flow.pairs import FlowPair, FlowPairs
+    >>> @rwtl.register_dataset("one_pair")
+    ... class OnePair(FlowPairs):
+    ...     def __init__(self, root: Path):
+    ...         super().__init__(root, [FlowPair("pair", root / "1.png", root / "2.png", root / "flow.flo")])
+    """
+
+    def checked(cls: type[FlowDataset]) -> type[FlowDataset]:
+        if not (isinstance(cls, type) and issubclass(cls, FlowDataset)):
+            raise InputError(f"the data set {name} is {cls!r}; it must be a subclass of rwtl.flow.sample.FlowDataset")
+        return cls
+
+    return FLOW_DATASETS.register(name, checked)
+
+
+for _name, _cls in {
     "flying_chairs": FlyingChairs,
     "flying_things": FlyingThings3D,
     "sintel": Sintel,
@@ -29,7 +61,26 @@ FLOW_DATASETS: dict[str, type[FlowDataset]] = {
     "middlebury": Middlebury,
     "folder": FlowFolder,
     "procedural": ProceduralFlow,
-}
+}.items():
+    register_dataset(_name)(_cls)
+
+
+def open_dataset(name: str, **arguments: Any) -> FlowDataset:
+    """Return a data set of optical flow; its items are `FlowSample`: two frames, flow in px, and where that is known.
+
+    Args:
+        name: `flying_chairs`, `flying_things`, `sintel`, `kitti`, `hd1k`, `middlebury`, `folder`, `procedural`, or one
+            that is registered.
+        arguments: of the class of that name, such as `root`, the folder of the data set, a text or a path.
+
+    Raises:
+        InputError: The name or an argument is unknown, or does not fit; and what the data set itself raises.
+
+    >>> scenes = rwtl.open_dataset("procedural", size=2, height=32, width=40)
+    >>> len(scenes), tuple(scenes[0].flow.shape)
+    (2, (2, 32, 40))
+    """
+    return flow_dataset({"name": name, **arguments}, name)
 
 
 def flow_dataset(values: dict[str, Any], section: str) -> FlowDataset:
@@ -144,14 +195,14 @@ class FlowData:
         return drawn
 
 
-def open_dataset(name: str, catalogue: Catalogue) -> FlowDataset:
+def of_catalogue(name: str, catalogue: Catalogue) -> FlowDataset:
     """Return a data set of the catalogue; what it cannot be made of is an InputError."""
     return flow_dataset(catalogue[name], f"datasets.{name}")
 
 
 def open_with_flow(name: str, catalogue: Catalogue) -> FlowDataset:
     """Return a data set of the catalogue; one without flow, a test split, is an InputError."""
-    dataset = open_dataset(name, catalogue)
+    dataset = of_catalogue(name, catalogue)
     if not dataset.has_flow:
         raise InputError(f"{name} holds no flow to train on or compare with: it is for {call_of('submit')}")
     return dataset

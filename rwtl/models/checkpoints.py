@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rwtl.errors import InputError
-from rwtl.models.next_frame import NextFrameModel, build_next_frame
+from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import RAFT, build_raft
 
 OFFICIAL = (
@@ -168,6 +168,14 @@ def load_raft(path: str | Path, **options) -> RAFT:
     Args:
         path: a file of `save_model` or `save_official`, of princeton-vl, torchvision or ptlflow.
         options: `iterations` and further arguments of `build_raft` that no weight depends on, in place of the file's.
+
+    Raises:
+        InputError: The file is damaged, or holds no RAFT that is known; see `recognise`.
+
+    >>> raft = rwtl.load_raft(run.path / "model.pt")
+    >>> flow = raft.estimate(scenes[0].image1[None], scenes[0].image2[None]).flow
+    >>> tuple(flow.shape)
+    (1, 2, 32, 40)
     """
     info = recognise(path)
     fixed = {"variant": info.variant, "feature_norm": info.feature_norm}  # given as options too, they raise TypeError
@@ -189,13 +197,14 @@ def read_own(path: str | Path) -> tuple[str, dict, dict[str, Tensor]] | None:
     return content["kind"], content["arguments"], content["weights"]
 
 
-def load_next_frame(path: str | Path) -> NextFrameModel:
-    """Return the next-frame model that `path` holds, ready to evaluate."""
-    content = _read(path)
-    if set(content) != OWN_KEYS:
+def load_model(path: str | Path) -> nn.Module:
+    """Return the model that a file of `save_model` holds, RAFT or a next-frame model, ready to evaluate on the CPU."""
+    own = read_own(path)
+    if own is None:
         raise InputError(f"checkpoint {path} is not one of rwtl's: it lacks the keys kind, arguments and weights")
-    model = _own_model(path, content, "next_frame")
-    model.load_state_dict(content["weights"])
+    kind, arguments, weights = own
+    model = BUILDERS[kind](**arguments)
+    model.load_state_dict(weights)
     return model.eval()
 
 

@@ -1,35 +1,19 @@
 """RAFT's convolutional encoders, basic and small (Teed & Deng, ECCV 2020, section 3.1 and the supplement)."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rwtl.sections import OneOf, section
-
 Norm = Literal["instance", "batch", "none"]
-VARIANTS = ["basic", "small"]  # and what is added, with its sizes in rwtl.models.parts.PARTS
 _NORMS: dict[Norm, Callable[[int], nn.Module]] = {
     "instance": nn.InstanceNorm2d,
     "batch": nn.BatchNorm2d,
     "none": nn.Identity,
 }
-
-
-@section("model")
-class ModelConfig:
-    """What source and target model have in common; only an encoder of the same kind can be transferred.
-
-    Args:
-        variant: `basic` or `small`, as of RAFT.
-        feature_norm: normalisation of the feature encoder: `instance` (stock RAFT, no BatchNorm), `batch`, `none`.
-    """
-
-    variant: Annotated[str, OneOf(VARIANTS)]
-    feature_norm: Norm
 
 
 def make_norm(norm: Norm, channels: int) -> nn.Module:

@@ -9,8 +9,8 @@ from rwtl.clips.config import Colour
 from rwtl.clips.transforms import channels_of, to_rgb
 from rwtl.errors import InputError
 from rwtl.models.correlation import Correlation, CorrelationKind, pixel_grid, sample_at
-from rwtl.models.encoder import VARIANTS, Encoder, Norm
-from rwtl.models.parts import PARTS, crop_to, pad_to_multiple_of_8
+from rwtl.models.encoder import Encoder, Norm
+from rwtl.models.parts import crop_to, pad_to_multiple_of_8, parts_of
 from rwtl.models.update import UpdateBlock, upsample_bilinear
 
 
@@ -180,13 +180,13 @@ def build_next_frame(
         context: initial hidden state and context are a projection of the `features` of I2, or what RAFT's
             `context_encoder` makes of I2.
     """
-    choices = (("variant", variant, VARIANTS), ("decoder", decoder, DECODERS), ("context", context, CONTEXTS))
+    choices = (("decoder", decoder, DECODERS), ("context", context, CONTEXTS))
+    parts = parts_of(variant)
     for key, value, known in choices:
         if value not in known:
             raise InputError(f"{key} is {value!r}; choose one of {', '.join(known)}")
     if iterations < 1:
         raise InputError(f"iterations is {iterations}; it must be at least 1")
-    parts = PARTS[variant]
     lookup = parts.correlation(correlation)
     return NextFrameModel(
         feature_encoder=parts.feature_encoder(feature_norm),

@@ -1,8 +1,8 @@
-"""What RAFT and the next-frame model share: the sizes and parts of the two variants, and the padding of images."""
+"""What RAFT and the next-frame model share: the sizes and parts of their variants, and the padding of images."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from rwtl.models.update import (
     SmallMotionEncoder,
     UpdateBlock,
 )
+from rwtl.registry import Registry
+from rwtl.sections import OneOf, section
 
 SMALLEST = 8  # px
 _CORRELATIONS = {"all_pairs": AllPairsCorrelation, "on_demand": OnDemandCorrelation}
@@ -70,8 +72,36 @@ class Parts:
         return UpdateBlock(motion_encoder, gru, FlowHead(self.hidden, self.flow_channels))
 
 
-PARTS = {
-    "basic": Parts(
+VARIANTS: Registry[Callable[[], Parts]] = Registry("variant")
+
+
+def register_variant(name: str) -> Callable[[Callable[[], Parts]], Callable[[], Parts]]:
+    """Return a decorator that makes a function's `Parts` a variant of RAFT and of the next-frame model.
+
+    `model.variant` may then name it, everywhere: in pre-training, transfer, checkpoints, evaluation and comparisons.
+
+    Args:
+        name: of letters, digits and '_'.
+
+    Raises:
+        InputError: The name is that of another variant.
+
+    The text of the file, or the notebook's cell, is part of what determines results: where it changes, they are made
+    anew. Processes that are started later import the files that `plugins` names, and know nothing of a notebook's cell.
+
+    >>> from dataclasses import replace
+    >>> from rwtl.models.parts import small
+    >>> @rwtl.register_variant("wide")
+    ... def wide():
+    ...     return replace(small(), widths=(48, 96, 128))
+    """
+    return VARIANTS.register(name)
+
+
+@register_variant("basic")
+def basic() -> Parts:
+    """Return the parts of basic RAFT."""
+    return Parts(
         features=256,
         hidden=128,
         context=128,
@@ -83,8 +113,13 @@ PARTS = {
         gru=SeparableConvGRU,
         flow_channels=256,
         upsampler=ConvexUpsampler,
-    ),
-    "small": Parts(
+    )
+
+
+@register_variant("small")
+def small() -> Parts:
+    """Return the parts of small RAFT."""
+    return Parts(
         features=128,
         hidden=96,
         context=64,
@@ -96,8 +131,37 @@ PARTS = {
         gru=ConvGRU,
         flow_channels=128,
         upsampler=BilinearUpsampler,
-    ),
-}
+    )
+
+
+def parts_of(variant: str) -> Parts:
+    """Return the parts of a variant; raise InputError where there is none of this name, or it makes something else."""
+    if variant not in VARIANTS:
+        raise InputError(
+            f"variant is {variant!r}; choose one of {', '.join(VARIANTS)}, or name in plugins the file that registers "
+            "it"
+        )
+    parts = VARIANTS[variant]()
+    if not isinstance(parts, Parts):
+        raise InputError(f"the function of variant {variant} returns a {type(parts).__name__}; it must return Parts")
+    return parts
+
+
+@section("model")
+class ModelConfig:
+    """What source and target model have in common; only an encoder of the same kind can be transferred.
+
+    Args:
+        variant: `basic` or `small`, as of RAFT, or one that a plug-in registers.
+        feature_norm: normalisation of the feature encoder: `instance` (stock RAFT, no BatchNorm), `batch`, `none`.
+    """
+
+    variant: Annotated[str, OneOf(VARIANTS)]
+    feature_norm: Norm
+
+    def identity(self) -> dict[str, Any]:
+        """Return what determines a model: the values, and of a registered variant its code."""
+        return asdict(self) | VARIANTS.code(self.variant)
 
 
 class Window(NamedTuple):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from rwtl.errors import InputError
 from rwtl.flow.sample import PaddingMode
 from rwtl.models.correlation import Correlation, CorrelationKind, pixel_grid
-from rwtl.models.encoder import VARIANTS, Encoder, Norm, to_encoder_range
-from rwtl.models.parts import PARTS, crop_to, pad_to_multiple_of_8
+from rwtl.models.encoder import Encoder, Norm, to_encoder_range
+from rwtl.models.parts import crop_to, pad_to_multiple_of_8, parts_of
 from rwtl.models.update import UpdateBlock
 
 ITERATIONS = 12  # of RAFT's training
@@ -140,15 +140,13 @@ def build_raft(
     """Return RAFT with random weights.
 
     Args:
-        variant: `basic` (5,257,536 parameters) or `small` (990,162).
+        variant: `basic` (5,257,536 parameters), `small` (990,162), or one that is registered.
         feature_norm: normalisation of the feature encoder; `instance` is stock RAFT and holds no BatchNorm.
         iterations: recurrent iterations, at least 1, where a call names none.
         correlation: `all_pairs` holds the volume; `on_demand` gives the same flow in memory that grows with the number
             of pixels only.
     """
-    if variant not in VARIANTS:
-        raise InputError(f"variant is {variant!r}; choose one of {', '.join(VARIANTS)}")
-    parts = PARTS[variant]
+    parts = parts_of(variant)
     lookup = parts.correlation(correlation)
     return RAFT(
         feature_encoder=parts.feature_encoder(feature_norm),

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig
 
@@ -25,6 +25,7 @@ from rwtl.pipeline.claim import POLL, SKEW, Claim, Holder, claim, clock_differen
 from rwtl.pipeline.provenance import now, provenance
 
 CLAIMS = "claims"
+A = TypeVar("A", bound="Artifact")
 
 
 def state_of(path: Path) -> str:
@@ -180,6 +181,12 @@ class Artifact:
         """Return `complete`, `running` (another process makes it), `interrupted`, `failed` or `missing`."""
         return state_of(self.path)
 
+    def file(self, name: str) -> Path:
+        """Return the path of one of the artifact's files, of `rwtl.files`; raise InputError before it is complete."""
+        if not is_complete(self.path):
+            raise InputError(f"{self.label} is {self.state()}, not complete; make it with rwtl.build: {self.path}")
+        return self.path / name
+
     def status(self) -> dict[str, Any]:
         """Return what was recorded of its making: values, parents, versions, commit, host, times."""
         return read_status(self.path) or {}
@@ -216,11 +223,25 @@ def _canonical(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def build(artifact: Artifact) -> Artifact:
+def build(artifact: A) -> A:
     """Return the artifact, finished: reused where it is complete, else made, and before it what is missing upstream.
 
-    The process that makes it holds its claim (`rwtl.pipeline.claim`); a second one that needs the same waits, says whom
-    it waits for, and reuses. What a dead job left is taken over. Raises InputError where the folder cannot be written.
+    Progress is printed, in a notebook too, and Ctrl-C (a notebook's stop button) keeps what is there: the same call
+    goes on from it.
+
+    The process that makes an artifact holds its claim (`rwtl.pipeline.claim`); a second one that needs the same waits,
+    says whom it waits for, and reuses. What a dead job left is taken over.
+
+    Args:
+        artifact: a plan, as `recording`, `pretraining`, `training`, `evaluation` and `comparison` return it.
+
+    Raises:
+        InputError: The folder cannot be written, or something that is made fails for a reason that a user can mend.
+
+    >>> run = rwtl.build(rwtl.training(cfg))
+    >>> run.state(), run.curve.step.tolist()
+    ('complete', [0, 2, 4])
+    >>> raft = run.load_model()
     """
     path, label = artifact.path, artifact.label
     if not is_complete(path):

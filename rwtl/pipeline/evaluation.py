@@ -14,18 +14,20 @@ from omegaconf import DictConfig
 from rwtl import files
 from rwtl.config import outputs_folder, path_of, setting
 from rwtl.errors import InputError
-from rwtl.flow.catalogue import catalogue, open_dataset, open_with_flow
+from rwtl.flow.catalogue import catalogue, of_catalogue, open_with_flow
 from rwtl.flow.layouts import KITTI, Sintel
 from rwtl.flow.sample import FlowDataset
 from rwtl.flow.submission import write_kitti, write_sintel
+from rwtl.learning.evaluation import EstimationConfig, estimates, evaluate
+from rwtl.learning.recipe import TrainerConfig
 from rwtl.models.checkpoints import digest_of_weights, load_raft, recognise
+from rwtl.models.parts import VARIANTS
 from rwtl.models.raft import ITERATIONS, RAFT
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.flow_training import training
+from rwtl.plugins import load_plugins
 from rwtl.progress import Progress
 from rwtl.sections import typed
-from rwtl.training.evaluation import EstimationConfig, estimates, evaluate
-from rwtl.training.recipe import TrainerConfig
 
 Write = Callable[[int, Float32[ndarray, "2 h w"]], Path]
 
@@ -73,10 +75,11 @@ class EstimationPlan:
     @classmethod
     def of(cls, cfg: DictConfig, section: str) -> "EstimationPlan":
         """Return the plan of the section `evaluation`, whose data sets must have flow, or `submission`."""
+        load_plugins(cfg)
         config = typed(EstimationConfig, setting(cfg, section), section)
         trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
         entries = catalogue(cfg, config.datasets)
-        opened = open_with_flow if section == "evaluation" else open_dataset
+        opened = open_with_flow if section == "evaluation" else of_catalogue
         plan = cls(config, trainer, {name: opened(name, entries) for name in config.datasets})
         if config.warm_start and all(dataset.sequences is None for dataset in plan.datasets.values()):
             raise InputError(
@@ -91,10 +94,23 @@ class EstimationPlan:
         return asdict(self.config) | {"datasets": datasets, "precision": self.trainer.precision}
 
 
-def evaluation(cfg: DictConfig) -> Artifact:
-    """Return the evaluation of the configuration's `checkpoint`, or else of the training that it describes.
+class EvaluationArtifact(Artifact):
+    """An evaluation, planned or made."""
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """The errors, one row for each pair, as `evaluate` returns them."""
+        return pd.read_csv(self.file(files.ERRORS), dtype={"pair": str})
+
+
+def evaluation(cfg: DictConfig) -> EvaluationArtifact:
+    """Return the evaluation of the configuration's `checkpoint`, or else of the training that it describes: a plan.
 
     The artifact holds `errors.csv`.
+
+    >>> evaluated = rwtl.build(rwtl.evaluation(rwtl.compose("evaluate", "transfer=freeze_encoder", *tiny_evaluation)))
+    >>> evaluated.errors.dataset.unique().tolist(), len(evaluated.errors)
+    (['procedural_test'], 4)
     """
     plan = EstimationPlan.of(cfg, "evaluation")
     values, parents = plan.values(), {}
@@ -113,7 +129,7 @@ def evaluation(cfg: DictConfig) -> Artifact:
         errors = evaluate(model, plan.datasets, *how)
         errors.to_csv(folder / files.ERRORS, index=False)
 
-    return Artifact("evaluation", label, values, make, outputs_folder(cfg), parents, config=cfg)
+    return EvaluationArtifact("evaluation", label, values, make, outputs_folder(cfg), parents, config=cfg)
 
 
 def submission(cfg: DictConfig) -> Artifact:
@@ -142,9 +158,5 @@ def _described(checkpoint: Path, config: EstimationConfig) -> dict[str, Any]:
     print(f"{checkpoint} holds {info}", flush=True)
     iterations = config.iterations or info.arguments.get("iterations", ITERATIONS)
     weights = digest_of_weights(info.weights)
-    return {"model": [info.variant, info.feature_norm], "weights": weights, "iterations": iterations}
-
-
-def errors_by_pair(artifact: Artifact) -> pd.DataFrame:
-    """Return the errors of an evaluation, one row for each pair."""
-    return pd.read_csv(artifact.path / files.ERRORS, dtype={"pair": str})
+    model = [info.variant, info.feature_norm, *VARIANTS.code(info.variant).values()]
+    return {"model": model, "weights": weights, "iterations": iterations}

@@ -13,22 +13,23 @@ from rwtl import files
 from rwtl.config import outputs_folder, path_of, setting
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import FlowData, FlowDataConfig, catalogue
+from rwtl.learning.fit import fit
+from rwtl.learning.recipe import TrainerConfig
+from rwtl.learning.tasks.optical_flow import FlowRecipe, OpticalFlowModule
+from rwtl.learning.transfer.callback import Transfer, require_unfreezing_within
+from rwtl.learning.transfer.config import PRETRAINING, Source, TransferConfig
 from rwtl.models.checkpoints import CheckpointInfo, digest_of_weights, recognise, save_model
-from rwtl.models.encoder import ModelConfig
+from rwtl.models.parts import ModelConfig
 from rwtl.models.raft import build_raft
-from rwtl.pipeline.artifact import Artifact
-from rwtl.pipeline.pretraining import lineage, pretraining
+from rwtl.pipeline.pretraining import TrainedArtifact, lineage, pretraining
 from rwtl.pipeline.source import load_source
-from rwtl.pipeline.source_task import PretrainingPlan, clips_colour, transfer_values
+from rwtl.pipeline.source_task import clips_colour, transfer_values
+from rwtl.pipeline.source_tasks import pretraining_plan
+from rwtl.plugins import load_plugins
 from rwtl.sampling import SampleStream, require_scenes
 from rwtl.sections import Seed, checked, typed
 from rwtl.tracking.loggers import check_loggers, tracking
 from rwtl.tracking.pictures import FlowPictures
-from rwtl.training.fit import fit
-from rwtl.training.recipe import TrainerConfig
-from rwtl.training.tasks.optical_flow import FlowRecipe, OpticalFlowModule
-from rwtl.training.transfer.callback import Transfer, require_unfreezing_within
-from rwtl.training.transfer.config import PRETRAINING, Source, TransferConfig
 
 
 @dataclass
@@ -53,6 +54,7 @@ class TrainingPlan:
 
     @classmethod
     def of(cls, cfg: DictConfig) -> "TrainingPlan":
+        load_plugins(cfg)
         transfer = typed(TransferConfig, setting(cfg, "transfer"), "transfer")
         from_path = transfer.source not in (None, PRETRAINING)
         data = typed(FlowDataConfig, setting(cfg, "flow_data"), "flow_data")
@@ -82,14 +84,14 @@ class TrainingPlan:
                 "use transfer=scratch, or start_from=null"
             )
         with torch.device("meta"):  # what does not fit ends here, not after the waves and the pre-training
-            source = PretrainingPlan.of(cfg).untrained() if transfer.source == PRETRAINING else plan.source
+            source = pretraining_plan(cfg).untrained() if transfer.source == PRETRAINING else plan.source
             done = Transfer(build_raft(**asdict(model)), transfer, source, plan.colour)
         require_unfreezing_within(done, plan.recipe.steps)
         return plan
 
     def values(self) -> dict[str, Any]:
         """Return what determines the result, apart from the pre-training."""
-        parts = {name: asdict(getattr(self, name)) for name in ("model", "recipe")}
+        parts = {"model": self.model.identity(), "recipe": asdict(self.recipe)}
         parts |= {"transfer": transfer_values(self.transfer, self.source)}
         parts |= {"flow_data": self.data.identity(), "seed": self.seed, "precision": self.trainer.precision}
         return parts | {"start_from": self.start_from and digest_of_weights(self.start_from.weights)}
@@ -109,11 +111,18 @@ def _start(path: Path | None, model: ModelConfig) -> CheckpointInfo | None:
     return info
 
 
-def training(cfg: DictConfig) -> Artifact:
-    """Return the optical-flow training of a configuration. One that was interrupted is resumed bit-identically.
+def training(cfg: DictConfig) -> TrainedArtifact:
+    """Return the optical-flow training of a configuration: a plan. One that was interrupted is resumed bit-identically.
 
     The artifact holds `model.pt`, `curve.csv`, `metrics.csv`, `transfer.json`, `subset.json` (the samples that training
     draws from) and `pictures`.
+
+    >>> run = rwtl.training(cfg)
+    >>> for artifact in run.ancestors():
+    ...     print(artifact.kind, artifact.digest, artifact.state())
+    recording ... missing
+    pretraining ... missing
+    training ... missing
     """
     plan = TrainingPlan.of(cfg)
     check_loggers(cfg)
@@ -149,4 +158,4 @@ def training(cfg: DictConfig) -> Artifact:
 
     label = f"training {config.name} seed {seed}"
     outputs = outputs_folder(cfg)
-    return Artifact("training", label, plan.values(), make, outputs, parents, resumable=True, config=cfg)
+    return TrainedArtifact("training", label, plan.values(), make, outputs, parents, resumable=True, config=cfg)

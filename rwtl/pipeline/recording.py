@@ -70,21 +70,33 @@ def _typed(values: Mapping[str, Any], name: str) -> RecordingConfig | SyntheticC
     return typed(configs[kind], rest, name)
 
 
-def recording(cfg: DictConfig) -> Artifact:
-    """Return the recording of a configuration, the first where there are several.
+class RecordingArtifact(Artifact):
+    """A recording, planned or made."""
+
+    def open(self) -> Recording:
+        """Return the recording, open."""
+        return open_recording(self.file(files.RECORDING))
+
+
+def recording(cfg: DictConfig) -> RecordingArtifact:
+    """Return the recording of a configuration, the first where there are several: a plan.
 
     The artifact holds `recording` (Zarr), `mosaic.png`, `movie.gif`, `statistics.txt`, `waves.csv`, and of a simulation
     `page.html`. What an interrupted simulation left is resumed; a synthetic recording is made anew.
+
+    >>> waves = rwtl.build(rwtl.recording(rwtl.compose("simulate", *tiny_waves)))
+    >>> waves.open().shape
+    (24, 24)
     """
     return recordings(cfg)[0]
 
 
-def recordings(cfg: DictConfig) -> list[Artifact]:
+def recordings(cfg: DictConfig) -> list[RecordingArtifact]:
     """Return the recordings of `clips.recordings`, each an artifact as of `recording`."""
     return [_recording(cfg, config) for config in recording_configs(cfg)]
 
 
-def _recording(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -> Artifact:
+def _recording(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -> RecordingArtifact:
     def make(folder: Path) -> None:
         if isinstance(config, SyntheticConfig):
             write_synthetic(config, folder / files.RECORDING, Progress("write", config.recorded_frames, "frames"))
@@ -99,7 +111,7 @@ def _recording(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -> Ar
         kind = kind_of(config)
         values = {"kind": kind, **asdict(config), "generator_version": SYNTHETIC_VERSION}
         label = f"recording of {kind.replace('_', ' ')}"
-    return Artifact(
+    return RecordingArtifact(
         "recording",
         label,
         values,

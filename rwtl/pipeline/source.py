@@ -7,9 +7,9 @@ import torch
 
 from rwtl import files
 from rwtl.errors import InputError
+from rwtl.learning.transfer.config import Source
 from rwtl.models.checkpoints import read_own, recognise
 from rwtl.pipeline.artifact import read_status
-from rwtl.training.transfer.config import Source
 
 
 def load_source(path: str | Path) -> Source:

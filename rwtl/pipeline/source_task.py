@@ -1,40 +1,54 @@
-"""A source task before it is trained: its checked configuration, and the data that it learns from."""
+"""What a source task is, its checked configuration, and the data that it learns from."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pandas as pd
+import pytorch_lightning as pl
 from omegaconf import DictConfig
 from torch import nn
 from torch.utils.data import Dataset, Subset
 
 from rwtl.clips.config import ClipsConfig
-from rwtl.clips.dataset import WaveClips, training_part, validation_clips
-from rwtl.clips.front_flow import WaveFlow, WholePairs
-from rwtl.clips.scenes import SceneClips, SceneClipsConfig, scene_clips
+from rwtl.clips.dataset import training_part, validation_clips
+from rwtl.clips.scenes import SceneClips, SceneClipsConfig
 from rwtl.config import setting
-from rwtl.errors import InputError
-from rwtl.flow.catalogue import catalogue
-from rwtl.models.checkpoints import digest_of_weights
+from rwtl.learning.recipe import Recipe, SourceRecipe, Task, TrainerConfig
+from rwtl.learning.transfer.callback import Transfer
+from rwtl.learning.transfer.config import Source, TransferConfig
+from rwtl.models.checkpoints import BUILDERS, digest_of_weights
 from rwtl.models.correlation import CorrelationKind
-from rwtl.models.encoder import ModelConfig
-from rwtl.models.next_frame import build_next_frame
-from rwtl.models.raft import build_raft
-from rwtl.pipeline.recording import recording_configs
-from rwtl.pipeline.source import load_source
+from rwtl.models.parts import ModelConfig
 from rwtl.random import evenly
 from rwtl.sampling import Part
 from rwtl.sections import chosen, typed
-from rwtl.training.recipe import TrainerConfig
-from rwtl.training.tasks.next_frame import PretrainingRecipe
-from rwtl.training.tasks.optical_flow import WaveFlowRecipe, wave_flow_data
-from rwtl.training.tasks.self_supervised import SelfSupervisedRecipe
-from rwtl.training.transfer.config import PRETRAINING, Source, TransferConfig
 
 CLIPS = {"waves": ClipsConfig, "scenes": SceneClipsConfig}
-RECIPES = {"next_frame": PretrainingRecipe, "wave_flow": WaveFlowRecipe, "self_supervised": SelfSupervisedRecipe}
+Clips = ClipsConfig | SceneClipsConfig
 T = TypeVar("T")
+
+
+@dataclass
+class SourceData:
+    """The data of a source task.
+
+    Args:
+        training: the data set, with its augmentations.
+        validation: samples that no augmentation changes.
+        fronts: pairs of the validation part with the flow of their fronts; None where nothing is measured on them.
+        calcium_range: the calcium concentrations (nM) that became 0 and 1; None for scenes.
+        active_level: from which value on a normalised frame counts as active; None where that has no meaning.
+        description: in a few words, for the log.
+    """
+
+    training: Part
+    validation: Dataset
+    fronts: Dataset | None
+    calcium_range: tuple[float, float] | None
+    active_level: float | None
+    description: str
 
 
 @dataclass
@@ -42,7 +56,8 @@ class PretrainingPlan:
     """The checked configuration of a pre-training.
 
     Args:
-        kind: the source task, a key of RECIPES.
+        kind: the source task's name.
+        task: what the source task is.
         clips_kind: what it is trained on, a key of CLIPS.
         clips: how clips are cut, or made.
         scenes: training and validation clips of procedural scenes; None where clips are cut from waves.
@@ -51,42 +66,20 @@ class PretrainingPlan:
         trainer: where and how fast.
         initial: what it begins with in place of random weights.
         source: of which the initial weights are, or None.
+        code: of the source task, where a plug-in registered it.
     """
 
     kind: str
+    task: "SourceTask"
     clips_kind: str
-    clips: ClipsConfig | SceneClipsConfig
+    clips: Clips
     scenes: tuple[SceneClips, SceneClips] | None
     model: ModelConfig
-    recipe: PretrainingRecipe | WaveFlowRecipe | SelfSupervisedRecipe
+    recipe: Recipe
     trainer: TrainerConfig
     initial: TransferConfig
     source: Source | None
-
-    @classmethod
-    def of(cls, cfg: DictConfig) -> "PretrainingPlan":
-        kind, recipe = of_kind(cfg, "pretraining", RECIPES)
-        clips_kind, clips = of_kind(cfg, "clips", CLIPS)
-        scenes = None
-        if clips_kind == "waves":
-            recording_configs(cfg)
-        else:
-            scenes = scene_clips(clips, catalogue(cfg, (clips.dataset, clips.validation_dataset)))
-        if kind == "next_frame":
-            if clips.length < 3:
-                raise InputError(f"clips.length is {clips.length}; predicting the next frame takes 3 or more")
-        elif clips_kind != "waves":
-            raise InputError(f"pretraining.kind is {kind}, which learns from waves; use clips=triplets")
-        else:
-            clips = replace(clips, length=2)
-        initial = typed(TransferConfig, setting(cfg, "initial"), "initial")
-        if initial.source == PRETRAINING:
-            raise InputError("initial.source is what the pre-training begins with: give a checkpoint, or null")
-        model = typed(ModelConfig, setting(cfg, "model"), "model")
-        trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
-        trainer.require_shares(recipe.batch_size, "pretraining.batch_size")
-        source = load_source(initial.source) if initial.source is not None else None
-        return cls(kind, clips_kind, clips, scenes, model, recipe, trainer, initial, source)
+    code: dict[str, str]
 
     @property
     def colour(self) -> str:
@@ -96,15 +89,11 @@ class PretrainingPlan:
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments of the model's builder."""
-        arguments = asdict(self.model) | {"iterations": self.recipe.iterations}
-        if self.kind != "next_frame":
-            return arguments
-        return arguments | {"colour": self.colour, "decoder": self.recipe.decoder, "context": self.recipe.context}
+        return asdict(self.model) | {"iterations": self.recipe.iterations} | self.task.arguments(self)
 
     def build(self, correlation: CorrelationKind = "all_pairs") -> nn.Module:
         """Return the model with random weights."""
-        make = build_next_frame if self.kind == "next_frame" else build_raft
-        return make(**self.arguments, correlation=correlation)
+        return BUILDERS[self.task.model](**self.arguments, correlation=correlation)
 
     def untrained(self) -> Source:
         """Return what can be transferred from the model, before it is trained."""
@@ -117,8 +106,8 @@ class PretrainingPlan:
         return {
             "clips": {"kind": self.clips_kind, "colour": self.colour, **clips},
             "scenes": self.scenes and [scenes.identity() for scenes in self.scenes],
-            "model": asdict(self.model),
-            "pretraining": {"kind": self.kind, **asdict(self.recipe)},
+            "model": self.model.identity(),
+            "pretraining": {"kind": self.kind, **asdict(self.recipe), **self.code},
             "initial": transfer_values(self.initial, self.source),
             "precision": self.trainer.precision,
         }
@@ -130,7 +119,7 @@ def of_kind(cfg: DictConfig, section: str, kinds: Mapping[str, type[T]]) -> tupl
     return kind, typed(kinds[kind], values, section)
 
 
-def colour_of(kind: str, clips: ClipsConfig | SceneClipsConfig) -> str:
+def colour_of(kind: str, clips: Clips) -> str:
     """Return the colours of the frames of clips."""
     return "rgb" if kind == "scenes" else clips.colour
 
@@ -146,56 +135,66 @@ def transfer_values(transfer: TransferConfig, source: Source | None) -> dict[str
     return values | ({"source": digest_of_weights(source.weights)} if source else {})
 
 
-BEHIND = 1.0  # s; a front, where flow that was learnt without its truth is compared with the measured one
-
-
-@dataclass
-class SourceData:
-    """The data of a source task.
-
-    Args:
-        training: the data set, with its augmentations.
-        validation: samples that no augmentation changes.
-        fronts: pairs of the validation part with the flow of their fronts; None for next-frame prediction.
-        calcium_range: the calcium concentrations (nM) that became 0 and 1; None for scenes.
-        active_level: from which value on a normalised frame counts as active; None where that has no meaning.
-        description: in a few words, for the log.
-    """
-
-    training: Part
-    validation: Dataset
-    fronts: Dataset | None
-    calcium_range: tuple[float, float] | None
-    active_level: float | None
-    description: str
-
-
-def source_data(plan: PretrainingPlan, recordings: Sequence[Path]) -> SourceData:
-    """Open what a pre-training needs; what leaves nothing to train on is an InputError."""
+def clips_data(plan: PretrainingPlan, recordings: Sequence[Path]) -> SourceData:
+    """Open clips of waves or scenes; what leaves nothing to train on is an InputError."""
     if plan.scenes:
         training, validation = plan.scenes
         text = f"{len(training)} training scenes, {len(validation)} validation scenes"
         some = Subset(validation, evenly(len(validation), plan.recipe.validation_clips))
         return SourceData(Part(training), some, None, None, None, text)
-    if plan.kind == "wave_flow":
-        training, augmentations, fronts, calcium_range = wave_flow_data(recordings, plan.clips, plan.recipe)
-        validation, active_level = fronts, None
-        counts = f"{training.left_out} without a front left out"
-    else:
-        training, augmentations = training_part(recordings, plan.clips)
-        calcium_range, active_level, counts = training.calcium_range, training.active_level, training.counts
-        self_supervised = plan.kind == "self_supervised"
-        most = plan.recipe.validation_pairs if self_supervised else plan.recipe.validation_clips
-        validation = validation_clips(recordings, plan.clips, calcium_range, most)
-        fronts = _fronts(plan, recordings, calcium_range) if self_supervised else None
-    text = (
-        f"{len(training)} training clips ({counts}), {len(validation)} validation clips, dt {plan.clips.dt:g} s, "
-        f"{calcium_range[0]:.0f} to {calcium_range[1]:.0f} nM"
+    return wave_clips_data(plan, recordings, plan.recipe.validation_clips)
+
+
+def wave_clips_data(plan: PretrainingPlan, recordings: Sequence[Path], most: int) -> SourceData:
+    """Open clips of waves, at most `most` of them for validation; what leaves nothing is an InputError."""
+    training, augmentations = training_part(recordings, plan.clips)
+    validation = validation_clips(recordings, plan.clips, training.calcium_range, most)
+    text = described(plan, len(training), str(training.counts), len(validation), training.calcium_range)
+    part = Part(training, augmentations)
+    return SourceData(part, validation, None, training.calcium_range, training.active_level, text)
+
+
+def described(plan: PretrainingPlan, training: int, counts: str, validation: int, span: tuple[float, float]) -> str:
+    """Return clips of waves in a few words."""
+    return (
+        f"{training} training clips ({counts}), {validation} validation clips, dt {plan.clips.dt:g} s, "
+        f"{span[0]:.0f} to {span[1]:.0f} nM"
     )
-    return SourceData(Part(training, augmentations), validation, fronts, calcium_range, active_level, text)
 
 
-def _fronts(plan: PretrainingPlan, recordings: Sequence[Path], calcium_range: tuple[float, float]) -> WholePairs:
-    clips = WaveClips(recordings, plan.clips, "validation", calcium_range)
-    data = WaveFlow(clips, plan.clips.colour, BEHIND, 0.0)
-    return WholePairs(data, plan.clips.zoom, plan.recipe.validation_pairs)
+def last_validation(
+    folder: Path, plan: PretrainingPlan, model: nn.Module, data: SourceData, curve: pd.DataFrame
+) -> str:
+    """Return the metrics of the last validation in words."""
+    last = curve.iloc[-1]
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in last.items() if name != "step")
+    return f"validation after {last.step:.0f} steps: {metrics}"
+
+
+Module = Callable[[PretrainingPlan, nn.Module, SourceData, Transfer], Task]
+Results = Callable[[Path, PretrainingPlan, nn.Module, SourceData, pd.DataFrame], str]
+
+
+@dataclass(frozen=True)
+class SourceTask:
+    """What source tasks differ in.
+
+    Args:
+        module: makes what trains the model.
+        recipe: class of the section `pretraining`, with the keys `iterations` and `seed`.
+        clips: returns what clips become for the task, of their kind; raises InputError for those that it cannot take.
+        data: opens what it learns from.
+        model: kind of the model, a key of BUILDERS.
+        arguments: further arguments of the model's builder.
+        pictures: callbacks that draw, given a folder.
+        results: writes files into the artifact's folder, and returns a sentence on how good the model has become.
+    """
+
+    module: Module
+    recipe: type[Recipe] = SourceRecipe
+    clips: Callable[[str, Clips], Clips] = lambda kind, clips: clips
+    data: Callable[[PretrainingPlan, Sequence[Path]], SourceData] = clips_data
+    model: str = "raft"
+    arguments: Callable[[PretrainingPlan], dict[str, Any]] = lambda plan: {}
+    pictures: Callable[[Path], list[pl.Callback]] = lambda folder: []
+    results: Results = last_validation

@@ -20,7 +20,9 @@ from rwtl.config import CONF
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.provenance import now
+from rwtl.plugins import load_plugins
 from rwtl.processes import end_fast, exit_code, reason_of, terminable
+from rwtl.retired import require_current
 from rwtl.sweeps.jobs import JobRecord, sweep_folder, write_record
 
 Result = Artifact | tuple[Artifact, float | None] | None
@@ -59,9 +61,14 @@ def experiment(config: str, stage: str | None = None) -> Callable[[Main], Callab
 
         @functools.wraps(configured)
         def called() -> None:
-            given = get_args_parser().parse_args().config_path
-            if given is not None:
-                sys.argv.append(f"--config-path={absolute_config_path(given)}")
+            given = get_args_parser().parse_args()
+            try:
+                require_current(given.overrides)
+            except InputError as error:
+                print(f"error: {error}", file=sys.stderr)
+                sys.exit(1)
+            if given.config_path is not None:
+                sys.argv.append(f"--config-path={absolute_config_path(given.config_path)}")
             configured()
 
         return called
@@ -83,6 +90,7 @@ def _is_job(cfg: DictConfig) -> bool:
 def _alone(main: Main, cfg: DictConfig) -> Result:
     try:
         with terminable():
+            load_plugins(cfg)
             return main(cfg)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -102,6 +110,7 @@ def _job(main: Main, cfg: DictConfig) -> Result:
     try:
         write_record(folder, record)
         with terminable():
+            load_plugins(cfg)
             result = main(cfg)
         made, value = result if isinstance(result, tuple) else (result, None)
         if made is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -15,11 +15,13 @@ from omegaconf import DictConfig
 from rich.markup import escape
 from rich.table import Column, Table
 
+from rwtl.composition import composing
 from rwtl.config import CONF
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import CLAIMS, FORMAT, Artifact, reason_of
 from rwtl.pipeline.claim import holder_of
 from rwtl.progress import Progress
+from rwtl.retired import require_current
 from rwtl.sweeps.app import absolute_config_path
 from rwtl.sweeps.sweep import jobs_of
 from rwtl.terminal import show
@@ -92,6 +94,7 @@ def _parsed(line: Sequence[str]) -> Namespace:
 
 
 def _jobs(line: Sequence[str]) -> dict[int, list[str]]:
+    require_current(_parsed(line).overrides)
     overrides = OverridesParser.create().parse_overrides(_parsed(line).overrides)
     if any(override.key_or_group == "hparams_search" for override in overrides):
         raise InputError(
@@ -116,9 +119,8 @@ def preview_of(app: str, stage: Stage, jobs: dict[int, list[str]], flags: Namesp
     progress = Progress("plan", len(jobs), "jobs")
     if flags.config_dir and not Path(flags.config_dir).is_dir():
         raise InputError(f"--config-dir is {flags.config_dir}; it must be a folder that is there")
-    further = [f"hydra.searchpath=[file://{Path(flags.config_dir).absolute()}]"] if flags.config_dir else []
-    conf = str(CONF) if flags.config_path is None else absolute_config_path(flags.config_path)
-    with initialize_config_dir(conf, version_base="1.3"):
+    conf = CONF if flags.config_path is None else Path(absolute_config_path(flags.config_path))
+    with composing(flags.config_dir, conf) as further:
         for number, overrides in jobs.items():
             try:
                 preview.add(number, stage(compose(flags.config_name or app, overrides=[*overrides, *further])))

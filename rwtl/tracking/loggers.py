@@ -10,9 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import outputs_folder, resolved_yaml
 from rwtl.errors import InputError
+from rwtl.learning.transfer.report import TransferReport
 from rwtl.sections import typed
 from rwtl.tracking.tracker import Lineage, Tracked, Tracker, close
-from rwtl.training.transfer.report import TransferReport
 
 LOGGERS = ("wandb", "tensorboard")
 TENSORBOARD = "tensorboard"

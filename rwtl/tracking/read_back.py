@@ -16,7 +16,7 @@ import wandb
 from wandb.errors import CommError, UsageError
 
 from rwtl.errors import InputError
-from rwtl.training.metrics import ACCURACY
+from rwtl.learning.metrics import ACCURACY
 
 MEDIA = "._type"  # ends the name of the first of the values that describe a picture or a text
 PREFIX = "wandb:"

@@ -65,17 +65,20 @@ class RecordingConfig:
 
     Raises:
         InputError: a value is out of range, or the times do not fit each other.
+
+    >>> rwtl.RecordingConfig(rows=24, columns=24, duration=6, transient=1).recorded_frames
+    50
     """
 
-    rows: Count
-    columns: Count
-    spacing: Positive
-    duration: Positive
-    transient: NotNegative
-    time_step: Positive
-    frame_interval: Positive
-    seed: LongSeed
-    cell: SacParameters
+    rows: Count = 96
+    columns: Count = 96
+    spacing: Positive = 50.0
+    duration: Positive = 120.0
+    transient: NotNegative = 30.0
+    time_step: Positive = 2e-4
+    frame_interval: Positive = 0.1
+    seed: LongSeed = 0
+    cell: SacParameters = field(default_factory=SacParameters)
     # Methods of first order slow the waves: at 0.1 ms from 2.34 to 2.14 cells/s, and at 0.5 ms they stop.
     method: Annotated[str, OneOf(STABILITY)] = "midpoint"
     coupling: CouplingConfig = field(default_factory=CouplingConfig)

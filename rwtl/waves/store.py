@@ -117,12 +117,20 @@ def _require_current(path: Path, attributes: Mapping[str, Any]) -> None:
             )
 
 
-def open_recording(path: Path) -> Recording:
-    """Open a recording, complete or not.
+def open_recording(path: str | Path) -> Recording:
+    """Open a recording, complete or not; open it again to see frames that were written since.
+
+    Args:
+        path: of the Zarr group, such as `outputs/recording/<digest>/recording`.
 
     Raises:
         InputError: there is nothing at `path`, something else, or a recording of another version of the model.
+
+    >>> recording = rwtl.open_recording("waves.zarr")
+    >>> recording.shape, recording.frame_interval, recording.frames(0, 2).dtype.name
+    ((24, 24), 0.1, 'float32')
     """
+    path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist: give the path of a recording, or make one with {call_of('simulate')}")
     try:
@@ -138,6 +146,11 @@ def open_recording(path: Path) -> Recording:
         raise InputError(
             f"{path} is not a recording ({type(error).__name__}: {error}): give the Zarr group that simulate wrote"
         ) from error
+
+
+def opened(recording: Recording | str | Path) -> Recording:
+    """Return a recording that may be open already."""
+    return recording if isinstance(recording, Recording) else open_recording(recording)
 
 
 class RecordingWriter:

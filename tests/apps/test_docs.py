@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from rwtl.compare.tables import interval
-from rwtl.config import expanded
+from rwtl.comparing.tables import interval
+from rwtl.config import SHARED, expanded
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 sys.path.append(str(DOCS))
 
-from reference import CONF, GROUPS, SHARED, descriptions, reference  # noqa: E402
+from reference import CONF, GROUPS, descriptions, reference  # noqa: E402
 
 # What a group's files hold beside the arguments of its classes.
 AROUND = {"defaults", "kind", "name", "_target_"}

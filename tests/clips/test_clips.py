@@ -17,6 +17,7 @@ CONFIG = {
     "length": 3,
     "calcium_range": [100.0, 600.0],
     "active_above": 200.0,
+    "active": [0.0, 1.0],
     "validation_fraction": 0.25,
     "gap": 0.0,
     "crop": 8,
@@ -30,7 +31,8 @@ def config(**changes):
 
 def clips(recordings, part="training", span=None, memory=10**6, **changes):
     recordings = recordings if isinstance(recordings, list) else [recordings]
-    return WaveClips(recordings, config(**changes), part, span, memory)
+    given = {} if span is None else {"calcium_range": list(span)}
+    return WaveClips(recordings, config(**changes), part, memory, **given)
 
 
 def random_frames(count=40, rows=16, columns=16, seed=0):
@@ -135,7 +137,8 @@ def test_the_range_is_percentiles_of_the_training_parts_alone(two_recordings):
     assert float(torch.stack([data[k] for k in range(15)]).mean()) == pytest.approx(0.55, abs=0.02)
     with pytest.raises(InputError, match="hand over its calcium_range"):
         WaveClips(paths, config(length=2, calcium_range=None), "validation")
-    assert WaveClips(paths, config(length=2, calcium_range=None), "validation", data.calcium_range)[0].min() == 1
+    known = WaveClips(paths, config(length=2, calcium_range=None), "validation", calcium_range=data.calcium_range)
+    assert known[0].min() == 1
 
 
 @pytest.mark.parametrize("value", [0.0, 150.0])

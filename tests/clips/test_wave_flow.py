@@ -13,11 +13,11 @@ from rwtl.clips.front_flow import WaveFlow, WholePairs
 from rwtl.clips.fronts import Fronts, front_flow, fronts_of
 from rwtl.clips.transforms import CropAndZoomFlow, rotate_and_flip_flow, turned, zoomed
 from rwtl.errors import InputError
+from rwtl.learning.evaluation import front_errors, over_all
+from rwtl.learning.metrics import normal_error
+from rwtl.learning.tasks.optical_flow import WaveFlowRecipe, wave_flow_data
 from rwtl.models.next_frame import warp
 from rwtl.models.raft import build_raft
-from rwtl.training.evaluation import front_errors, over_all
-from rwtl.training.metrics import normal_error
-from rwtl.training.tasks.optical_flow import WaveFlowRecipe, wave_flow_data
 from rwtl.waves.store import open_recording
 from rwtl.waves.synthetic import FrontsConfig, front_times, write_synthetic
 

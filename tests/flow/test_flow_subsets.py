@@ -11,14 +11,14 @@ from PIL import Image
 
 from rwtl.flow.catalogue import FlowData, FlowDataConfig
 from rwtl.flow.files import write_flo
+from rwtl.learning.fit import fit
+from rwtl.learning.recipe import TrainerConfig
+from rwtl.learning.tasks.optical_flow import FlowRecipe, OpticalFlowModule
 from rwtl.models.raft import build_raft
 from rwtl.pipeline.artifact import digest_of
 from rwtl.pipeline.flow_training import TrainingPlan
 from rwtl.sampling import BatchesOnDevice, SampleStream
 from rwtl.sections import typed
-from rwtl.training.fit import fit
-from rwtl.training.recipe import TrainerConfig
-from rwtl.training.tasks.optical_flow import FlowRecipe, OpticalFlowModule
 
 CONF = Path(__file__).parents[2] / "conf"
 CROP = {"height": 16, "width": 24, "min_scale": 0.0, "max_scale": 0.2}

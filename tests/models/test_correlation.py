@@ -5,10 +5,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from rwtl.learning.metrics import sequence_loss
 from rwtl.models import correlation as on_demand_correlation
 from rwtl.models.correlation import AllPairsCorrelation, OnDemandCorrelation, pixel_grid
 from rwtl.models.raft import build_raft
-from rwtl.training.metrics import sequence_loss
 
 
 class LargestTensor(TorchDispatchMode):

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Subset
 
 from rwtl.errors import InputError
+from rwtl.learning.skill import copy_last, extrapolate, skill_table
+from rwtl.learning.tasks.next_frame import NextFrameModule, PretrainingRecipe, activity_weights
 from rwtl.models.next_frame import build_next_frame, warp
 from rwtl.models.raft import build_raft
-from rwtl.training.skill import copy_last, extrapolate, skill_table
-from rwtl.training.tasks.next_frame import NextFrameModule, PretrainingRecipe, activity_weights
 
 RECIPE = dict(
     steps=4,

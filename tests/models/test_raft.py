@@ -3,8 +3,7 @@ import torch
 
 from rwtl.errors import InputError
 from rwtl.models.correlation import AllPairsCorrelation, pixel_grid, sample_at
-from rwtl.models.encoder import ModelConfig
-from rwtl.models.parts import crop_to, pad_to_multiple_of_8
+from rwtl.models.parts import ModelConfig, crop_to, pad_to_multiple_of_8
 from rwtl.models.raft import build_raft
 from rwtl.models.update import upsample_convex
 

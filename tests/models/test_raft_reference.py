@@ -10,9 +10,9 @@ from torch.utils.data import default_collate
 
 from rwtl.flow.sample import flow_sample
 from rwtl.flow.scenes.dataset import ProceduralFlow
+from rwtl.learning.metrics import sequence_loss
 from rwtl.models.checkpoints import load_raft, save_official
 from rwtl.models.raft import build_raft
-from rwtl.training.metrics import sequence_loss
 
 GAMMA = 0.8
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from rwtl.compare.skill_grid import errors_by_predictor, skill_grid
+from rwtl.comparing.skill_grid import errors_by_predictor, skill_grid
 from rwtl.errors import InputError
 from rwtl.models.checkpoints import save_official
 from rwtl.models.raft import build_raft
 from rwtl.pipeline.artifact import build
 from rwtl.pipeline.flow_training import TrainingPlan, training
-from rwtl.pipeline.pretraining import against_baselines, curve, pretraining, skill_of
+from rwtl.pipeline.pretraining import pretraining
 from rwtl.pipeline.source import load_source
-from rwtl.pipeline.source_task import PretrainingPlan
+from rwtl.pipeline.source_tasks import pretraining_plan
 
 CONF = str(Path(__file__).parents[2] / "conf")
 FRONTS = ["recording=fronts", "recording.rows=32", "recording.columns=32", "recording.duration=20"]
@@ -54,16 +54,16 @@ def weights(folder):
 
 def test_next_frame_prediction_leaves_a_model_its_skill_and_pictures(configured):
     made = build(pretraining(configured("pretrain", *NEXT_FRAME, "clips.length=4", "clips.calcium_range=null")))
-    assert list(curve(made).step) == [0, 2]
-    table = skill_of(made)
+    assert list(made.curve.step) == [0, 2]
+    table = made.skill
     assert list(table.predictor) == ["model", "copy", "extrapolation", "constant_motion"]
-    assert table.mse[0] == pytest.approx(curve(made).mse.iloc[-1], rel=1e-4)
+    assert table.mse[0] == pytest.approx(made.curve.mse.iloc[-1], rel=1e-4)
     low, high = json.loads((made.path / "normalisation.json").read_text())["calcium_range_nM"]
     assert 60 < low < high < 700
     saved = np.load(made.path / "predictions.npz")
     assert saved["clips"].shape == (2, 4, 1, 32, 32) and saved["predicted"].shape == (2, 2, 1, 32, 32)
     assert (made.path / "predictions.png").read_bytes().startswith(b"\x89PNG")
-    assert "than copying I2" in against_baselines(made)
+    assert "than copying I2" in made.verdict
     assert json.loads((made.path / "transfer.json").read_text())["loaded"] == []
     assert made.status()["values"]["clips"]["colour"] == "grey"
 
@@ -74,7 +74,7 @@ def test_flow_of_waves_trains_a_raft_whose_parts_all_go_into_another(kind, confi
     cfg = configured("train", *FLOW_KINDS[kind], *TARGET, "transfer=all_parts")
     trained = build(training(cfg))
     source = build(pretraining(cfg))
-    assert "than no motion" in against_baselines(source)
+    assert "than no motion" in source.verdict
     fronts = pd.read_csv(source.path / "fronts.csv")
     assert len(fronts) == 2 and (fronts.no_motion > 0).all()
     loaded = json.loads((trained.path / "transfer.json").read_text())["loaded"]
@@ -93,9 +93,9 @@ def test_no_steps_leave_the_model_as_it_was_drawn(configured):
     cfg = configured("pretrain", *NEXT_FRAME, "pretraining.steps=0", "pretraining.seed=5")
     made = build(pretraining(cfg))
     torch.manual_seed(5)
-    drawn = PretrainingPlan.of(cfg).build().state_dict()
+    drawn = pretraining_plan(cfg).build().state_dict()
     assert all(torch.equal(tensor, drawn[name]) for name, tensor in weights(made.path).items())
-    assert list(curve(made).step) == [0]
+    assert list(made.curve.step) == [0]
 
 
 @pytest.mark.slow

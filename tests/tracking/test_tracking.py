@@ -24,6 +24,10 @@ from wandb_server import WandbServer
 
 from rwtl import files
 from rwtl.errors import InputError
+from rwtl.learning.fit import fit
+from rwtl.learning.log import Measurements
+from rwtl.learning.tasks.next_frame import NextFrameModule
+from rwtl.learning.transfer.report import PartReport, TransferReport
 from rwtl.models.next_frame import build_next_frame
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.flow_training import training
@@ -35,10 +39,6 @@ from rwtl.tracking.read_back import histories, read_runs
 from rwtl.tracking.tensorboard import TensorBoardConfig, TensorBoardTracker
 from rwtl.tracking.tracker import Lineage, Tracked, close, log_picture
 from rwtl.tracking.wandb import WandbConfig, WandbTracker
-from rwtl.training.fit import fit
-from rwtl.training.log import Measurements
-from rwtl.training.tasks.next_frame import NextFrameModule
-from rwtl.training.transfer.report import PartReport, TransferReport
 
 ROOT = Path(__file__).parents[2]
 DIGEST, SOURCE = "0123456789ab", "aaaaaaaaaaaa"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from jaxtyping import Float64
 
 from rwtl.waves.measure.events import OnsetIndex, connected_events, local_velocities, origin_waves
 from rwtl.waves.measure.onsets import Activity, find_activity
-from rwtl.waves.store import Recording
+from rwtl.waves.store import Recording, opened
 
 LARGE = 0.01  # of the lattice; waves that reach fewer cells are patches
 _ORIGIN_LASTS = 0.5  # s; the cells that are active so soon after the first onset of a wave are its origin
@@ -103,7 +104,7 @@ class WaveStatistics:
 
 
 def wave_statistics(
-    recording: Recording,
+    recording: Recording | str | Path,
     active_above: float = 200.0,
     rearm_below: float = 150.0,
     link: float = 1.5,
@@ -112,7 +113,7 @@ def wave_statistics(
     """Measure a recording, complete or not, by its valid frames.
 
     Args:
-        recording: with at least one valid frame; it is read once, 64 frames at a time.
+        recording: open, or its path, with at least one valid frame; it is read once, 64 frames at a time.
         active_above: calcium of an active cell, nM; a cell at rest has 60 to 105, in a burst 400 to 650.
         rearm_below: calcium below which a cell has to fall before its next onset counts, nM.
         link: onsets of neighbouring cells at most so many s apart belong together. The slowest fronts of the model, of
@@ -121,7 +122,12 @@ def wave_statistics(
 
     Raises:
         InputError: the recording has no valid frame, or rearm_below is above active_above.
+
+    >>> statistics = rwtl.wave_statistics("waves.zarr")
+    >>> statistics.waves.columns.tolist()[:4]
+    ['onset', 'duration', 'cells', 'fraction']
     """
+    recording = opened(recording)
     periodic = recording.periodic if periodic is None else periodic
     activity = find_activity(recording, active_above, rearm_below)
     index = OnsetIndex(activity.time, activity.cell, recording.shape, periodic)

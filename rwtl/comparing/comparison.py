@@ -1,0 +1,184 @@
+"""The comparison of runs over seeds: of those of one configuration, made where they are missing, or of any that are
+there; then the report."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from rwtl import files
+from rwtl.comparing.analysis import Comparison, analyse, cells_by_axes
+from rwtl.comparing.conditions import FRACTION, Condition, comparison_config, conditions_of, run_configs
+from rwtl.comparing.make import PlannedRuns, make_runs, planned_runs, pretraining_of, raise_failures, sources_of
+from rwtl.comparing.measures import AnalysisConfig, Cell
+from rwtl.comparing.report import write_report
+from rwtl.comparing.runs import Run, Runs, find_runs, load_run, with_evaluations
+from rwtl.comparing.summary import Baseline, baseline_of
+from rwtl.comparing.tables import print_comparison, write_tables
+from rwtl.config import outputs_folder, setting
+from rwtl.errors import InputError
+from rwtl.pipeline.artifact import Artifact, build
+from rwtl.sections import typed
+
+Analysis = Callable[[], Comparison]  # of runs that are complete
+
+
+class ComparisonArtifact(Artifact):
+    """A comparison, planned or made."""
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """The statistics over seeds, one line for each measure and cell."""
+        return pd.read_csv(self.file(f"{files.COMPARISON}.csv"))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The tidy table of every run's measures."""
+        return pd.read_csv(self.file(files.RUNS))
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """The validations of every run."""
+        return pd.read_csv(self.file(files.CURVES))
+
+    @property
+    def report(self) -> Path:
+        """The path of the report, one page."""
+        return self.file(files.REPORT)
+
+
+def comparison(cfg: DictConfig) -> ComparisonArtifact:
+    """Return the comparison of a configuration: of the finished runs that `runs` names, or else of those of the section
+    `comparison`, which are its ancestors. It is a plan.
+
+    The artifact holds `report.html`, `comparison.csv`, `.md` and `.tex`, `runs.csv` (the tidy table) and `curves.csv`.
+
+    >>> planned = rwtl.comparison(rwtl.compose("compare", *tiny, "comparison.rows=[scratch,freeze_encoder]"))
+    >>> sorted({artifact.kind for artifact in planned.ancestors()})
+    ['comparison', 'evaluation', 'pretraining', 'recording', 'training']
+    """
+    if cfg.runs is not None:
+        return of_found(cfg, _found(cfg))[0]
+    return _of_planned(cfg, planned_runs(run_configs(cfg, comparison_config(cfg))))[0]
+
+
+def compare(cfg: DictConfig) -> ComparisonArtifact:
+    """Make what is missing, compare, and print the tables.
+
+    A pre-training or a run that fails does not stop the others, which are compared, and is named in the InputError at
+    the end.
+    """
+    failures: dict[str, Exception] = {}
+    if cfg.runs is not None:
+        planned, analysis = of_found(cfg, _found(cfg))
+    else:
+        _config(cfg)  # what is wrong with it ends here, not after the trainings
+        config = comparison_config(cfg)
+        runs = planned_runs(run_configs(cfg, config))
+        runs, failures = make_runs(runs, config.jobs, setting(cfg, "trainer")["threads"])
+        try:
+            notes = [f"{name} failed: {error}" for name, error in failures.items()]
+            planned, analysis = _of_planned(cfg, runs, notes)
+        except InputError:
+            raise_failures(failures)  # of which it is the consequence: the baseline's runs, or all, are missing
+            raise
+    made = build(planned)
+    print_comparison(analysis())
+    if failures:
+        print(f"what there is:\n{where(made)}", flush=True)
+    raise_failures(failures)
+    return made
+
+
+def where(made: Artifact) -> str:
+    """Return where a comparison's table and report are."""
+    return f"table:  {made.path / files.COMPARISON}.csv\nreport: {made.path / files.REPORT}"
+
+
+def _config(cfg: DictConfig) -> AnalysisConfig:
+    for key in ("rows", "columns", "baseline"):
+        if cfg.runs is None and cfg[key] is not None:
+            raise InputError(
+                f"{key} is {cfg[key]}, which tells apart runs that are read; give runs=..., or set comparison.{key}"
+            )
+    return typed(AnalysisConfig, setting(cfg, "analysis"), "analysis")
+
+
+def _found(cfg: DictConfig) -> Runs:
+    sources = setting(cfg, "runs")
+    return find_runs(*([sources] if isinstance(sources, str) else sources))
+
+
+def of_found(cfg: DictConfig, runs: Sequence[Run]) -> tuple[ComparisonArtifact, Analysis]:
+    """Return the comparison of runs that are there, and its analysis.
+
+    Args:
+        cfg: says `rows`, `columns`, `baseline` and `analysis`; kept beside the result.
+        runs: as of `find_runs`.
+    """
+    config = _config(cfg)
+    notes = runs.notes if isinstance(runs, Runs) else []
+    rows = setting(cfg, "rows") or ["transfer"]
+    cells = cells_by_axes(runs, [rows] if isinstance(rows, str) else rows, cfg.columns)
+    first = cfg.baseline or "scratch"
+    in_order = sorted(runs, key=lambda run: (cells[run.id].row != first, cells[run.id].order, run.seed))
+    parents = {}
+    for run in in_order:
+        folders = [] if run.folder is None else [run.folder, *run.evaluations]
+        parents |= {f"{folder.parent.name} {run.id} {folder.name}": Artifact.at(folder) for folder in folders}
+    curves = {run.id: run.curve.to_csv(index=False) for run in runs if run.folder is None}
+    of_wandb = {id: hashlib.sha256(curve.encode()).hexdigest() for id, curve in curves.items()}
+    analysis = cache(lambda: analyse(in_order, cells, cfg.baseline, config, notes))
+    baseline = baseline_of(cfg.baseline, [cells[run.id] for run in in_order])
+    return _artifact(cfg, config, baseline, cells, parents, analysis, of_wandb), analysis
+
+
+def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -> tuple[ComparisonArtifact, Analysis]:
+    """Return the comparison of runs of the section `comparison`."""
+    config = _config(cfg)
+    section = comparison_config(cfg)
+    conditions, whole = conditions_of(cfg, section), float(setting(cfg, FRACTION))
+    of_row = {row: _cell(condition, whole) for row, condition in conditions.items()}
+    cells = {f"training-{run.parents['training'].digest}": of_row[row] for (row, _), run in runs.items()}
+    parents = {f"pretraining {name}": pretraining_of(runs[keys[0]]) for name, keys in sources_of(runs).items()}
+    parents |= {f"training {row} seed {seed}": run.parents["training"] for (row, seed), run in runs.items()}
+    parents |= {f"evaluation {row} seed {seed}": run for (row, seed), run in runs.items()}
+    baseline = baseline_of(section.baseline, list(cells.values()))
+    analysis = cache(lambda: analyse(_loaded(runs), cells, section.baseline, config, notes))
+    return _artifact(cfg, config, baseline, cells, parents, analysis), analysis
+
+
+def _loaded(runs: PlannedRuns) -> list[Run]:
+    trainings = {run.parents["training"].path: run.path for run in runs.values()}
+    return [with_evaluations(load_run(training), [evaluated]) for training, evaluated in trainings.items()]
+
+
+def _cell(condition: Condition, whole: float) -> Cell:
+    return Cell(condition.row, condition.column_name, whole if condition.fraction is None else condition.fraction)
+
+
+def _artifact(
+    cfg: DictConfig,
+    config: AnalysisConfig,
+    baseline: Baseline,
+    cells: Mapping[str, Cell],
+    parents: dict[str, Artifact],
+    analysis: Analysis,
+    of_wandb: Mapping[str, str] | None = None,
+) -> ComparisonArtifact:
+    """Return the artifact; of a run that only W&B tells of, the digest of its curve (`of_wandb`) stands for it."""
+    values = {"analysis": asdict(config), "baseline": baseline.name, "wandb": dict(of_wandb or {})}
+    values["cells"] = {run: f"{cell.name} · {cell.fraction:g}" for run, cell in cells.items()}
+
+    def make(folder: Path) -> None:
+        compared = analysis()
+        compared.table.to_csv(folder / files.RUNS, index=False)
+        compared.curves().to_csv(folder / files.CURVES, index=False)
+        write_tables(compared, folder)
+        write_report(folder / files.REPORT, cfg, compared)
+
+    return ComparisonArtifact("comparison", "comparison", values, make, outputs_folder(cfg), parents, config=cfg)

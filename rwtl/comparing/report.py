@@ -1,0 +1,149 @@
+"""One self-contained HTML page of a comparison: it opens without a network, and its curves answer to the pointer."""
+
+import base64
+import gzip
+import shlex
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from omegaconf import DictConfig, OmegaConf
+from plotly.offline import get_plotlyjs
+
+from rwtl import files, program
+from rwtl.comparing import figures, pictures
+from rwtl.comparing.analysis import Comparison, verdicts
+from rwtl.comparing.measures import no_motion
+from rwtl.comparing.tables import Shown, legend, shown_tables
+from rwtl.errors import InputError
+from rwtl.pipeline.artifact import read_status
+from rwtl.pipeline.flow_training import training
+from rwtl.pipeline.provenance import provenance
+
+
+def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
+    """Write the page of a comparison; what cannot be shown is said on it."""
+    missing: list[str] = []
+    sources = pictures.sources(compared)
+    users: dict[Path, list[str]] = {}
+    for source in sources:
+        for folder in source.recordings:
+            users.setdefault(folder, []).extend(source.cells)
+    recordings = [
+        _or_say(partial(pictures.recording_of, folder, names), None, f"pictures of {folder}", missing)
+        for folder, names in users.items()
+    ]
+    drawn = _figures(compared)
+    trained = [run.folder for run in compared.runs.values() if run.folder is not None]
+    environment = Environment(loader=PackageLoader("rwtl.comparing", "."), autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template("report.html.j2").render(
+        about=_about(compared),
+        verdicts=verdicts(compared),
+        notes=compared.notes,
+        tables=[_table(shown) for shown in shown_tables(compared)],
+        legend=legend(compared),
+        no_motion={name: f"{value:.2f}" for name, value in no_motion(compared.runs).items()},
+        plots={name: figure.to_json() for name, figure in drawn.items()},
+        plotly=_plotly() if drawn else "",
+        scenes=_or_say(lambda: pictures.scenes(compared), [], "flow fields", missing),
+        recordings=[recording for recording in recordings if recording is not None],
+        sources=[pictures.source_of(source) for source in sources],
+        motion=_or_say(lambda: pictures.motion(compared), None, "motion statistics", missing),
+        transfers=pictures.transfers(compared),
+        command=program.command_line(program.command()),
+        commands=_commands(compared),
+        provenance=provenance(),
+        commits=sorted({str((read_status(folder) or {}).get("git_commit")) for folder in trained}),
+        configuration=OmegaConf.to_yaml(cfg),
+        missing=missing,
+    )
+    file.write_text(page)
+
+
+def _or_say(make: Callable[[], Any], otherwise: Any, what: str, missing: list[str]) -> Any:
+    try:
+        return make()
+    except InputError as error:
+        missing.append(f"There are no {what}: {error}.")
+        return otherwise
+
+
+def _figures(compared: Comparison) -> dict[str, go.Figure]:
+    """The interactive figures by the name of their place on the page."""
+    datasets = figures.final_values(compared)
+    first = datasets[0] if datasets else None
+    drawn = {"curves": figures.learning_curves(compared), "steps": figures.steps_over_thresholds(compared)}
+    if first is not None:
+        drawn |= {"heat_map": figures.heat_map(compared, first)}
+        drawn |= {f"differences {name}": figures.differences(compared, name) for name in datasets}
+        drawn |= {f"data {name}": figures.data_efficiency(compared, name) for name in datasets}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+@cache
+def _plotly() -> str:
+    """Plotly's program, packed: a page of 2 MB in place of 5; browsers unpack it themselves."""
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
+
+
+def _about(compared: Comparison) -> dict[str, Any]:
+    """What ran, in numbers."""
+    config = next(iter(compared.runs.values())).config
+    seeds = sorted({run.seed for run in compared.runs.values()})
+    return {
+        "conditions": len(compared.all_cells),
+        "runs": len(compared.runs),
+        "seeds": ", ".join(map(str, seeds)),
+        "baseline": compared.baseline.name,
+        "training": config["training"],
+        "model": config["model"],
+        "data": ", ".join(config["flow_data"]["training"]),
+        "evaluated": ", ".join(figures.final_values(compared)) or "nothing but validation",
+        "time": _clock(sum(run.seconds for run in compared.runs.values() if run.seconds == run.seconds)),
+    }
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes" if seconds else ""
+
+
+def _table(shown: Shown) -> dict[str, Any]:
+    lines = []
+    for number, cells in enumerate(shown.lines.itertuples(index=False)):
+        names = ["best"] if number == shown.best else []
+        names += ["significant"] if shown.significant[number] else []
+        names += ["baseline"] if number in shown.baseline else []
+        lines.append({"cells": list(cells), "classes": " ".join(names)})
+    return {"title": shown.title, "headings": list(shown.lines.columns), "lines": lines}
+
+
+def _commands(compared: Comparison) -> list[dict[str, str]]:
+    """How each condition was asked for, the command that asks for its first run again, and whether that is the same;
+    and where its runs are."""
+    found = []
+    for cell in compared.all_cells:
+        runs = [run for run in compared.runs_of(cell) if run.folder is not None]
+        recorded = {program.command_line((read_status(run.folder) or {}).get("command", [])) for run in runs}
+        if not runs:
+            command, said = "", "Only W&B tells of these runs; their configuration is there."
+        else:
+            command, said = again(runs[0].folder)
+        artifacts = [str(run.folder) if run.folder is not None else f"W&B {run.id}" for run in compared.runs_of(cell)]
+        about = {"condition": cell.title, "recorded": "\n".join(sorted(recorded)), "artifacts": ", ".join(artifacts)}
+        found.append(about | {"command": command, "checked": said})
+    return found
+
+
+def again(folder: Path) -> tuple[str, str]:
+    """Return the command that asks for a training by the configuration that it keeps, and whether that is the same."""
+    settings = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
+    words = ["--config-path", str(folder.resolve()), "--config-name", "config", *settings]
+    try:
+        same = training(OmegaConf.load(folder / files.CONFIG)).digest == folder.name
+        said = "It asks for the same artifact." if same else "It asks for another artifact: code or data have changed."
+    except InputError as error:
+        said = f"It was not checked: {error}."
+    return f"{program.call_of('train')} {shlex.join(words)}", said

@@ -1,0 +1,330 @@
+"""Finished runs as a comparison reads them, wherever they are, and what they may differ in."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from difflib import get_close_matches
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from rwtl import files
+from rwtl.comparing.conditions import FRACTION, SOURCE
+from rwtl.config import expanded, flat, presets, short
+from rwtl.errors import InputError
+from rwtl.learning.transfer.config import PRETRAINING
+from rwtl.pipeline.artifact import FORMAT, read_status
+from rwtl.sweeps.jobs import read_records
+from rwtl.tracking.read_back import WandbRun, is_online, online_runs, read_runs
+
+TRAINING = "training"
+DATA = "data."
+SEED = "pretraining.seed"
+SHOWN = 8  # differences that a message lists
+Recipe = dict[str, Any]  # values by key of the configuration, such as clips.dt
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training with its evaluations, wherever it was read.
+
+    Args:
+        id: `training-digest`, by which what is read from several places is one run.
+        config: the whole resolved configuration.
+        curve: validation over `step`, one column for each metric.
+        errors: of each evaluation, its values (iterations, data sets) and one row for each pair.
+        data: identity of the training and validation data, and the format; None where only W&B tells of the run.
+        seconds: of the training; nan where that is not known.
+        upstream: seconds of each artifact that the training needs, by `kind-digest`.
+        folder: of the artifact; None where only W&B tells of the run.
+        evaluations: folders of the evaluations that `errors` are from.
+    """
+
+    id: str
+    config: dict[str, Any] = field(repr=False)
+    curve: pd.DataFrame = field(repr=False)
+    errors: list[tuple[dict[str, Any], pd.DataFrame]] = field(default_factory=list, repr=False)
+    data: dict[str, Any] | None = field(default=None, repr=False)
+    seconds: float = float("nan")
+    upstream: dict[str, float] = field(default_factory=dict, repr=False)
+    folder: Path | None = None
+    evaluations: list[Path] = field(default_factory=list, repr=False)
+
+    @property
+    def seed(self) -> int:
+        return self.config["seed"]
+
+
+class Runs(list[Run]):
+    """Runs that were found, and `notes` on what was left out."""
+
+    def __init__(self, runs: Iterable[Run], notes: Iterable[str]):
+        super().__init__(runs)
+        self.notes = list(notes)
+
+
+def find_runs(*sources: str | Path) -> Runs:
+    """Return the finished trainings that are found, with their evaluations: a list, with `notes` on what was left out.
+
+    Args:
+        sources: folders, with * for any, of artifacts (trainings, evaluations or comparisons), of sweeps
+            (`outputs/sweeps/NAME`) or of W&B's runs (`outputs/wandb`); or `wandb:entity/project` for those on its
+            server.
+
+    A run that is found twice counts once; what its artifact says counts before what W&B says.
+
+    Raises:
+        InputError: Nothing is found, or a folder is none of these.
+
+    >>> runs = rwtl.find_runs("outputs/training/*")
+    >>> sorted((run.config["transfer"]["name"], run.seed) for run in runs)
+    [('freeze_encoder', 1), ('scratch', 1)]
+    """
+    folders: dict[Path, None] = {}
+    wandb: list[WandbRun] = []
+    notes: list[str] = []
+    sources = tuple(map(str, sources))
+    for source in sources:
+        if is_online(source):
+            wandb += online_runs(source)
+            continue
+        matches = sorted(Path(match) for match in glob(source) if Path(match).is_dir())
+        if not matches:
+            raise InputError(f"runs: nothing matches {source}; give folders of artifacts, sweeps or W&B's runs")
+        for match in matches:
+            if any(match.glob("*run-*/run-*.wandb")):
+                wandb += read_runs(match)
+            else:
+                folders |= dict.fromkeys(_trainings_at(match))
+    found: dict[str, Run] = {}
+    for folder in folders:
+        reason = _unusable(folder)
+        if reason:
+            notes.append(f"{folder} is left out: {reason}")
+        else:
+            run = load_run(folder)
+            found.setdefault(run.id, run)
+    for run in wandb:
+        if run.job_type == TRAINING and run.id not in found:
+            if run.history.empty or "epe" not in run.history:
+                notes.append(f"W&B's run {run.id} is left out: it has no validation")
+            else:
+                found[run.id] = _of_wandb(run)
+    if not found:
+        left_out = "; ".join(notes)
+        raise InputError(f"runs: no training is found in {', '.join(sources)}" + (f". {left_out}" if notes else ""))
+    runs, more = _with_evaluations(list(found.values()))
+    return Runs(runs, notes + more)
+
+
+def load_run(folder: Path) -> Run:
+    """Return the run of a finished training's artifact, without its evaluations."""
+    status = read_status(folder) or {}
+    config = yaml.safe_load((folder / files.CONFIG).read_text())
+    data = {key: status["values"].get(key) for key in ("flow_data", "start_from")} | {"format": status["format"]}
+    upstream: dict[str, float] = {}
+    _add_upstream(folder, upstream)
+    id = f"{TRAINING}-{folder.name}"
+    return Run(id, config, pd.read_csv(folder / files.CURVE), [], data, seconds_of(status), upstream, folder)
+
+
+def with_evaluations(run: Run, folders: Sequence[Path]) -> Run:
+    """Return the run with the errors of evaluations' artifacts."""
+    tables = [pd.read_csv(folder / files.ERRORS, dtype={"pair": str}) for folder in folders]
+    values = [(read_status(folder) or {})["values"] for folder in folders]
+    return replace(run, errors=list(zip(values, tables, strict=True)), evaluations=list(folders))
+
+
+def seconds_of(status: dict[str, Any]) -> float:
+    """Return for how long jobs worked on an artifact, those that were interrupted included as far as they said so."""
+    jobs = [*status.get("history", []), status]
+    spans = [(job["started"], job["finished"]) for job in jobs if job.get("started") and job.get("finished")]
+    return sum((datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds() for begin, end in spans)
+
+
+def _add_upstream(folder: Path, seconds: dict[str, float]) -> None:
+    """Add the seconds of the artifacts that this one is made from, and of those before them."""
+    for role, digest in (read_status(folder) or {}).get("parents", {}).items():
+        parent = folder.parents[1] / role.split()[0] / digest
+        status = read_status(parent)
+        if status is not None:
+            seconds[f"{parent.parent.name}-{digest}"] = seconds_of(status)
+            _add_upstream(parent, seconds)
+
+
+def _trainings_at(folder: Path) -> list[Path]:
+    """Return the folders of the trainings that a folder is, or that it tells of."""
+    outputs, kind = folder.parents[1] if len(folder.parents) > 1 else folder, folder.parent.name
+    if kind == "sweeps":
+        artifacts = [Path(artifact) for record in read_records(folder).values() for artifact in record.artifacts[-1:]]
+        return [training for artifact in artifacts for training in _trainings_at(artifact)]
+    status = read_status(folder)
+    if kind == TRAINING and status is not None:
+        return [folder]
+    if kind not in FORMAT or status is None:
+        raise InputError(
+            f"runs: {folder} is neither an artifact's folder (outputs/training/*), nor a sweep's (outputs/sweeps/*), "
+            "nor W&B's (outputs/wandb)"
+        )
+    digests = [digest for role, digest in status.get("parents", {}).items() if role.split()[0] == TRAINING]
+    return [outputs / TRAINING / digest for digest in digests]
+
+
+def _unusable(folder: Path) -> str | None:
+    status = read_status(folder)
+    if status is None:
+        return "it is not there"
+    if status["state"] != "complete":
+        return f"it is {status['state']}, not complete"
+    if status.get("format") != FORMAT[TRAINING]:
+        return f"it has format {status.get('format')}, now {FORMAT[TRAINING]}: train it again to compare it"
+    return None
+
+
+def _with_evaluations(runs: list[Run]) -> tuple[list[Run], list[str]]:
+    """Return the runs with all finished evaluations of them in their outputs, and notes on those of an older format."""
+    of_training: dict[Path, list[Path]] = {}
+    notes = []
+    for outputs in {run.folder.parents[1] for run in runs if run.folder is not None}:
+        for folder in sorted((outputs / "evaluation").glob("*")):
+            status = read_status(folder)
+            if status is None or status["state"] != "complete" or TRAINING not in status.get("parents", {}):
+                continue
+            if status.get("format") != FORMAT["evaluation"]:
+                notes.append(f"{folder} is left out: it has format {status.get('format')}, now {FORMAT['evaluation']}")
+                continue
+            of_training.setdefault(outputs / TRAINING / status["parents"][TRAINING], []).append(folder)
+    return [with_evaluations(run, of_training.get(run.folder, [])) for run in runs], notes
+
+
+def _of_wandb(run: WandbRun) -> Run:
+    validated = run.history.dropna(subset=["epe"])
+    config = {key: value for key, value in run.config.items() if not key.startswith("_")}
+    return Run(run.id, config, validated.reset_index(drop=True))
+
+
+def recipe_of(run: Run) -> Recipe:
+    """Return what determines a run's result, but for its seed, by key.
+
+    What comes before a pre-training is left out where the transfer does not load it. Folders do not determine a result:
+    data sets count by what is in them.
+    """
+    config = run.config
+    pretrained = config["transfer"].get("source") == PRETRAINING
+    sections = ("model", "transfer", "training", "flow_data", *(SOURCE if pretrained else ()))
+    found = {key: value for section in sections for key, value in flat(config.get(section) or {}, f"{section}.")}
+    for named in ("transfer.name", "initial.name"):
+        found.pop(named, None)
+    found["trainer.precision"] = config["trainer"]["precision"]
+    if run.data is None:
+        found["start_from"] = config.get("start_from")
+        found |= _datasets(config)
+    else:
+        found["start_from"], found["format"] = run.data["start_from"], run.data["format"]
+        found |= {f"{DATA}{part}": str(data) for part, data in run.data["flow_data"].items()}
+    return found
+
+
+def recipes_of(runs: Sequence[Run]) -> dict[str, Recipe]:
+    """Return the recipes of runs that are compared, by id.
+
+    Where every run's pre-training has the run's own seed, that is no difference between them.
+    """
+    recipes = {run.id: recipe_of(run) for run in runs}
+    seeds = {run.id: recipes[run.id][SEED] for run in runs if SEED in recipes[run.id]}
+    if all(seeds.get(run.id, run.seed) == run.seed for run in runs):
+        for id in seeds:
+            recipes[id][SEED] = "seed"
+    return recipes
+
+
+def _datasets(config: dict[str, Any]) -> Recipe:
+    """The entries of data sets that a training uses, of a run whose data nobody has looked at."""
+    used = [*config["flow_data"]["training"], *config["flow_data"]["validation"]]
+    catalogue = expanded(config["datasets"], "datasets")
+    entries = {name: {k: v for k, v in catalogue[name].items() if k != "root"} for name in used}
+    return dict(flat(entries, "datasets."))
+
+
+def covers(axes: Iterable[str], key: str) -> bool:
+    """Return whether a key is one of the axes, or in a section that is."""
+    return any(key == axis or key.startswith(f"{axis}.") for axis in axes)
+
+
+def require_one_recipe(recipes: dict[str, Recipe], axes: Sequence[str]) -> None:
+    """Raise InputError where runs differ in anything but the axes, with what they differ in.
+
+    Args:
+        recipes: by run. What a run does not have, for it loads no pre-training, or one of another kind where that is an
+            axis, is no difference.
+        axes: keys or sections; `flow_data.fraction` is always one.
+    """
+    wanted: dict[str, dict[str, list[str]]] = {}
+    for run, recipe in recipes.items():
+        for key, value in recipe.items():
+            if not covers((*axes, FRACTION), key):
+                place = f"{key} at {FRACTION} {recipe[FRACTION]:g}" if key.startswith(DATA) else key
+                wanted.setdefault(place, {}).setdefault(short(value), []).append(run)
+    mixed = {key: by_value for key, by_value in wanted.items() if len(by_value) > 1}
+    if not mixed:
+        return
+    said = []
+    for key, by_value in list(mixed.items())[:SHOWN]:
+        counted = [f"{value[:60]} ({len(runs)} runs, such as {runs[0]})" for value, runs in by_value.items()]
+        said.append(f"{key}: {' | '.join(counted)}")
+    more = f"; and {len(mixed) - SHOWN} keys more" if len(mixed) > SHOWN else ""
+    raise InputError(
+        f"the runs differ in more than {', '.join(axes) or 'their seed'}, so no difference between them has one cause: "
+        f"{'; '.join(said)}{more}. Name such a key in rows or columns, or give fewer runs"
+    )
+
+
+def axis_values(recipes: dict[str, Recipe], axis: str, names: dict[str, str]) -> dict[str, str | None]:
+    """Return each run's value on an axis, as a text; None where it has none, such as clips.dt of a run from scratch.
+
+    Args:
+        recipes: by run.
+        axis: a key; or a section, of which the value is what differs between runs, `transfer` by its name.
+        names: the transfers' names by run.
+
+    Raises InputError where no run has such a key.
+    """
+    if axis == "transfer":
+        return dict(names)
+    keys = list(dict.fromkeys(key for recipe in recipes.values() for key in recipe if covers([axis], key)))
+    if not keys:
+        known = sorted({key for recipe in recipes.values() for key in recipe if not key.startswith(DATA)})
+        near = [key for key in known if key.rpartition(".")[2] == axis.rpartition(".")[2]]
+        near = near or get_close_matches(axis, known)
+        hint = f"did you mean {', '.join(near)}?" if near else f"keys are {', '.join(known)}"
+        raise InputError(f"{axis} is no key that determines any of the runs; {hint}")
+    if keys == [axis]:
+        return {run: short(recipe[axis]) if axis in recipe else None for run, recipe in recipes.items()}
+    shown = {key: Counter(short(recipe[key]) for recipe in recipes.values() if key in recipe) for key in keys}
+    usual = {key: counts.most_common(1)[0][0] for key, counts in shown.items()}
+    kinds = f"{axis}.kind"
+    values: dict[str, str | None] = {}
+    for run, recipe in recipes.items():
+        own = {key: recipe[key] for key in keys if key in recipe}
+        if own and own.get(kinds) != usual.get(kinds):
+            values[run] = str(own[kinds])
+        else:
+            differing = [key for key, value in own.items() if short(value) != usual[key]]
+            values[run] = ", ".join(f"{key.removeprefix(f'{axis}.')} {short(own[key])}" for key in differing) or None
+    return values
+
+
+def name_of_transfer(transfer: dict[str, Any]) -> str:
+    """Return the name of a freezing strategy: the preset's of the same keys, or else the one that it is given.
+
+    A comparison names the transfers of its runs by its rows.
+    """
+    own = {key: value for key, value in transfer.items() if key != "name"}
+    for name, preset in presets("transfer").items():
+        if own == {key: value for key, value in preset.items() if key != "name"}:
+            return name
+    return str(transfer["name"])

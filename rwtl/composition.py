@@ -1,0 +1,101 @@
+"""Composing a configuration outside of the command line: in a notebook, a script, or for a preview."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as compose_with_hydra
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from rwtl.config import CONF, SHARED, flat
+from rwtl.errors import InputError
+from rwtl.retired import require_current
+
+
+@contextmanager
+def composing(config_dir: str | Path | None = None, conf: Path = CONF) -> Iterator[list[str]]:
+    """Let Hydra compose configurations within it, also within a run of Hydra.
+
+    Args:
+        config_dir: a folder of further presets.
+        conf: where the configurations are.
+
+    Yields:
+        The overrides by which the folder is found.
+    """
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise InputError(f"config_dir is {config_dir}; give a folder of presets, such as one that holds transfer/")
+    around = GlobalHydra.instance().hydra  # of a run of Hydra, or of who has called its initialize()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            yield [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir is not None else []
+    finally:
+        if around is not None:
+            GlobalHydra.instance().initialize(around)
+
+
+def compose(
+    app: str,
+    *overrides: str,
+    config_dir: str | Path | None = None,
+    outputs: str | Path | None = None,
+    plugins: list[str | Path] | None = None,
+    **keys: Any,
+) -> DictConfig:
+    """Return the configuration of an app, as its command line with the same overrides has it.
+
+    Args:
+        app: such as `simulate`, `pretrain`, `train`, `evaluate` or `compare`.
+        overrides: as on the command line: `clips.dt=2`, or `transfer=freeze_encoder` for a preset.
+        config_dir: a folder of your own presets, by group, as `--config-dir` of the command line.
+        outputs: the folder of all artifacts, `paths.outputs`.
+        plugins: your Python files and modules, which every process imports before it plans anything.
+        keys: further overrides, with values as Python has them: `seed=1`, `clips={"dt": 2}`, `transfer="scratch"`.
+
+    Raises:
+        InputError: There is no such app, preset or key, or an override cannot be read.
+
+    >>> cfg = rwtl.compose("train", "transfer=freeze_encoder", *tiny, seed=1, outputs="outputs")
+    >>> cfg.seed, cfg.transfer.name, cfg.clips.dt
+    (1, 'freeze_encoder', 0.5)
+    """
+    apps = sorted({file.stem for file in CONF.glob("*.yaml")} - {*SHARED})
+    if app not in apps:
+        raise InputError(f"there is no app {app}; choose one of {', '.join(apps)}")
+    given = flat(keys) + ([("paths.outputs", str(outputs))] if outputs is not None else [])
+    own = [f"{key}={_written(value)}" for key, value in given]
+    own += [f"++plugins={_written(list(map(str, plugins)))}"] if plugins is not None else []
+    require_current(overrides)
+    with composing(config_dir) as found:
+        try:
+            return compose_with_hydra(app, [*overrides, *own, *found])
+        except HydraException as error:
+            raise InputError(f"{app}: {said(error)}") from error
+
+
+def said(error: HydraException) -> str:
+    """Return in one line what Hydra says of bad overrides, without where it has searched and what it links to."""
+    text = str(error).partition("\nConfig search path:")[0]
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("See https://")]
+    options = ", ".join(line.strip() for line in lines if line.startswith("\t"))
+    sentences = "; ".join(line.strip().rstrip(".") for line in lines if not line.startswith("\t"))
+    return f"{sentences} {options}".strip()
+
+
+def _written(value: Any) -> str:
+    """Return a value as Hydra's command line takes it."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_written(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_written, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return repr(value)
+    return QuotedString(str(value), Quote.single).with_quotes()

@@ -1,0 +1,152 @@
+"""Errors of a trained RAFT on pairs with known flow, and on the measured flow of wave fronts."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated
+
+import pandas as pd
+import torch
+
+from rwtl.errors import InputError
+from rwtl.flow.sample import FlowDataset, FlowSample
+from rwtl.learning.metrics import METRICS, FlowMetrics, end_point_error, normal_error, pixels_of
+from rwtl.learning.recipe import autocast
+from rwtl.models.parts import carry_forward
+from rwtl.models.raft import RAFT, FlowEstimate
+from rwtl.progress import Progress
+from rwtl.sections import Count, EachOnce, section
+
+FRONT_METRICS = ("epe", "normal", "no_motion", "mean_speed")
+
+
+@section("evaluation")
+class EstimationConfig:
+    """On what, and how, a trained RAFT estimates flow: to be evaluated, or to be submitted to a benchmark.
+
+    Args:
+        datasets: names of the section `datasets`, at least one.
+        iterations: recurrent iterations of RAFT; None means as many as it was trained with.
+        warm_start: whether each pair of a sequence begins with the flow of the one before (RAFT, section 4.3), in the
+            data sets that have sequences.
+    """
+
+    datasets: Annotated[list[str], EachOnce()]
+    iterations: Count | None
+    warm_start: bool
+
+
+@torch.no_grad()
+def estimates(
+    model: RAFT, dataset: FlowDataset, iterations: int | None, warm_start: bool, device: torch.device, precision: str
+) -> Iterator[tuple[int, FlowSample, FlowEstimate]]:
+    """Yield the number of every pair, its sample (CPU) and its estimate (`device`), of frames padded as officially.
+
+    The model is put to `device` and in eval mode.
+    """
+    model.eval().to(device)
+    sequences = dataset.sequences if warm_start else None
+    initial = None
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        images = (sample.image1[None].to(device), sample.image2[None].to(device))
+        if sequences is not None and index > 0 and sequences[index] != sequences[index - 1]:
+            initial = None
+        with autocast(device, precision):
+            estimate = model.estimate(*images, iterations, initial, dataset.padding)
+        if sequences is not None:
+            initial = carry_forward(estimate.coarse)
+        yield index, sample, estimate
+
+
+def evaluate(
+    model: RAFT,
+    datasets: FlowDataset | Mapping[str, FlowDataset],
+    iterations: int | None = None,
+    warm_start: bool = False,
+    label: str = "evaluate",
+    device: torch.device | str = "cpu",
+    precision: str = "32-true",
+) -> pd.DataFrame:
+    """Return errors, one row for each pair: `dataset`, `pair`, numbers of valid pixels, METRICS and `no_motion`.
+
+    `epe` is the end-point error in px, the mean over a pair's valid pixels, and `no_motion` that of predicting no
+    motion. `rwtl.learning.evaluation.pooled` gives them over all valid pixels of each data set, as they are published.
+
+    Args:
+        model: RAFT; put to `device` and in eval mode.
+        datasets: with flow; several by name.
+        iterations: recurrent iterations; None means those of the model.
+        warm_start: whether each pair of a sequence begins with the flow of the one before.
+        label: names the work where progress is printed.
+        device: where the flow is estimated.
+        precision: `32-true`, `bf16-mixed` or `16-mixed`.
+
+    Raises:
+        InputError: A data set holds no flow, or a pair is damaged.
+
+    >>> errors = rwtl.evaluate(raft, scenes, iterations=2)
+    >>> errors[["dataset", "pair"]].values.tolist(), bool((errors.epe > 0).all())
+    ([['ProceduralFlow', '0'], ['ProceduralFlow', '1']], True)
+    """
+    if isinstance(datasets, FlowDataset):
+        datasets = {type(datasets).__name__: datasets}
+    for name, dataset in datasets.items():
+        if not dataset.has_flow:
+            raise InputError(f"{name} holds no flow to compare with: it is a test split")
+    device = torch.device(device)
+    progress = Progress(label, sum(len(dataset) for dataset in datasets.values()), "pairs")
+    rows = []
+    for name, dataset in datasets.items():
+        for index, sample, estimate in estimates(model, dataset, iterations, warm_start, device, precision):
+            metrics = FlowMetrics()
+            metrics.update(estimate.flow.float().cpu(), sample.flow[None], sample.valid[None])
+            errors = {metric: float(value) for metric, value in metrics.compute().items()}
+            errors["no_motion"] = float(sample.flow.norm(dim=0)[sample.valid >= 0.5].mean())
+            rows.append({"dataset": name, "pair": dataset.names[index], **errors})
+            progress(len(rows))
+    return pd.DataFrame(rows)
+
+
+def pooled(errors: pd.DataFrame) -> pd.DataFrame:
+    """Return the errors over all valid pixels of each data set, with the number of pairs and the mean of their EPEs.
+
+    Published EPEs of KITTI are that mean, `epe_of_pairs`; all other published figures are over all pixels.
+    """
+    lines = []
+    for dataset, of_dataset in errors.groupby("dataset", sort=False):
+        line = {"dataset": dataset, "pairs": len(of_dataset)}
+        for column in (*METRICS, "no_motion"):
+            counted = of_dataset[of_dataset[pixels_of(column)] > 0]
+            weights = counted[pixels_of(column)]
+            # Weighted by hand: a mean that skipped what is not a number would flatter a model that diverged.
+            total = (counted[column] * weights).sum(skipna=False)
+            line[column] = total / weights.sum() if len(counted) else float("nan")
+        line["epe_of_pairs"] = of_dataset[of_dataset.pixels > 0].epe.mean(skipna=False)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def front_errors(model: RAFT, data: FlowDataset, device: torch.device, precision: str) -> pd.DataFrame:
+    """Return one row for each pair with its number of valid pixels and, in px, the means over them of FRONT_METRICS.
+
+    `epe` is the end-point error; `normal` that of the component along the true flow alone, all that is known of a
+    front; `no_motion` the end-point error of predicting no motion; `mean_speed` that of the true direction with the
+    mean length over all pairs: what is left to somebody who knows where fronts go and not how fast.
+    """
+    samples = [data[index] for index in range(len(data))]
+    lengths = torch.cat([sample.flow.norm(dim=0)[sample.valid >= 0.5] for sample in samples])
+    rows = []
+    for index, sample, estimate in estimates(model, data, None, False, device, precision):
+        valid = sample.valid >= 0.5
+        predicted, flow = estimate.flow.float().cpu(), sample.flow[None]
+        length = flow.norm(dim=1)
+        of_mean_speed = (length - lengths.mean()).abs()
+        errors = (end_point_error(predicted, flow), normal_error(predicted, flow), length, of_mean_speed)
+        means = [float(error[0][valid].mean()) for error in errors]
+        pair = {"pair": data.names[index], "pixels": int(valid.sum())}
+        rows.append(pair | dict(zip(FRONT_METRICS, means, strict=True)))
+    return pd.DataFrame(rows)
+
+
+def over_all(errors: pd.DataFrame) -> pd.Series:
+    """Return the means over the pixels of all pairs."""
+    return errors[list(FRONT_METRICS)].mul(errors.pixels, axis=0).sum(skipna=False) / errors.pixels.sum()

@@ -1,0 +1,128 @@
+"""Evaluation and submission in the layouts of MPI-Sintel and KITTI."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rwtl.errors import InputError
+from rwtl.flow.catalogue import of_catalogue, open_with_flow
+from rwtl.flow.files import read_flo, read_kitti_flow, write_flo, write_kitti_flow
+from rwtl.flow.layouts import KITTI, Sintel
+from rwtl.flow.scenes.dataset import ProceduralFlow
+from rwtl.learning.evaluation import EstimationConfig, evaluate, pooled
+from rwtl.models.parts import carry_forward
+from rwtl.models.raft import build_raft
+from rwtl.pipeline.evaluation import write_submission, writer_of
+
+CPU = torch.device("cpu")
+
+
+def save_image(path, rng, height, width):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(path)
+
+
+@pytest.fixture
+def sintel(tmp_path):
+    rng = np.random.default_rng(0)
+    for split, renders in (("training", ("clean",)), ("test", ("clean", "final"))):
+        for render in renders:
+            for sequence in ("alley_1", "bamboo_2"):
+                for frame in (1, 2, 3):
+                    save_image(tmp_path / split / render / sequence / f"frame_{frame:04d}.png", rng, 40, 56)
+    for sequence in ("alley_1", "bamboo_2"):
+        for frame in (1, 2):
+            path = tmp_path / "training" / "flow" / sequence / f"frame_{frame:04d}.flo"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_flo(path, rng.normal(0, 5, (2, 40, 56)).astype(np.float32))
+    return tmp_path
+
+
+@pytest.fixture
+def kitti(tmp_path):
+    rng = np.random.default_rng(1)
+    for split in ("training", "testing"):
+        for frame in (10, 11):
+            save_image(tmp_path / split / "image_2" / f"000000_{frame}.png", rng, 37, 50)
+    (tmp_path / "training" / "flow_occ").mkdir()
+    known = (rng.random((37, 50)) < 0.3).astype(np.float32)
+    flow = rng.normal(0, 5, (2, 37, 50)).astype(np.float32)
+    write_kitti_flow(tmp_path / "training" / "flow_occ" / "000000_10.png", flow, known)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return build_raft("small").eval()
+
+
+def estimated(model, sample, **options):
+    return model.estimate(sample.image1[None], sample.image2[None], **options)
+
+
+def test_a_warm_start_goes_on_within_a_sequence_and_begins_anew_with_the_next(sintel, model):
+    data = Sintel(sintel, "clean", "training")
+    cold, warm = (evaluate(model, {"sintel": data}, 2, start, "test", CPU) for start in (False, True))
+    assert list(warm.pair) == data.names and data.names[1] == "alley_1/frame_0002"
+    assert (cold.epe == warm.epe).tolist() == [True, False, True, False]
+    first = estimated(model, data[2], iterations=2)
+    second = estimated(model, data[3], iterations=2, initial=carry_forward(first.coarse)).flow[0]
+    assert warm.epe[3] == pytest.approx(float((second - data[3].flow).norm(dim=0).mean()), rel=1e-5)
+
+
+def test_kitti_is_padded_its_way_and_counts_known_pixels(kitti, model):
+    data = KITTI(kitti)
+    errors = evaluate(model, {"kitti": data}, 2, False, "test", CPU)
+    sample = data[0]
+    difference = (estimated(model, sample, iterations=2, padding="kitti").flow[0] - sample.flow).norm(dim=0)
+    assert errors.pixels[0] == sample.valid.sum() < 37 * 50
+    assert errors.epe[0] == pytest.approx(float(difference[sample.valid > 0].mean()), rel=1e-5)
+    assert pooled(errors).epe_of_pairs[0] == pytest.approx(errors.epe[0])
+
+
+def test_a_test_split_holds_nothing_to_compare_with(sintel):
+    catalogue = {"sintel_test": {"name": "sintel", "root": str(sintel), "split": "test"}}
+    with pytest.raises(InputError, match=r"sintel_test holds no flow .* rwtl submit"):
+        open_with_flow("sintel_test", catalogue)
+    assert len(of_catalogue("sintel_test", catalogue)) == 4
+
+
+def test_precision_is_that_of_the_evaluation(kitti, model):
+    exact, half = (evaluate(model, {"k": KITTI(kitti)}, 2, False, "", CPU, p) for p in ("32-true", "bf16-mixed"))
+    assert half.epe[0] != exact.epe[0] and half.epe[0] == pytest.approx(exact.epe[0], rel=0.1)
+
+
+def test_a_sintel_submission_holds_every_pair_of_both_renders(sintel, model, tmp_path):
+    datasets = {render: Sintel(sintel, render, "test") for render in ("clean", "final")}
+    config = EstimationConfig(list(datasets), iterations=2, warm_start=True)
+    assert write_submission(model, datasets, config, tmp_path / "out", CPU, "32-true") == 8
+    files = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.flo"))
+    assert files[:3] == [
+        f"clean/{name}.flo" for name in ("alley_1/frame0001", "alley_1/frame0002", "bamboo_2/frame0001")
+    ]
+    first = estimated(model, datasets["final"][2], iterations=2)
+    second = estimated(model, datasets["final"][3], iterations=2, initial=carry_forward(first.coarse))
+    for number, estimate in ((1, first), (2, second)):
+        written = read_flo(tmp_path / "out" / "final" / "bamboo_2" / f"frame{number:04d}.flo")
+        np.testing.assert_allclose(written, estimate.flow[0].numpy(), atol=1e-5)
+
+
+def test_a_kitti_submission_is_to_a_64th_of_a_pixel(kitti, model, tmp_path):
+    data = KITTI(kitti, "testing")
+    write_submission(model, {"kitti": data}, EstimationConfig(["kitti"], 2, False), tmp_path / "out", CPU, "32-true")
+    written, known = read_kitti_flow(tmp_path / "out" / "000000_10.png")
+    expected = estimated(model, data[0], iterations=2, padding="kitti").flow[0].numpy()
+    assert known.all() and np.abs(written - expected).max() <= 1 / 128 + 1e-6
+
+
+def test_no_benchmark_takes_other_data(tmp_path):
+    with pytest.raises(InputError, match="no submission format for scenes"):
+        writer_of("scenes", ProceduralFlow(1), tmp_path)
+
+
+@pytest.mark.parametrize(("datasets", "iterations"), [([], 1), (["a", "a"], 1), (["a"], 0)])
+def test_senseless_evaluations_are_refused(datasets, iterations):
+    with pytest.raises(InputError, match=r"(datasets|iterations) is"):
+        EstimationConfig(datasets, iterations, False)
