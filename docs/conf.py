@@ -8,7 +8,12 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 project = "rwtl"
 author = "the authors of rwtl"
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_class_signature = "mixed"
+napoleon_google_docstring = True
+default_role = "literal"  # `name` in a docstring
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 html_theme = "furo"

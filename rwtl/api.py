@@ -121,7 +121,7 @@ def transfer(
 
     >>> report = rwtl.transfer(raft, source=source.path, load=["feature_encoder"], freeze="encoder")
     >>> print(report)
-    149 tensors loaded, 15 of the source left out, 44 frozen, 0 BatchNorm layers in eval
+    149 tensors loaded, 24 of the source left out, 44 frozen, 0 BatchNorm layers in eval
     """
     strategies = (None, "encoder", "batchnorm", "encoder_batchnorm")
     if freeze not in strategies:

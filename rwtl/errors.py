@@ -5,4 +5,10 @@ class InputError(ValueError):
     """Bad input: the message names the thing, its actual value and the remedy.
 
     The experiments print it as one line and exit with code 1; anything else that escapes is a fault of rwtl.
+
+    >>> try:
+    ...     rwtl.RecordingConfig(rows=0)
+    ... except rwtl.InputError as error:
+    ...     print(error)
+    recording.rows is 0; it must be at least 1
     """

@@ -85,7 +85,7 @@ def evaluate(
 
     >>> errors = rwtl.evaluate(raft, scenes, iterations=2)
     >>> errors[["dataset", "pair"]].values.tolist(), bool((errors.epe > 0).all())
-    ([['ProceduralFlow', '0'], ['ProceduralFlow', '1']], True)
+    ([['ProceduralFlow', 'scene 0'], ['ProceduralFlow', 'scene 1']], True)
     """
     if isinstance(datasets, FlowDataset):
         datasets = {type(datasets).__name__: datasets}

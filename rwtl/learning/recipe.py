@@ -160,6 +160,13 @@ class Task(pl.LightningModule):
         recipe: how.
         transfer: what was loaded into the model and is held frozen; None where nothing is.
         metrics: names of what a validation logs.
+
+    >>> import torch
+    >>> class Reconstruction(rwtl.Task):
+    ...     def loss(self, batch):
+    ...         return (self.model(batch) - batch).square().mean()
+    >>> Reconstruction(torch.nn.Identity(), None, None, ["error"]).loss(torch.ones(2)).item()
+    0.0
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, transfer: Transfer | None, metrics: Iterable[str]):

@@ -108,7 +108,8 @@ def evaluation(cfg: DictConfig) -> EvaluationArtifact:
 
     The artifact holds `errors.csv`.
 
-    >>> evaluated = rwtl.build(rwtl.evaluation(rwtl.compose("evaluate", "transfer=freeze_encoder", *tiny_evaluation)))
+    >>> evaluate = rwtl.compose("evaluate", "transfer=freeze_encoder", *tiny, "datasets.procedural_test.size=4")
+    >>> evaluated = rwtl.build(rwtl.evaluation(evaluate))
     >>> evaluated.errors.dataset.unique().tolist(), len(evaluated.errors)
     (['procedural_test'], 4)
     """

@@ -59,7 +59,7 @@ def pretraining(cfg: DictConfig, name: str = "") -> PretrainingArtifact:
     `normalisation.json` (the range of calcium, nM); for flow of waves `fronts.csv`; for next-frame prediction
     `skill.csv`, `predictions.npz` and `predictions.png`. An interrupted one is gone on with, to the same bits.
 
-    >>> source = rwtl.build(rwtl.pretraining(rwtl.compose("pretrain", *tiny_source)))
+    >>> source = rwtl.build(rwtl.pretraining(cfg))
     >>> print(source.verdict)
     validation MSE of the next-frame model ...
     """

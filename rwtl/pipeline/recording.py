@@ -84,7 +84,7 @@ def recording(cfg: DictConfig) -> RecordingArtifact:
     The artifact holds `recording` (Zarr), `mosaic.png`, `movie.gif`, `statistics.txt`, `waves.csv`, and of a simulation
     `page.html`. What an interrupted simulation left is resumed; a synthetic recording is made anew.
 
-    >>> waves = rwtl.build(rwtl.recording(rwtl.compose("simulate", *tiny_waves)))
+    >>> waves = rwtl.build(rwtl.recording(cfg))
     >>> waves.open().shape
     (24, 24)
     """

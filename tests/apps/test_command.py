@@ -13,7 +13,7 @@ import time
 
 import forked
 import pytest
-from tiny import ROOT, TINY_TRAINING, WAVES
+from tiny import ROOT, TINY
 
 from rwtl import __version__, program
 from rwtl.apps import apps
@@ -114,7 +114,7 @@ def presets(tmp_path):
 
 
 def test_presets_of_ones_own_are_found(rwtl, presets):
-    own = ["--config-dir", "mine", *TINY_TRAINING, "model=own"]
+    own = ["--config-dir", "mine", TINY, "model=own"]
     refused = r"model\.variant is 'huge'"
     for line in (["train", *own], ["train", "-m", *own, "seed=1,2"], ["status", "train", "-m", *own, "seed=1,2"]):
         done = rwtl(*line, cwd=presets)
@@ -147,7 +147,7 @@ def test_status_of_what_makes_no_artifact(rwtl, tmp_path):
 )
 def test_a_machine_without_compilers(rwtl, tmp_path, line, said):
     bare = {name: value for name, value in os.environ.items() if name != "CXX"} | {"PATH": "/nonexistent"}
-    done = rwtl("simulate", *WAVES, *line, cwd=tmp_path, env=bare)
+    done = rwtl("simulate", TINY, *line, cwd=tmp_path, env=bare)
     assert done.returncode == 1 and re.match(rf"error: ({said})", done.stderr), done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -155,11 +155,11 @@ def test_a_machine_without_compilers(rwtl, tmp_path, line, said):
 @pytest.mark.parametrize(
     "line",
     [
-        ["simulate", *WAVES],
-        ["train", *TINY_TRAINING],
-        ["train", "-m", *TINY_TRAINING, "seed=1,2"],
+        ["simulate", TINY],
+        ["train", TINY],
+        ["train", "-m", TINY, "seed=1,2"],
         ["displacements", "scenes=1"],
-        ["motion_statistics", *WAVES],
+        ["motion_statistics", TINY],
     ],
     ids=lambda line: " ".join(line[:2]),
 )

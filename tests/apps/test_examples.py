@@ -1,7 +1,7 @@
 """The examples of docs/extending.md, as a reader runs them."""
 
-import forked
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -17,10 +17,8 @@ def outputs(tmp_path_factory):
     return tmp_path_factory.mktemp("examples") / "outputs"
 
 
-def example(name, *arguments):
-    done = forked.run([EXAMPLES / name, *arguments])
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def plugins(name):
+    return f"++plugins=[{EXAMPLES / name}]"
 
 
 @pytest.mark.slow
@@ -34,9 +32,10 @@ def test_a_freezing_strategy_is_a_file(outputs):
 
 
 @pytest.mark.slow
-def test_an_encoder_is_an_entry(outputs):
-    said = example("encoder.py", TINY, f"paths.outputs={outputs}")
-    assert "making" in said and "count    4.0" in said
+def test_an_encoder_is_a_function(outputs):
+    line = [plugins("encoder.py"), TINY, "model.variant=wide", "transfer=freeze_encoder"]
+    done = run("evaluate", outputs, *line, "trainer.data_workers=1")
+    assert done.returncode == 0, done.stderr
     saved = [torch.load(file, weights_only=True) for file in (outputs / "pretraining").glob("*/model.pt")]
     first = "feature_encoder.conv1.weight"
     widths = {each["arguments"]["variant"]: each["weights"][first].shape[0] for each in saved}
@@ -44,13 +43,22 @@ def test_an_encoder_is_an_entry(outputs):
 
 
 @pytest.mark.slow
-def test_a_source_task_is_a_script_that_leaves_a_file(outputs, tmp_path):
-    file = tmp_path / "arrow.pt"
-    said = example("source_task.py", file, "2", TINY, f"paths.outputs={outputs}")
-    assert "step 2: loss" in said
-    trained = run("train", outputs, TINY, "transfer=freeze_encoder", f"transfer.source={file}")
+def test_a_source_task_is_a_class_and_made_on_demand_and_a_row_of_a_comparison(outputs):
+    task = [plugins("source_task.py"), TINY]
+    frozen = ["pretraining.kind=arrow_of_time", "transfer=freeze_encoder", "seed=1"]
+    trained = run("train", outputs, *task, *frozen)
     assert trained.returncode == 0, trained.stderr
-    assert "149 tensors loaded" in trained.stdout
+    assert "pretrain: 4/4 steps" in trained.stdout and "149 tensors loaded" in trained.stdout
+    (verdict,) = (file for file in outputs.glob("pretraining/*/verdict.txt") if "cross_entropy" in file.read_text())
+    assert verdict.read_text().startswith("validation after 4 steps: cross_entropy 0.")
+    row = "{transfer: ${comparison.conditions.freeze_encoder.transfer}, pretraining: {kind: arrow_of_time, steps: 4, "
+    row += "validate_every: 2, batch_size: 2, iterations: 1, validation_clips: 4}}"
+    line = [f"+comparison.conditions.arrow={row}", "comparison.axes=[transfer,pretraining]", "comparison.seeds=[1,2]"]
+    line += ["comparison.rows=[scratch,arrow]", "comparison.jobs=2"]
+    compared = run("compare", outputs, *task, *line)
+    assert compared.returncode == 0, compared.stderr
+    assert f"reused {verdict.parent}" in compared.stdout and "arrow" in compared.stdout
+    assert len(list(outputs.glob("pretraining/*/verdict.txt"))) == len(list(outputs.glob("pretraining/*")))
 
 
 @pytest.mark.slow
@@ -59,5 +67,8 @@ def test_a_data_set_is_a_class(outputs, tmp_path):
         pixels = np.random.default_rng(number).integers(0, 255, (32, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"frame_{number:04}.png")
         write_flo(tmp_path / f"flow_{number:04}.flo", np.full((2, 32, 40), number, dtype=np.float32))
-    said = example("data_set.py", str(tmp_path), TINY, f"paths.outputs={outputs}")
-    assert "mine  frame_0000" in said and "frame_0001" in said and "frame_0002" not in said
+    mine = [f"+datasets.mine={{name: numbered, root: {tmp_path}}}", "evaluation.datasets=[mine]"]
+    done = run("evaluate", outputs, plugins("data_set.py"), TINY, *mine)
+    assert done.returncode == 0, done.stderr
+    (file,) = [file for file in outputs.glob("evaluation/*/errors.csv") if "mine" in file.read_text()]
+    assert pd.read_csv(file).pair.tolist() == ["frame_0000", "frame_0001"]

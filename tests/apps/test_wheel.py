@@ -8,7 +8,7 @@ from pathlib import Path
 from shutil import copytree, ignore_patterns
 
 import pytest
-from tiny import ROOT, TINY_TRAINING, WAVES
+from tiny import ROOT, TINY
 
 pytestmark = pytest.mark.slow
 
@@ -81,8 +81,8 @@ def test_the_wheel_holds_what_rwtl_needs(installed):
 
 
 def test_a_study_from_waves_to_the_report(rwtl):
-    assert "page.html" in well(rwtl("simulate", *WAVES))
-    line = [*TINY_TRAINING, "transfer=scratch,freeze_encoder", "sweep=first"]
+    assert "page.html" in well(rwtl("simulate", TINY))
+    line = [TINY, "transfer=scratch,freeze_encoder", "sweep=first"]
     assert well(rwtl("train", "-m", *line)).count("validation EPE after 4 steps") == 2
     assert "training: 2 to reuse" in well(rwtl("status", "train", "-m", *line))
     compared = well(rwtl("compare", "runs=outputs/sweeps/first", "rows=transfer"))
