@@ -6,7 +6,7 @@ ARGS ?=
 # With nvcc on the path, the tests compile the CUDA program too.
 EXTRAS := $(shell command -v nvcc >/dev/null && echo dev,docs,cuda || echo dev,docs)
 
-.PHONY: help install run test docs format peer clean
+.PHONY: help install run test docs notebook format peer clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -34,6 +34,9 @@ test: install  ## lint and tests
 
 docs: install  ## the documentation as a site: docs/_build/index.html
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+
+notebook: install  ## execute docs/notebook.ipynb, and keep what it shows
+	$(BIN)/jupyter execute --inplace docs/notebook.ipynb
 
 format: install  ## format and mend what ruff can
 	$(BIN)/ruff check --fix .

@@ -51,9 +51,9 @@ def test_a_source_task_is_a_class_and_made_on_demand_and_a_row_of_a_comparison(o
     assert "pretrain: 4/4 steps" in trained.stdout and "149 tensors loaded" in trained.stdout
     (verdict,) = (file for file in outputs.glob("pretraining/*/verdict.txt") if "cross_entropy" in file.read_text())
     assert verdict.read_text().startswith("validation after 4 steps: cross_entropy 0.")
-    row = "{transfer: ${comparison.conditions.freeze_encoder.transfer}, pretraining: {kind: arrow_of_time, steps: 4, "
+    row = "{like: freeze_encoder, pretraining: {kind: arrow_of_time, steps: 4, "
     row += "validate_every: 2, batch_size: 2, iterations: 1, validation_clips: 4}}"
-    line = [f"+comparison.conditions.arrow={row}", "comparison.axes=[transfer,pretraining]", "comparison.seeds=[1,2]"]
+    line = [f"+comparison.conditions.arrow={row}", "comparison.seeds=[1,2]"]
     line += ["comparison.rows=[scratch,arrow]", "comparison.jobs=2"]
     compared = run("compare", outputs, *task, *line)
     assert compared.returncode == 0, compared.stderr
