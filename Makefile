@@ -6,7 +6,7 @@ ARGS ?=
 # With nvcc on the path, the tests compile the CUDA program too.
 EXTRAS := $(shell command -v nvcc >/dev/null && echo dev,docs,cuda || echo dev,docs)
 
-.PHONY: help install run test docs format peer clean
+.PHONY: help install run test docs wheel format peer clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -34,6 +34,12 @@ test: install  ## lint and tests
 
 docs: install  ## the documentation as a site: docs/_build/index.html
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+
+# Without what an earlier build has left, for that would be in the wheel too.
+wheel: install  ## a wheel of rwtl: dist/rwtl-*.whl
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	rm -rf build
 
 format: install  ## format and mend what ruff can
 	$(BIN)/ruff check --fix .
