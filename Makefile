@@ -6,7 +6,7 @@ ARGS ?=
 # With nvcc on the path, the tests compile the CUDA program too.
 EXTRAS := $(shell command -v nvcc >/dev/null && echo dev,docs,cuda || echo dev,docs)
 
-.PHONY: help install run test docs notebook format peer clean
+.PHONY: help install run test docs notebook wheel format peer clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 12
@@ -37,6 +37,12 @@ docs: install  ## the documentation as a site: docs/_build/index.html
 
 notebook: install  ## execute docs/notebook.ipynb, and keep what it shows
 	$(BIN)/jupyter execute --inplace docs/notebook.ipynb
+
+# Without what an earlier build has left, for that would be in the wheel too.
+wheel: install  ## a wheel of rwtl: dist/rwtl-*.whl
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	rm -rf build
 
 format: install  ## format and mend what ruff can
 	$(BIN)/ruff check --fix .

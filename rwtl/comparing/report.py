@@ -56,7 +56,7 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
         command=program.command_line(program.command()),
         commands=_commands(compared),
         provenance=provenance(),
-        commits=sorted({str((read_status(folder) or {}).get("git_commit")) for folder in trained}),
+        commits=sorted({(read_status(folder) or {}).get("git_commit") or "unknown" for folder in trained}),
         configuration=OmegaConf.to_yaml(cfg),
         missing=missing,
     )
