@@ -83,4 +83,4 @@ def test_the_studys_figures_are_those_of_its_table():
 def test_make_help_lists_the_targets():
     done = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True)
     listed = {line.split()[0] for line in done.stdout.splitlines()}
-    assert listed == {"help", "install", "run", "test", "docs", "wheel", "format", "peer", "clean"}
+    assert listed == {"help", "install", "run", "test", "docs", "notebook", "wheel", "format", "peer", "clean"}

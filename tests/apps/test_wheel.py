@@ -28,6 +28,8 @@ def installed(tmp_path_factory):
     source = folder / "source"
     for name in ("rwtl", "conf", "hydra_plugins"):
         copytree(ROOT / name, source / name, symlinks=True, ignore=ignore_patterns("__pycache__"))
+    (source / "conf" / "local").mkdir(exist_ok=True)
+    (source / "conf" / "local" / "default.yaml").write_text("seed: 7 # of the machine where the wheel is made\n")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         (source / name).write_bytes((ROOT / name).read_bytes())
     build = f"from setuptools.build_meta import build_sdist; build_sdist({str(folder)!r})"
@@ -75,8 +77,9 @@ def test_the_wheel_holds_what_rwtl_needs(installed):
         (ROOT / "conf", package / "conf", "**/*.yaml"),
         (ROOT / "rwtl", package, "**/*.j2"),
         (ROOT / "rwtl", package, "py.typed"),
+        (ROOT / "rwtl", package, "*.pyi"),
     ):
-        files = {file.relative_to(ours) for file in ours.glob(pattern)}
+        files = {file.relative_to(ours) for file in ours.glob(pattern) if file.parent.name != "local"}
         assert files and files == {file.relative_to(theirs) for file in theirs.glob(pattern)}
 
 
