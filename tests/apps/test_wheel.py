@@ -1,5 +1,6 @@
 """What a user has who installs rwtl from a wheel: the command `rwtl`, in any folder, without a checkout."""
 
+import json
 import os
 import re
 import subprocess
@@ -38,6 +39,9 @@ def installed(tmp_path_factory):
     offline = ["--no-deps", "--no-index"]
     checked(*pip, "wheel", *offline, "--no-build-isolation", "-w", folder, *folder.glob("rwtl-*.tar.gz"))
     checked(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
+    commit = ["-c", "user.name=user", "-c", "user.email=user@example.org", "commit", "--allow-empty", "-m", "theirs"]
+    for words in (["init"], commit):  # the environment lies in another project's checkout
+        checked("git", "-C", folder / "venv", *words)
     checked(*pip, "--python", folder / "venv" / "bin" / "python", "install", *offline, *folder.glob("rwtl-*.whl"))
     (packages,) = folder.glob("venv/lib/python*/site-packages")
     libraries = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
@@ -87,9 +91,10 @@ def test_a_study_from_waves_to_the_report(rwtl):
     assert "page.html" in well(rwtl("simulate", TINY))
     line = [TINY, "transfer=scratch,freeze_encoder", "sweep=first"]
     assert well(rwtl("train", "-m", *line)).count("validation EPE after 4 steps") == 2
+    (recorded,) = (json.loads(file.read_text()) for file in rwtl.folder.glob("outputs/recording/*/status.json"))
+    assert recorded["command"][:2] == ["rwtl", "simulate"] and recorded["git_commit"] is None
     assert "training: 2 to reuse" in well(rwtl("status", "train", "-m", *line))
     compared = well(rwtl("compare", "runs=outputs/sweeps/first", "rows=transfer"))
     page = (rwtl.folder / re.search(r"report: (.*)", compared)[1]).read_text()
     assert "rwtl train --config-path" in page and "rwtl compare runs=" in page and "experiments/" not in page
-    shown = well(rwtl("status"))
-    assert "5 complete" in shown
+    assert "5 complete" in well(rwtl("status"))

@@ -1,6 +1,7 @@
 """A comparison of real runs: made by its section, read back from wherever they are, and shown in a browser."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -146,6 +147,14 @@ def test_what_cannot_be_compared_is_said_and_the_rest_is(made, outputs, tmp_path
     comparison = read(there / "training" / "*")
     assert any(note.startswith(f"{changed} is left out: {reason}") for note in comparison.notes)
     assert f"training-{changed.name}" not in comparison.runs and len(comparison.runs) == 2 * sum(CELLS.values()) - 1
+
+
+def test_a_report_is_written_without_recordings_that_are_gone(made, outputs, tmp_path):
+    there, _ = copied(outputs, tmp_path)
+    done = run("compare", there, f"runs={there}/training/*", "rows=transfer", "columns=clips.dt")
+    assert done.returncode == 0, done.stderr
+    page = Path(re.search(r"report: (.*)", done.stdout)[1]).read_text()
+    assert f"There are no pictures of {there}/recording/" in page and "recording does not exist: give the path" in page
 
 
 def test_sources_that_are_none_are_named(made, outputs, tmp_path):
