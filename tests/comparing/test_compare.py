@@ -50,7 +50,7 @@ def made(outputs):
 def read(*sources, rows=("transfer",), columns="clips.dt"):
     runs = find_runs(*sources)
     cells = cells_by_axes(runs, list(rows), columns)
-    return analyse(runs, cells, None, AnalysisConfig(), notes)
+    return analyse(runs, cells, None, AnalysisConfig(), runs.notes)
 
 
 def test_what_was_made_is_compared(made):
