@@ -231,7 +231,10 @@ def test_a_shell_completes(shell):
     shell.press(f"{clear}rwtl ev\t", ["evaluate "])
     shown = shell.press(f"{clear}rwtl train transfer=fr\t", FREEZING)
     assert "scratch" not in shown
-    shell.press(f"{clear}rwtl train -m seed=1,2 transfer=unfreeze_g\t", ["transfer=unfreeze_gradually"])
+    shell.press(f"{clear}rwtl train -m seed=1,2 transfer=unfreeze_g\t", ["unfreeze_gradually"])
+    shell.press(
+        "\x01echo is \n", ["\nis rwtl train -m seed=1,2 transfer=unfreeze_gradually\r"]
+    )  # the line, as it is now
     shell.press(f"{clear}rwtl status train trainer=g\t", ["trainer=gpu"])
     shell.press(f"{clear}rwtl status eval\t", ["evaluate"])
 
