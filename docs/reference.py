@@ -53,7 +53,6 @@ GROUPS: dict[str, tuple[str, tuple[type, ...]]] = {
     "training": ("The target task's schedule.", (FlowRecipe,)),
     "evaluation": ("On what a trained RAFT is measured.", (EstimationConfig,)),
     "comparison": ("The rows of a comparison.", (ComparisonConfig,)),
-    "analysis": ("How runs are compared.", (AnalysisConfig,)),
     "trainer": ("Where and how fast; only the precision determines the result.", (TrainerConfig,)),
     "logger": ("What is told of a training beside its own files.", (WandbConfig, TensorBoardConfig)),
     "submission": ("Estimates for a benchmark's test split.", (EstimationConfig,)),
@@ -61,16 +60,23 @@ GROUPS: dict[str, tuple[str, tuple[type, ...]]] = {
     "hparams_search": ("Searches: one of them makes a multirun a search.", ()),
     "hydra/launcher": ("Where the jobs of a multirun run.", (SlurmConfig,)),
     "hydra/sweeper": ("How the jobs of a multirun are made.", ()),
-    "paths": ("Folders.", ()),
-    "hydra_settings": ("What all experiments share.", ()),
+    "debug": ("All in seconds, to see whether the parts fit together.", ()),
 }
-FURTHER = (CouplingConfig, StartConfig, MotionConfig)  # sections within others, and of single experiments
+SHARED = ("base", "pipeline")
+FURTHER = (
+    CouplingConfig,
+    StartConfig,
+    MotionConfig,
+    AnalysisConfig,
+)  # sections within others
 
 
 def reference() -> str:
     """Return the page as Markdown."""
-    parts = ["# Configuration reference", INTRODUCTION, "## Experiments"]
-    parts += [f"### `{file.stem}.py`\n\n{_yaml(file)}" for file in sorted(CONF.glob("*.yaml"))]
+    parts = ["# Configuration reference", INTRODUCTION, "## What the experiments share"]
+    parts += [f"### `{name}.yaml`\n\n{_yaml(CONF / f'{name}.yaml')}" for name in SHARED]
+    apps = [file for file in sorted(CONF.glob("*.yaml")) if file.stem not in SHARED]
+    parts += ["## Experiments", *(f"### `{file.stem}.py`\n\n{_yaml(file)}" for file in apps)]
     for group, (about, classes) in GROUPS.items():
         parts += [f"## `{group}=`", about]
         parts += [f"### `{group}={file.stem}`\n\n{_yaml(file)}" for file in sorted((CONF / group).glob("*.yaml"))]

@@ -1,17 +1,14 @@
 """Print, for every preset of the group `transfer`, what it loads and freezes in every variant of RAFT."""
 
-from pathlib import Path
-
-import yaml
 from rich.table import Table
 
+from rwtl.config import presets
 from rwtl.errors import InputError
 from rwtl.learning.transfer.callback import touched
 from rwtl.learning.transfer.config import TransferConfig
 from rwtl.sections import typed
 from rwtl.terminal import show
 
-PRESETS = Path(__file__).parents[1] / "conf" / "transfer"
 MODELS = {"basic": "instance", "small": "instance", "basic, batch": "batch", "small, batch": "batch"}
 
 
@@ -29,9 +26,9 @@ def main() -> None:
     )
     title += "a flag would freeze nothing."
     table = Table("transfer", *(name if "," in name else f"{name}, instance" for name in MODELS), title=title)
-    for file in sorted(PRESETS.glob("*.yaml")):
-        config = typed(TransferConfig, yaml.safe_load(file.read_text()), "transfer")
-        table.add_row(file.stem, *(cell(name.split(",")[0], norm, config) for name, norm in MODELS.items()))
+    for preset, values in presets("transfer").items():
+        config = typed(TransferConfig, values, "transfer")
+        table.add_row(preset, *(cell(name.split(",")[0], norm, config) for name, norm in MODELS.items()))
     show(table)
 
 

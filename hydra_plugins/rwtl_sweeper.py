@@ -3,6 +3,7 @@
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -10,7 +11,12 @@ from omegaconf import DictConfig
 
 
 class RecordedSweeper(BasicSweeper):
-    """Runs all combinations whatever becomes of some, and judges them by what the jobs recorded (rwtl.sweeps.sweep)."""
+    """Runs all combinations whatever becomes of some, and judges them by what the jobs recorded (rwtl.sweeps.sweep).
+
+    Args:
+        max_batch_size: jobs that are handed to the launcher at once; None: all.
+        params: overrides beside those of the command line, such as {seed: "1,2"}.
+    """
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from rwtl.sweeps.sweep import digest_name, name_sweep, readable
@@ -24,6 +30,10 @@ class RecordedSweeper(BasicSweeper):
 
         with readable():
             return run_sweep(self, arguments)
+
+
+_RECORDED = {"_target_": "hydra_plugins.rwtl_sweeper.RecordedSweeper", "max_batch_size": None, "params": None}
+ConfigStore.instance().store(group="hydra/sweeper", name="recorded", node=_RECORDED, provider="rwtl")
 
 
 class SearchSweeper(Sweeper):

@@ -1,9 +1,11 @@
 """Reading a composed configuration: its values, paths and dotted keys, and the whole as YAML."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -41,6 +43,9 @@ def setting(cfg: DictConfig, key: str) -> Any:
         plain = not OmegaConf.is_config(value)
         return value if plain else OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
+        unknown = re.search(r"Interpolation key '([^']+)' not found", str(error))
+        if unknown:
+            raise InputError(f"{error.full_key or key} refers to {unknown[1]}, which there is not") from error
         referred = re.search(r"while resolving interpolation: Missing mandatory value: ([\w.]+)", str(error))
         missing = referred[1] if referred else error.full_key or key
         raise InputError(f"{missing} is not set; give it on the command line as {missing}=...") from error
@@ -57,6 +62,49 @@ def path_of(cfg: DictConfig, key: str) -> Path:
 def outputs_folder(cfg: DictConfig) -> Path:
     """Return the folder of all artifacts."""
     return Path(setting(cfg, "paths.outputs"))
+
+
+@cache
+def presets(group: str) -> dict[str, dict[str, Any]]:
+    """Return the choices of a group, by name, each as its file has it, laid over those of the group that it names."""
+    read = {file.stem: yaml.safe_load(file.read_text()) for file in sorted((CONF / group).glob("*.yaml"))}
+    return {name: _laid_over_others(values, read) for name, values in read.items()}
+
+
+def _laid_over_others(values: dict[str, Any], read: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    own = {key: value for key, value in values.items() if key != "defaults"}
+    others = [_laid_over_others(read[name], read) for name in values.get("defaults", [])]
+    return OmegaConf.to_container(OmegaConf.merge(*others, own))
+
+
+def without_like(cfg: DictConfig, section: str) -> DictConfig:
+    """Return a copy of a configuration in which no entry of a section says `like`: see `expanded`."""
+    entries = OmegaConf.to_container(OmegaConf.select(cfg, section), resolve=False)
+    extended = cfg.copy()
+    OmegaConf.set_struct(extended, False)
+    OmegaConf.update(extended, section, expanded(entries, section), merge=False)
+    return extended
+
+
+def expanded(entries: dict[str, dict[str, Any]], section: str) -> dict[str, dict[str, Any]]:
+    """Return the entries of a section, each of which may say `like`: the name of another, over which it is then laid.
+
+    Raises InputError where an entry is like none, or like itself in the end.
+    """
+    return {name: _expanded(entries, section, [name]) for name in entries}
+
+
+def _expanded(entries: dict[str, dict[str, Any]], section: str, names: list[str]) -> dict[str, Any]:
+    entry = entries[names[-1]]
+    if not isinstance(entry, dict) or "like" not in entry:
+        return entry
+    other = entry["like"]
+    if other not in entries:
+        raise InputError(f"{section}.{names[-1]}.like is {other}; choose one of {', '.join(entries)}")
+    if other in names:
+        raise InputError(f"{section}.{names[-1]}.like is {other}, which is like {names[-1]} itself; name another")
+    own = {key: value for key, value in entry.items() if key != "like"}
+    return OmegaConf.to_container(OmegaConf.merge(_expanded(entries, section, [*names, other]), own))
 
 
 def flat(section: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

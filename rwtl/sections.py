@@ -175,6 +175,7 @@ def section(name: str, **options: Any) -> Callable[[type[T]], type[T]]:
 
 # Keys that configurations recorded by earlier versions may hold, with why they are gone. Unset, they are passed over.
 _RETIRED = {"trainer.compile": "torch.compile made RAFT little faster and took a minute or more to start"}
+_WITHOUT_EFFECT = {"comparison.axes"}  # passed over, whatever their value: it said again what the conditions say
 
 
 def typed(cls: type[T], values: Mapping[str, Any], name: str) -> T:
@@ -190,9 +191,9 @@ def typed(cls: type[T], values: Mapping[str, Any], name: str) -> T:
     """
     known = {}
     for key, value in values.items():
-        if f"{name}.{key}" not in _RETIRED:
+        if f"{name}.{key}" not in (*_RETIRED, *_WITHOUT_EFFECT):
             known[key] = value
-        elif value:
+        elif value and f"{name}.{key}" in _RETIRED:
             raise InputError(f"{name}.{key} is {value}, but it is gone: {_RETIRED[f'{name}.{key}']}; leave it out")
     try:
         if is_dataclass(cls):

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     ("errors",),
     ("files",),
-    ("config", "sections", "random", "processes", "progress", "terminal", "registry", "plugins"),
+    ("config", "retired", "sections", "random", "processes", "progress", "terminal", "registry", "plugins"),
     ("sampling", "composition"),
     ("waves", "flow"),
     ("clips",),
@@ -83,8 +83,8 @@ def test_every_preset_composes():
     conf = ROOT / "conf"
     choices = {path.name: sorted(file.stem for file in path.glob("*.yaml")) for path in conf.iterdir() if path.is_dir()}
     apart = {"evaluate": ["evaluation"], "submit": ["submission"], "pretrain": ["hparams_search"]}
-    apart |= {"compare": ["comparison", "analysis"]}
-    of_train = set(choices).difference(*apart.values(), ["hydra_settings", "hydra", "experiment"])
+    apart |= {"compare": ["comparison"]}
+    of_train = set(choices).difference(*apart.values(), ["debug", "hydra", "experiment"])
     with initialize_config_dir(str(conf), version_base="1.3"):
         for app, groups in {**apart, "train": sorted(of_train)}.items():
             for number in range(max(len(choices[group]) for group in groups)):

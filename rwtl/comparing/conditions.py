@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rwtl.config import setting, short
+from rwtl.config import setting, short, without_like
 from rwtl.errors import InputError
 from rwtl.learning.transfer.config import PRETRAINING
-from rwtl.sections import Count, EachOnce, OneOf, Seed, Unfit, UpTo1, section, typed
+from rwtl.sections import Count, EachOnce, Seed, Unfit, UpTo1, section, typed
 
 SOURCE = ("pretraining", "initial", "clips", "recording")  # what a source is made of, beside the model
 AXES = ("transfer", *SOURCE, "model")
+CONDITIONS = "comparison.conditions"
 FRACTION = "flow_data.fraction"
 RunConfigs = dict[tuple[str, int], DictConfig]  # by name of the condition and seed
 
@@ -28,8 +29,8 @@ class ComparisonConfig:
 
     Args:
         conditions: by name, what a row lays over the configuration: sections, each with the keys that differ. A section
-            that names another `kind` than the configured one replaces it as a whole.
-        axes: the sections in which the rows may differ.
+            that names another `kind` than the configured one replaces it as a whole. `like` names another condition,
+            over which this one is laid.
         rows: the names of those that are compared, in the order of the table.
         baseline: the row that the others are measured by, that of the same column and fraction where it depends on
             them; or one of its columns for all, such as `freeze_none dt 3`.
@@ -43,7 +44,6 @@ class ComparisonConfig:
     """
 
     conditions: dict[str, dict[str, dict[str, Any]]]
-    axes: list[Annotated[str, OneOf(AXES)]]
     rows: Annotated[list[str], EachOnce()]
     baseline: str
     seeds: Annotated[list[Seed], EachOnce()]
@@ -67,11 +67,8 @@ class ComparisonConfig:
 
     def _check(self, name: str, overlay: dict[str, dict[str, Any]]) -> None:
         for changed in overlay:
-            if changed not in self.axes:
-                raise Unfit(
-                    f"conditions.{name} changes {changed}, but the rows differ in {', '.join(self.axes)} "
-                    f"alone; leave it out{f', or add {changed} to comparison.axes' if changed in AXES else ''}"
-                )
+            if changed not in AXES:
+                raise Unfit(f"conditions.{name} changes {changed}; rows may differ in {', '.join(AXES)} alone")
 
     def _check_columns(self) -> None:
         values = list(self.column_values)
@@ -134,11 +131,13 @@ def percentage(fraction: float) -> str:
 def comparison_config(cfg: DictConfig) -> ComparisonConfig:
     """Return the checked section `comparison`, whose conditions may refer to the rest of the configuration."""
     # The seed stands for any: where the configuration refers to it, each run has its own.
-    return typed(ComparisonConfig, setting(_with(cfg, seed=0), "comparison"), "comparison")
+    cfg = without_like(_with(cfg, seed=0), CONDITIONS)
+    return typed(ComparisonConfig, setting(cfg, "comparison"), "comparison")
 
 
 def conditions_of(cfg: DictConfig, config: ComparisonConfig) -> dict[str, Condition]:
     """Return what is to be run, by name: row by row, its columns, and those again with smaller parts of the data."""
+    cfg = without_like(cfg, CONDITIONS)
     found = []
     key, values = config.column, config.column_values
     for row in config.rows:
@@ -166,6 +165,7 @@ def run_configs(cfg: DictConfig, config: ComparisonConfig) -> RunConfigs:
     Raises InputError where a row has no transfer, where two come to the same configuration, and where transfers of one
     name differ: tables and logs would not tell them apart.
     """
+    cfg = without_like(cfg, CONDITIONS)
     for row in config.rows:
         if "transfer" not in config.conditions[row] and OmegaConf.select(cfg, "transfer") is None:
             raise InputError(f"comparison.conditions.{row} has no transfer; give it one of the group, such as scratch")

@@ -14,7 +14,7 @@ import yaml
 
 from rwtl import files
 from rwtl.comparing.conditions import FRACTION, SOURCE
-from rwtl.config import CONF, flat, short
+from rwtl.config import expanded, flat, presets, short
 from rwtl.errors import InputError
 from rwtl.learning.transfer.config import PRETRAINING
 from rwtl.pipeline.artifact import FORMAT, read_status
@@ -245,7 +245,8 @@ def recipes_of(runs: Sequence[Run]) -> dict[str, Recipe]:
 def _datasets(config: dict[str, Any]) -> Recipe:
     """The entries of data sets that a training uses, of a run whose data nobody has looked at."""
     used = [*config["flow_data"]["training"], *config["flow_data"]["validation"]]
-    entries = {name: {k: v for k, v in config["datasets"][name].items() if k != "root"} for name in used}
+    catalogue = expanded(config["datasets"], "datasets")
+    entries = {name: {k: v for k, v in catalogue[name].items() if k != "root"} for name in used}
     return dict(flat(entries, "datasets."))
 
 
@@ -323,8 +324,7 @@ def name_of_transfer(transfer: dict[str, Any]) -> str:
     A comparison names the transfers of its runs by its rows.
     """
     own = {key: value for key, value in transfer.items() if key != "name"}
-    for file in sorted((CONF / "transfer").glob("*.yaml")):
-        preset = yaml.safe_load(file.read_text())
+    for name, preset in presets("transfer").items():
         if own == {key: value for key, value in preset.items() if key != "name"}:
-            return file.stem
+            return name
     return str(transfer["name"])

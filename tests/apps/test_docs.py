@@ -9,12 +9,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from rwtl.comparing.tables import interval
+from rwtl.config import expanded
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 sys.path.append(str(DOCS))
 
-from reference import CONF, GROUPS, descriptions, reference  # noqa: E402
+from reference import CONF, GROUPS, SHARED, descriptions, reference  # noqa: E402
 
 # What a group's files hold beside the arguments of its classes.
 AROUND = {"defaults", "kind", "name", "_target_"}
@@ -22,7 +23,7 @@ LAUNCHERS = {"submitit_folder", "additional_parameters", "poll", "stages", "n_jo
 
 
 def groups_of_conf():
-    folders = {file.parent.relative_to(CONF).as_posix() for file in CONF.rglob("*.yaml")} - {"."}
+    folders = {file.parent.relative_to(CONF).as_posix() for file in CONF.rglob("*.yaml")} - {".", "local"}
     return sorted(folders)
 
 
@@ -39,9 +40,10 @@ def test_the_site_builds_without_warnings(tmp_path):
 def test_every_group_and_choice_is_in_the_reference():
     assert sorted(GROUPS) == groups_of_conf()
     page = reference()
-    for file in CONF.rglob("*.yaml"):
+    for file in (file for group in (".", *GROUPS) for file in (CONF / group).glob("*.yaml")):
         group = file.parent.relative_to(CONF).as_posix()
-        assert f"### `{file.stem}.py`" in page if group == "." else f"### `{group}={file.stem}`" in page
+        of_root = f"{file.stem}.yaml" if file.stem in SHARED else f"{file.stem}.py"
+        assert f"### `{of_root if group == '.' else f'{group}={file.stem}'}`" in page
 
 
 @pytest.mark.parametrize("group", [group for group, (_, classes) in GROUPS.items() if classes and group != "datasets"])
@@ -56,7 +58,8 @@ def test_every_key_is_explained(group):
 def test_every_data_set_of_the_catalogue_has_explained_keys():
     from rwtl.flow.catalogue import FLOW_DATASETS
 
-    for name, entry in OmegaConf.to_container(OmegaConf.load(CONF / "datasets" / "catalogue.yaml")).items():
+    entries = OmegaConf.to_container(OmegaConf.load(CONF / "datasets" / "catalogue.yaml"))
+    for name, entry in expanded(entries, "datasets").items():
         assert set(entry) - {"name"} <= set(descriptions(FLOW_DATASETS[entry["name"]])), name
 
 

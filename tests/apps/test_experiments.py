@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from tiny import ROOT, TINY_EVALUATION, TINY_SOURCE, TINY_TRAINING, WAVES, command, run, start
+from tiny import ROOT, TINY, command, run, start
 
 from rwtl.flow.files import write_flo
 
@@ -47,7 +47,7 @@ ONE_BY_ONE = ["comparison.seeds=[1]", "comparison.jobs=1"]  # test_compare has s
 
 @pytest.fixture(scope="module")
 def compared(outputs):
-    return run("compare", outputs, *TINY_EVALUATION, *ONE_BY_ONE)
+    return run("compare", outputs, TINY, *ONE_BY_ONE)
 
 
 def test_compare_makes_everything_and_a_report_that_needs_no_network(compared, outputs):
@@ -78,7 +78,7 @@ def test_compare_makes_everything_and_a_report_that_needs_no_network(compared, o
 
 def test_again_reuses_everything(compared, outputs):
     before = states(outputs)
-    again = run("compare", outputs, *TINY_EVALUATION, *ONE_BY_ONE)
+    again = run("compare", outputs, TINY, *ONE_BY_ONE)
     assert again.returncode == 0, again.stderr
     assert "making" not in again.stdout
     assert len(re.findall(r"^(?:training|evaluate|comparison).*: reused", again.stdout, re.MULTILINE)) == 5 + 1
@@ -86,7 +86,7 @@ def test_again_reuses_everything(compared, outputs):
 
 
 def test_a_sweep_of_train_builds_upstream_once_and_reuses_what_the_comparison_made(compared, outputs):
-    swept = run("train", outputs, "-m", *TINY_TRAINING, "transfer=scratch,freeze_encoder", "seed=1,2")
+    swept = run("train", outputs, "-m", TINY, "transfer=scratch,freeze_encoder", "seed=1,2")
     assert swept.returncode == 0, swept.stderr
     assert swept.stdout.count("training scratch seed 1: reused") == 1
     assert swept.stdout.count("training freeze_encoder seed 2: making") == 1
@@ -100,7 +100,7 @@ def test_the_same_training_gives_the_same_weights_on_another_day(compared, outpu
         for path in (outputs / "training").glob("*/status.json")
         if '"training scratch seed 1"' in path.read_text()
     )
-    again = run("train", tmp_path / "elsewhere", *TINY_TRAINING)
+    again = run("train", tmp_path / "elsewhere", TINY)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "elsewhere" / "training" / folder.name / "curve.csv").read_text() == (
         folder / "curve.csv"
@@ -109,7 +109,7 @@ def test_the_same_training_gives_the_same_weights_on_another_day(compared, outpu
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_so(compared, outputs):
-    overrides = [*TINY_SOURCE, "pretraining.seed=3", "pretraining.steps=4000", "pretraining.validate_every=4000"]
+    overrides = [TINY, "pretraining.seed=3", "pretraining.steps=4000", "pretraining.validate_every=4000"]
     job = start("pretrain", outputs, *overrides)
     while "/4000 steps" not in job.stdout.readline():
         pass
@@ -154,7 +154,7 @@ def table_row(line):
 
 
 def test_a_search_finds_the_best_of_its_trials_and_again_goes_on_from_them(compared, outputs):
-    overrides = ["-m", "hparams_search=nfp", *TINY_SOURCE]
+    overrides = ["-m", "hparams_search=nfp", TINY]
     done = run("pretrain", outputs, *overrides, "hydra.sweeper.n_trials=2")
     assert done.returncode == 0, done.stderr
     results = (outputs / "sweeps" / "pretrain-nfp" / "optimization_results.yaml").read_text()
@@ -176,7 +176,7 @@ def on(pairs):
 
 
 def test_evaluate_gives_the_errors_of_a_checkpoint_on_every_real_pair(compared, outputs, pairs):
-    done = run("evaluate", outputs, *TINY_EVALUATION, f"checkpoint={checkpoint(outputs)}", *on(pairs))
+    done = run("evaluate", outputs, TINY, f"checkpoint={checkpoint(outputs)}", *on(pairs))
     assert done.returncode == 0, done.stderr
     errors = pd.read_csv(re.search(r"table: (.*)", done.stdout)[1], dtype={"pair": str})
     of_pairs = errors[errors.dataset == "flying_chairs"]
@@ -187,7 +187,7 @@ def test_evaluate_gives_the_errors_of_a_checkpoint_on_every_real_pair(compared, 
 
 
 def test_a_recording_is_shown(compared, outputs):
-    done = run("simulate", outputs, *WAVES, "recording.duration=6.0")
+    done = run("simulate", outputs, TINY, "recording.duration=6.0")
     assert done.returncode == 0 and "recording: reused" in done.stdout, done.stderr
     (folder,) = (outputs / "recording").glob("*/")
     assert (folder / "mosaic.png").read_bytes().startswith(b"\x89PNG")
@@ -210,7 +210,7 @@ def test_every_app_lists_groups_and_values(app, tmp_path):
 @pytest.mark.slow
 def test_an_app_starts_from_nothing(tmp_path):
     """The other tests fork programs from a process that has imported the libraries."""
-    line = command("status", tmp_path / "outputs", *TINY_EVALUATION)
+    line = command("status", tmp_path / "outputs", TINY)
     done = subprocess.run([*line[:2], "compare", *line[2:]], capture_output=True, text=True)
     assert done.returncode == 0 and "comparison: 1 to make" in done.stdout, done.stderr
 
@@ -255,7 +255,7 @@ SUBMISSION = [f"checkpoint={STOCK}", "submission.datasets=[procedural_test]"]
 BY_HYDRA = {
     "unknown key": ("train", ["training.stepz=3"], r"stepz"),
     "unknown choice": ("train", ["transfer=freeze_everything"], r"freeze_everything"),
-    "output folder of a sweep": ("train", ["-m", *TINY_TRAINING, "seed=1,2"], r"/dev/null/outputs"),
+    "output folder of a sweep": ("train", ["-m", TINY, "seed=1,2"], r"/dev/null/outputs"),
 }
 BY_US = {
     "negative duration": ("simulate", ["recording.duration=-5"], r"recording\.duration is -5"),
@@ -286,10 +286,10 @@ BY_US = {
     "unknown normalisation": ("train", ["model.feature_norm=group"], r"model\.feature_norm is 'group'"),
     "shorter clips": ("pretrain", ["clips.length=2"], r"clips\.length is 2"),
     "another kind of recording": ("pretrain", ["recording.kind=rings"], r"recording\.kind is 'rings'; choose one of"),
-    "a row outside the axes": (
+    "a row that changes the target task": (
         "compare",
-        ["+comparison.conditions.scratch.clips={dt: 2}"],
-        r"scratch changes clips, but the rows differ in transfer",
+        ["+comparison.conditions.scratch.training={steps: 2}"],
+        r"scratch changes training; rows may differ in transfer",
     ),
     "negative seed of pre-training": ("pretrain", ["pretraining.seed=-1"], r"pretraining\.seed is -1; it must lie in"),
     "seed that numpy does not take": (
@@ -365,7 +365,7 @@ def test_bad_pairs_are_named_and_nothing_finished_is_lost(compared, outputs, pai
     before = states(outputs)
     folder = damaged(pairs, tmp_path, change)
     checkpoint_of = f"checkpoint={checkpoint(outputs)}"
-    done = run("evaluate", outputs, *TINY_EVALUATION, checkpoint_of, *on(folder))
+    done = run("evaluate", outputs, TINY, checkpoint_of, *on(folder))
     assert_one_clear_message(done, named)
     assert before.items() <= states(outputs).items()
 
@@ -376,12 +376,12 @@ def test_a_checkpoint_of_another_variant_is_refused(compared, outputs):
     path = outputs / "other.pt"
     content = torch.load(checkpoint(outputs), weights_only=True)
     torch.save(content | {"arguments": content["arguments"] | {"variant": "basic"}}, path)
-    done = run("evaluate", outputs, *TINY_EVALUATION, f"checkpoint={path}")
+    done = run("evaluate", outputs, TINY, f"checkpoint={path}")
     assert_one_clear_message(done, r"other\.pt does not fit raft .*basic.*encoder.* is missing")
 
 
 def test_the_status_of_a_failure_says_why(compared, outputs):
     assert_one_clear_message(
-        run("pretrain", outputs, *TINY_SOURCE, "clips.active=[0.9,1]"), r"active \[0.9, 1.0\] leaves none of the"
+        run("pretrain", outputs, TINY, "clips.active=[0.9,1]"), r"active \[0.9, 1.0\] leaves none of the"
     )
     assert any('"failed"' in text and "leaves none" in text for text in states(outputs).values())

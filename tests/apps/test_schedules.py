@@ -36,7 +36,8 @@ SCALES = {
 def test_a_schedule_is_the_published_one(name):
     schedule = name.removesuffix("_mixed")
     with initialize_config_dir(CONF, version_base="1.3"):
-        cfg = compose("train", overrides=[f"experiment={name}"])
+        mixed = ["recipe=mixed"] if name.endswith("_mixed") else []
+        cfg = compose("train", overrides=[f"experiment={schedule}", *mixed])
     recipe, training = cfg.training, OmegaConf.to_container(cfg.flow_data, resolve=True)["training"]
     crops = {(part["augmentation"]["height"], part["augmentation"]["width"]) for part in training.values()}
     assert len(crops) == 1

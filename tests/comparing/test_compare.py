@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import wandb_server
 from debian import provide
-from tiny import ROOT, TINY_EVALUATION, run
+from tiny import ROOT, TINY, run
 from wandb_server import WandbServer
 
 from rwtl.comparing.analysis import analyse, cells_by_axes
@@ -21,7 +21,6 @@ from rwtl.tracking.read_back import read_runs
 
 ROWS = [
     "comparison.rows=[scratch,freeze_none]",
-    "comparison.axes=[transfer,clips]",
     "comparison.column=clips.dt",
     "comparison.column_values=[0.2,0.5]",
     "comparison.fractions=[0.5]",
@@ -41,7 +40,7 @@ def outputs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(outputs):
-    done = run("compare", outputs, *TINY_EVALUATION, *ROWS)
+    done = run("compare", outputs, TINY, *ROWS)
     assert done.returncode == 0, done.stderr
     (folder,) = (outputs / "comparison").glob("*/")
     return done.stdout, folder
@@ -78,7 +77,7 @@ def test_reading_the_runs_back_says_the_same(made, outputs):
 
 
 def test_a_sweep_is_a_source_and_the_command_line_reads_it(made, outputs):
-    swept = run("train", outputs, "-m", *TINY_EVALUATION[:-1], "transfer=scratch,freeze_none", "seed=1,2", "sweep=both")
+    swept = run("train", outputs, "-m", TINY, "transfer=scratch,freeze_none", "seed=1,2", "sweep=both")
     assert "4 reused" in swept.stdout, swept.stdout + swept.stderr
     done = run("compare", outputs, f"runs={outputs}/sweeps/both", "rows=transfer", "columns=clips.dt")
     assert done.returncode == 0, done.stderr
@@ -184,9 +183,9 @@ def test_what_fails_is_named_and_the_others_are_compared(made, outputs):
     """What fails, and the runs of a seed that is new, are made side by side, in processes of their own."""
     quiet = "transfer: ${comparison.conditions.freeze_none.transfer}, clips: {active: [0.9, 1.0]}"
     quiet = f"{{{quiet}, pretraining: {{seed: ${{seed}}}}}}"
-    rows = [f"+comparison.conditions.quiet={quiet}", "comparison.axes=[transfer,clips,pretraining]"]
+    rows = [f"+comparison.conditions.quiet={quiet}"]
     rows += ["comparison.rows=[scratch,freeze_none,quiet]", "comparison.seeds=[1,2,3]"]
-    done = run("compare", outputs, *TINY_EVALUATION, *rows)
+    done = run("compare", outputs, TINY, *rows)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "error: 3 failed, the others are kept. pre-training of quiet (seed " in done.stderr
     assert "note: pre-training of quiet (seed 1) failed: " in done.stdout and "what there is:" in done.stdout

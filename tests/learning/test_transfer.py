@@ -1,14 +1,13 @@
 """The transfer, proven on real training runs: what is loaded, what stays frozen and for how long, what moves."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
-import yaml
 from torch.utils.data import DataLoader
 
+from rwtl.config import presets
 from rwtl.errors import InputError
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.learning.fit import fit
@@ -22,13 +21,11 @@ from rwtl.models.raft import build_raft
 from rwtl.sampling import Part, SampleStream
 from rwtl.sections import typed
 
-PRESETS = {
-    file.stem: typed(TransferConfig, yaml.safe_load(file.read_text()), "transfer")
-    for file in (Path(__file__).parents[2] / "conf" / "transfer").glob("*.yaml")
-}
+PRESETS = {name: typed(TransferConfig, values, "transfer") for name, values in presets("transfer").items()}
 NONE, ENCODER, BATCHNORM, BOTH = (
     PRESETS[name] for name in ("freeze_none", "freeze_encoder", "freeze_batchnorm", "freeze_encoder_batchnorm")
 )
+SHUFFLED, SHUFFLED_FROZEN = (replace(preset, shuffle_weights=True) for preset in (NONE, ENCODER))
 ENCODERS = ["feature_encoder", "context_encoder"]
 RECIPE = FlowRecipe(
     steps=6,
@@ -181,8 +178,8 @@ def test_an_update_block_of_another_variant_is_refused_though_a_bias_agrees():
 
 def test_shuffled_tensors_hold_the_same_values_elsewhere():
     source = source_of()
-    (model, transfer), (again, _) = (transferred(PRESETS["shuffled"], source=source, seed=3) for _ in range(2))
-    (other, _), (plain, _) = transferred(PRESETS["shuffled"], source=source, seed=4), transferred(NONE, source=source)
+    (model, transfer), (again, _) = (transferred(SHUFFLED, source=source, seed=3) for _ in range(2))
+    (other, _), (plain, _) = transferred(SHUFFLED, source=source, seed=4), transferred(NONE, source=source)
     report, state = transfer.report, model.state_dict()
     assert not moved(model, snapshot(again))
     of_counters = {name for name in report.loaded if name.endswith("num_batches_tracked")}
@@ -276,7 +273,7 @@ def test_what_is_frozen_and_unfrozen_goes_by_step_in_a_training_that_is_gone_on_
 
 def test_a_checkpoint_of_another_transfer_is_refused(tmp_path):
     file = tmp_path / "other.ckpt"
-    model, transfer = transferred(PRESETS["shuffled_frozen"])
+    model, transfer = transferred(SHUFFLED_FROZEN)
     fit_by_lightning(OpticalFlowModule(model, RECIPE, {}, transfer), 1, tmp_path).save_checkpoint(file)
     model, transfer = transferred(ENCODER)
     with pytest.raises(
@@ -288,8 +285,8 @@ def test_a_checkpoint_of_another_transfer_is_refused(tmp_path):
 def test_a_model_without_memory_is_enough_to_check():
     source = source_of()
     with torch.device("meta"):
-        checked = Transfer(build_raft("small", "batch"), PRESETS["shuffled_frozen"], source)
-    assert checked.report == transferred(PRESETS["shuffled_frozen"], source=source)[1].report
+        checked = Transfer(build_raft("small", "batch"), SHUFFLED_FROZEN, source)
+    assert checked.report == transferred(SHUFFLED_FROZEN, source=source)[1].report
 
 
 def test_an_encoder_of_another_variant_or_norm_is_refused_by_tensor():

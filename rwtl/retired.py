@@ -1,0 +1,56 @@
+"""Words of earlier versions' command lines, and what they are called now."""
+
+from collections.abc import Iterable
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from rwtl.errors import InputError
+
+_LEFT_OUT = "leave it out"
+_QUESTIONS = (
+    "context_encoder controls displacement domain_gap motion_variety sequence_length source_tasks study".split()
+)
+_SCHEDULES = ("chairs", "things", "sintel", "kitti")
+_CHOICES = {("comparison", name): f"write experiment={name}" for name in _QUESTIONS}
+_CHOICES |= {("training", name): f"write experiment={name}" for name in _SCHEDULES}
+_CHOICES |= {
+    (group, f"{name}_mixed"): f"write experiment={name} recipe=mixed"
+    for group in ("training", "experiment")
+    for name in _SCHEDULES
+}
+_CHOICES |= {
+    ("transfer", name): f"write transfer={name_now} transfer.shuffle_weights=true transfer.name={name}"
+    for name, name_now in {"shuffled": "freeze_none", "shuffled_frozen": "freeze_encoder"}.items()
+}
+_CHOICES |= {(group, "default"): _LEFT_OUT for group in ("analysis", "paths", "hydra_settings")}
+_KEYS = {"comparison.axes": "leave it out: rows may differ in whatever their conditions name"}
+
+
+def require_current(words: Iterable[str]) -> None:
+    """Raise InputError where an override is written as in an earlier version, with what it is called now.
+
+    Args:
+        words: overrides of a command line. Those that make no sense at all are left to Hydra.
+    """
+    for word in words:
+        try:
+            [override] = OverridesParser.create().parse_overrides([word])
+        except HydraException:
+            continue
+        key = override.key_or_group
+        now = (
+            [_KEYS[key]]
+            if key in _KEYS
+            else [_CHOICES[key, value] for value in _values(override) if (key, value) in _CHOICES]
+        )
+        if now:
+            raise InputError(f"{word} is of an earlier version; {now[0]}")
+
+
+def _values(override: Override) -> list[str]:
+    if override.is_sweep_override():
+        return list(override.sweep_string_iterator())
+    value = override.value()
+    return [str(each) for each in (value if isinstance(value, list) else [value])]

@@ -1,0 +1,107 @@
+"""Entries of a section that are like others, presets that lie over others, and words of earlier versions."""
+
+import re
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from rwtl.config import CONF, expanded, presets, setting
+from rwtl.errors import InputError
+from rwtl.flow.catalogue import catalogue
+from rwtl.retired import require_current
+
+
+def composed(app, *overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(app, overrides=list(overrides))
+
+
+def test_an_entry_is_laid_over_the_one_that_it_is_like():
+    first = {"x": {"p": 1, "q": [2, 3]}, "y": 4}
+    entries = {"a": first, "b": {"like": "a", "x": {"q": [5]}}, "c": {"like": "b", "y": 6}}
+    laid = {"a": first, "b": {"x": {"p": 1, "q": [5]}, "y": 4}, "c": {"x": {"p": 1, "q": [5]}, "y": 6}}
+    assert expanded(entries, "section") == laid
+    assert expanded(laid, "section") == laid
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"a": {"like": "c"}, "b": {}}, "datasets.a.like is c; choose one of a, b"),
+        ({"a": {"like": "b"}, "b": {"like": "a"}}, "datasets.b.like is a, which is like b itself; name another"),
+        ({"a": {"like": "a"}}, "datasets.a.like is a, which is like a itself; name another"),
+    ],
+)
+def test_an_entry_that_is_like_none_is_refused(entries, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        expanded(entries, "datasets")
+
+
+def test_scenes_of_validation_follow_those_of_training():
+    cfg = composed("train", "datasets.procedural_training.height=32", "+datasets.procedural_validation.width=64")
+    entry = catalogue(cfg, ["procedural_validation"])["procedural_validation"]
+    assert (entry["height"], entry["width"], entry["split"], entry["size"]) == (32, 64, "validation", 24)
+    assert set(entry) == set(cfg.datasets.procedural_training) and "like" not in entry
+
+
+def test_only_what_is_named_needs_its_paths():
+    cfg = composed("train", "paths.folder_validation=/data/mine", "datasets.folder.flow=*.pfm")
+    entry = catalogue(cfg, ["folder_validation"])["folder_validation"]
+    assert (entry["root"], entry["flow"]) == ("/data/mine", "*.pfm")
+    with pytest.raises(InputError, match=r"paths\.folder is not set"):
+        catalogue(composed("train"), ["folder"])
+
+
+def test_presets_are_what_hydra_composes():
+    for group in ("transfer", "trainer", "model"):
+        for name, values in presets(group).items():
+            assert values == setting(composed("train", f"{group}={name}"), group), (group, name)
+
+
+@pytest.mark.parametrize(
+    ("word", "now"),
+    [
+        ("comparison=controls", "write experiment=controls"),
+        ("training=things", "write experiment=things"),
+        ("training=chairs_mixed", "write experiment=chairs recipe=mixed"),
+        ("experiment=kitti_mixed", "write experiment=kitti recipe=mixed"),
+        (
+            "transfer=scratch,shuffled",
+            "write transfer=freeze_none transfer.shuffle_weights=true transfer.name=shuffled",
+        ),
+        (
+            "+transfer@comparison.conditions.c.transfer=shuffled_frozen",
+            "write transfer=freeze_encoder transfer.shuffle",
+        ),
+        ("comparison.axes=[transfer,clips]", "leave it out: rows may differ in whatever their conditions name"),
+        ("analysis=default", "leave it out"),
+    ],
+)
+def test_a_word_of_an_earlier_version_is_told_its_new_name(word, now):
+    with pytest.raises(InputError, match=re.escape(f"{word} is of an earlier version; {now}")):
+        require_current(["seed=1", word])
+
+
+def test_words_of_today_pass():
+    require_current(
+        ["training=short", "transfer=scratch,freeze_none", "comparison=freezing_strategies", "a=[1,{b: c}]", "="]
+    )
+
+
+def test_recipes_of_a_schedule_are_chosen_by_one_word():
+    with pytest.raises(InputError, match=r"training\.steps refers to recipes\.mxed\.steps, which there is not"):
+        setting(composed("train", "experiment=chairs", "recipe=mxed"), "training")
+
+
+def test_settings_of_ones_own_machine_are_read_and_the_command_line_is_stronger(tmp_path):
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "default.yaml").write_text(
+        "# @package _global_\npaths: {outputs: /scratch}\nslurm: {partition: gpu}\ntrainer: {threads: 7}\n"
+    )
+    own = f"hydra.searchpath=[file://{tmp_path}]"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for app in ("simulate", "train", "compare", "status", "submit", "displacements"):
+            cfg = compose(app, [own, "slurm.account=lab"], return_hydra_config=True)
+            assert (cfg.paths.outputs, cfg.slurm.partition, cfg.slurm.account) == ("/scratch", "gpu", "lab"), app
+        cfg = compose("train", [own, "hydra/launcher=slurm", "trainer.threads=2"], return_hydra_config=True)
+    assert (cfg.hydra.launcher.partition, cfg.hydra.launcher.qos, cfg.trainer.threads) == ("gpu", None, 2)
