@@ -61,17 +61,17 @@ def compose(
     Raises:
         InputError: There is no such app, preset or key, or an override cannot be read.
 
-    >>> cfg = rwtl.compose("train", "transfer=freeze_encoder", *tiny, seed=1, outputs="outputs")
+    >>> cfg = rwtl.compose("train", "transfer=freeze_encoder", "debug=tiny", seed=1, outputs="outputs")
     >>> cfg.seed, cfg.transfer.name, cfg.clips.dt
     (1, 'freeze_encoder', 0.5)
     """
     apps = sorted({file.stem for file in CONF.glob("*.yaml")} - {*SHARED})
     if app not in apps:
         raise InputError(f"there is no app {app}; choose one of {', '.join(apps)}")
+    require_current(overrides)
     given = flat(keys) + ([("paths.outputs", str(outputs))] if outputs is not None else [])
     own = [f"{key}={_written(value)}" for key, value in given]
-    own += [f"++plugins={_written(list(map(str, plugins)))}"] if plugins is not None else []
-    require_current(overrides)
+    own += [f"plugins={_written(list(map(str, plugins)))}"] if plugins is not None else []
     with composing(config_dir) as found:
         try:
             return compose_with_hydra(app, [*overrides, *own, *found])

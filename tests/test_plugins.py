@@ -136,7 +136,7 @@ def test_plug_ins_that_are_not_there_or_hidden_are_named(tmp_path):
         with pytest.raises(rwtl.InputError, match=said):
             planned(tmp_path, plugin)
     with pytest.raises(rwtl.InputError, match=r"^plugins is 'wide\.py'; give a list"):
-        rwtl.training(rwtl.compose("train", "++plugins=wide.py"))
+        rwtl.training(rwtl.compose("train", "plugins=wide.py"))
 
 
 def test_a_variant_that_is_no_parts_and_one_that_is_unknown(tmp_path):
@@ -166,7 +166,7 @@ def test_keys_that_kind_alone_leaves_of_another_preset_are_passed_over_unless_so
 def test_an_app_ends_with_one_line_where_a_plug_in_fails(tmp_path):
     file = written(tmp_path, "import rwtl\nraise RuntimeError('no GPU here')\n", "broken.py")
     for line in (["seed=1"], ["-m", "sweep=two", "seed=1,2"]):
-        done = run("train", tmp_path / "outputs", *line, f"++plugins=[{file}]")
+        done = run("train", tmp_path / "outputs", *line, f"plugins=[{file}]")
         assert done.returncode == 1 and "broken.py, line 2: RuntimeError: no GPU here" in done.stderr
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "outputs" / "training").exists()

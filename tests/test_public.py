@@ -23,7 +23,6 @@ from rwtl.pipeline.source_tasks import TASKS
 from rwtl.sections import typed
 from rwtl.sweeps.jobs import JobRecord, write_record
 
-SMALL = [TINY, "datasets.procedural_training.size=8"]
 HEAVY = {"torch", "brian2", "pytorch_lightning", "numpy", "pandas", "hydra", "omegaconf", "pydantic", "zarr"}
 # Later examples use what earlier ones made.
 ORDER = ["compose", "training", "recording", "pretraining", "build", "open_artifact", "evaluation", "open_dataset"]
@@ -87,7 +86,7 @@ class Progress(doctest.OutputChecker):
 
 @pytest.mark.slow
 def test_every_docstring_has_an_example_that_works(folder, registries):
-    names = {"rwtl": rwtl, "tiny": SMALL, "Path": Path}
+    names = {"rwtl": rwtl, "Path": Path}
     runner = doctest.DocTestRunner(Progress(), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     failures = []
 
@@ -101,7 +100,7 @@ def test_every_docstring_has_an_example_that_works(folder, registries):
     def all_examples():
         for name in ORDER:
             if name == "find_runs":
-                rwtl.build(rwtl.training(rwtl.compose("train", "transfer=scratch", *SMALL, seed=1, outputs="outputs")))
+                rwtl.build(rwtl.training(rwtl.compose("train", "transfer=scratch", TINY, seed=1, outputs="outputs")))
             examples_of(name)
 
     in_an_event_loop(all_examples)
@@ -119,14 +118,14 @@ def test_the_code_of_the_readme_works(folder, monkeypatch):
         else:
             write_flo(path, np.ones((2, 32, 40), np.float32))
     planned = {
-        name: rwtl.training(rwtl.compose("train", f"transfer={name}", *SMALL, seed=1, outputs="outputs"))
+        name: rwtl.training(rwtl.compose("train", f"transfer={name}", TINY, seed=1, outputs="outputs"))
         for name in ("scratch", "freeze_encoder")
     }
     for number, run in enumerate(planned.values()):
         record = JobRecord(number, [], state="complete", artifacts=[str(run.path)])
         write_record(folder / "outputs" / "sweeps" / "first", record)
     smaller = {
-        '"clips.dt=2"': "*SMALL",
+        '"clips.dt=2"': '"debug=tiny"',
         "rows=96, columns=96, duration=120": "rows=24, columns=24, duration=6, transient=1",
         "dt=1.0, length=3, crop=64": "dt=0.5, length=3, crop=16, gap=0, active=[0, 1]",
         "raft-things.pth": str(planned["scratch"].path / "model.pt"),
@@ -137,7 +136,7 @@ def test_the_code_of_the_readme_works(folder, monkeypatch):
         assert text in code
         code = code.replace(text, other)
     rwtl.build(planned["scratch"])
-    made = {"SMALL": SMALL}
+    made = {}
     in_an_event_loop(lambda: exec(code, made))
     assert made["run"].state() == "complete" and made["report"].frozen and len(made["errors"]) == 1
     assert set(made["comparison"].summary.row) == {"scratch", "freeze_encoder"} and made["comparison"].report.is_file()
@@ -159,7 +158,7 @@ asyncio.run(cell())
 
 @pytest.mark.slow
 def test_processes_start_from_a_notebook_whose_main_module_is_no_file(tmp_path):
-    command = [sys.executable, "-c", NOTEBOOK, str(tmp_path / "outputs"), *SMALL]
+    command = [sys.executable, "-c", NOTEBOOK, str(tmp_path / "outputs"), TINY]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "complete [('three', 3), ('two', 2)]" in done.stdout and "train scratch seed 1: 4/4 steps" in done.stdout
@@ -236,7 +235,7 @@ def test_composing_works_twice_and_within_a_run_of_hydra(tmp_path):
 
 
 def test_a_plan_says_that_it_is_to_be_built(tmp_path):
-    run = rwtl.training(rwtl.compose("train", "transfer=scratch", *SMALL, outputs=tmp_path))
+    run = rwtl.training(rwtl.compose("train", "transfer=scratch", TINY, outputs=tmp_path))
     with pytest.raises(rwtl.InputError, match=r"^training scratch seed 1 is missing, not complete; make it"):
         run.curve  # noqa: B018
     with pytest.raises(rwtl.InputError, match="is no folder of an artifact"):

@@ -57,7 +57,7 @@ def comparison(cfg: DictConfig) -> ComparisonArtifact:
 
     The artifact holds `report.html`, `comparison.csv`, `.md` and `.tex`, `runs.csv` (the tidy table) and `curves.csv`.
 
-    >>> planned = rwtl.comparison(rwtl.compose("compare", *tiny, "comparison.rows=[scratch,freeze_encoder]"))
+    >>> planned = rwtl.comparison(rwtl.compose("compare", "debug=tiny", "comparison.rows=[scratch,freeze_encoder]"))
     >>> sorted({artifact.kind for artifact in planned.ancestors()})
     ['comparison', 'evaluation', 'pretraining', 'recording', 'training']
     """

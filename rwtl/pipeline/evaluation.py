@@ -108,7 +108,7 @@ def evaluation(cfg: DictConfig) -> EvaluationArtifact:
 
     The artifact holds `errors.csv`.
 
-    >>> evaluate = rwtl.compose("evaluate", "transfer=freeze_encoder", *tiny, "datasets.procedural_test.size=4")
+    >>> evaluate = rwtl.compose("evaluate", "transfer=freeze_encoder", "debug=tiny")
     >>> evaluated = rwtl.build(rwtl.evaluation(evaluate))
     >>> evaluated.errors.dataset.unique().tolist(), len(evaluated.errors)
     (['procedural_test'], 4)

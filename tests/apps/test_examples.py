@@ -18,7 +18,7 @@ def outputs(tmp_path_factory):
 
 
 def plugins(name):
-    return f"++plugins=[{EXAMPLES / name}]"
+    return f"plugins=[{EXAMPLES / name}]"
 
 
 @pytest.mark.slow
@@ -51,10 +51,10 @@ def test_a_source_task_is_a_class_and_made_on_demand_and_a_row_of_a_comparison(o
     assert "pretrain: 4/4 steps" in trained.stdout and "149 tensors loaded" in trained.stdout
     (verdict,) = (file for file in outputs.glob("pretraining/*/verdict.txt") if "cross_entropy" in file.read_text())
     assert verdict.read_text().startswith("validation after 4 steps: cross_entropy 0.")
-    row = "{like: freeze_encoder, pretraining: {kind: arrow_of_time, steps: 4, "
-    row += "validate_every: 2, batch_size: 2, iterations: 1, validation_clips: 4}}"
-    line = [f"+comparison.conditions.arrow={row}", "comparison.seeds=[1,2]"]
-    line += ["comparison.rows=[scratch,arrow]", "comparison.jobs=2"]
+    row = "{like: freeze_encoder, pretraining: {kind: arrow_of_time, steps: 4, validate_every: 2, batch_size: 2, "
+    row += "iterations: 1, validation_clips: 4}}"
+    line = [f"+comparison.conditions.arrow={row}", "comparison.rows=[scratch,arrow]", "comparison.seeds=[1,2]"]
+    line += ["comparison.jobs=2"]
     compared = run("compare", outputs, *task, *line)
     assert compared.returncode == 0, compared.stderr
     assert f"reused {verdict.parent}" in compared.stdout and "arrow" in compared.stdout
