@@ -15,7 +15,7 @@ install: $(VENV)/installed  ## create .venv and install rwtl into it
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else f"rwtl needs Python 3.11, 3.12 or 3.13, this is {sys.version.split()[0]}; use make PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) # one that is there keeps its Python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 

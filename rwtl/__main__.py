@@ -1,5 +1,6 @@
 """The command `rwtl`: its first word is an app, and the rest is that app's own line."""
 
+import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
@@ -20,7 +21,7 @@ def main(name: str = "rwtl") -> None:
         sys.argv = [f"{name} {word}", *line]
         import_module(f"rwtl.apps.{word}").main()
     elif word in ("-h", "--help"):
-        print(_help(name, known))
+        _show(_help(name, known))
     elif word == "--version":
         print(f"rwtl {__version__}")
     elif not word:
@@ -30,6 +31,14 @@ def main(name: str = "rwtl") -> None:
         near = "".join(f"did you mean {app}? " for app in get_close_matches(word, known, 1))
         print(f"error: rwtl has no app {word!r}; {near}{name} --help lists all", file=sys.stderr)
         sys.exit(2)
+
+
+def _show(text: str) -> None:
+    """Print to a reader that may have enough before the end, such as head."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where the rest goes, at exit too
 
 
 def _help(name: str, known: dict[str, str]) -> str:

@@ -52,6 +52,14 @@ def test_help_lists_the_apps_and_imports_none():
         assert re.search(rf"^  {name} +{re.escape(about)}$", done.stdout, re.MULTILINE)
 
 
+def test_help_ends_quietly_where_its_reader_has_enough(command):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([command, "--help"], stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_without_a_word_it_helps_and_fails(rwtl):
     helped, nothing = rwtl("--help"), rwtl()
     assert helped.returncode == 0 and nothing.returncode == 2
