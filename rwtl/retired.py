@@ -48,7 +48,7 @@ def require_current(words: Iterable[str]) -> None:
 
 
 def _values(override: Override) -> list[str]:
-    if override.is_sweep_override():
+    if override.is_choice_sweep():
         return list(override.sweep_string_iterator())
     value = override.value()
     return [str(each) for each in (value if isinstance(value, list) else [value])]

@@ -84,7 +84,7 @@ def test_a_word_of_an_earlier_version_is_told_its_new_name(word, said):
 
 def test_words_of_today_pass():
     require_current(
-        ["training=short", "transfer=scratch,freeze_none", "comparison=freezing_strategies", "a=[1,{b: c}]", "="]
+        ["training=short", "transfer=scratch,freeze_none", "a=[1,{b: c}]", "a={b: ${d}}", "a=interval(0,1)", "="]
     )
 
 

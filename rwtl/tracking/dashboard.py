@@ -12,7 +12,7 @@ from wandb.errors import CommError
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from wandb_workspaces.reports.v2.interface import ParallelCoordinatesPlotColumn
 
-from rwtl.config import flat, outputs_folder, setting
+from rwtl.config import flat, outputs_folder
 from rwtl.errors import InputError
 from rwtl.files import write_json
 from rwtl.tracking.loggers import check_loggers
@@ -21,7 +21,8 @@ from rwtl.tracking.read_back import WandbRun, read_runs
 STRATEGY = "transfer.name"
 INTERVAL = "clips.dt"
 MEASUREMENTS = ("loss", "learning_rate", "learning_rate_loaded", "gradient_norm", "throughput")
-UNCOMPARED = ("artifact", "logger", "paths", "trainer", "engine", "datasets", "_wandb", "sweep")  # not what is asked
+# What is not asked of runs.
+UNCOMPARED = ("artifact", "logger", "paths", "trainer", "engine", "datasets", "_wandb", "sweep", "slurm")
 COLUMNS = 24  # of a section
 
 
@@ -30,7 +31,9 @@ def dashboard(cfg: DictConfig) -> Path:
 
     Raises InputError where the sweep has no runs on disk, or W&B does not take it.
     """
-    sweep, stage, outputs = str(setting(cfg, "sweep")), str(cfg.stage), outputs_folder(cfg)
+    if cfg.sweep is None:
+        raise InputError("sweep is not set; give it on the command line as sweep=...")
+    sweep, stage, outputs = str(cfg.sweep), str(cfg.stage), outputs_folder(cfg)
     config = check_loggers(cfg).get("wandb")
     if config is None:
         raise InputError("a dashboard is W&B's; use logger=wandb")

@@ -276,6 +276,6 @@ def test_a_config_with_a_wrong_key_is_refused(changes, message):
 
 def test_a_config_that_lacks_a_key_is_refused():
     values = dataclasses.asdict(CONFIG)
-    del values["spacing"]
-    with pytest.raises(InputError, match=r"recording\.spacing"):
+    del values["rows"]
+    with pytest.raises(InputError, match=r"recording\.rows is not set"):
         typed(RecordingConfig, values, "recording")
