@@ -272,10 +272,3 @@ def test_a_config_with_a_wrong_key_is_refused(changes, message):
     values = dataclasses.asdict(CONFIG) | changes
     with pytest.raises(InputError, match=message):
         typed(RecordingConfig, values, "recording")
-
-
-def test_a_config_that_lacks_a_key_is_refused():
-    values = dataclasses.asdict(CONFIG)
-    del values["rows"]
-    with pytest.raises(InputError, match=r"recording\.rows is not set"):
-        typed(RecordingConfig, values, "recording")
