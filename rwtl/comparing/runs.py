@@ -37,7 +37,8 @@ class Run:
         config: the whole resolved configuration.
         curve: validation over `step`, one column for each metric.
         errors: of each evaluation, its values (iterations, data sets) and one row for each pair.
-        data: identity of the training and validation data, and the format; None where only W&B tells of the run.
+        data: identity of the training and validation data, the format, and digests of plug-ins' texts; None where only
+            W&B tells of the run.
         seconds: of the training; nan where that is not known.
         upstream: seconds of each artifact that the training needs, by `kind-digest`.
         folder: of the artifact; None where only W&B tells of the run.
@@ -126,10 +127,20 @@ def load_run(folder: Path) -> Run:
     status = read_status(folder) or {}
     config = yaml.safe_load((folder / files.CONFIG).read_text())
     data = {key: status["values"].get(key) for key in ("flow_data", "start_from")} | {"format": status["format"]}
+    data["code"] = _code(folder, status)
     upstream: dict[str, float] = {}
     _add_upstream(folder, upstream)
     id = f"{TRAINING}-{folder.name}"
     return Run(id, config, pd.read_csv(folder / files.CURVE), [], data, seconds_of(status), upstream, folder)
+
+
+def _code(folder: Path, status: dict[str, Any]) -> dict[str, str]:
+    """The digests of plug-ins' texts, by the section whose choice they are of."""
+    of_model = status["values"].get("model", {}).get("code")
+    source = status.get("parents", {}).get(PRETRAINING)
+    made_by = source and read_status(folder.parents[1] / PRETRAINING / source)
+    of_task = made_by and made_by["values"]["pretraining"].get("code")
+    return {key: code for key, code in {"model.code": of_model, "pretraining.code": of_task}.items() if code}
 
 
 def with_evaluations(run: Run, folders: Sequence[Path]) -> Run:
@@ -226,6 +237,7 @@ def recipe_of(run: Run) -> Recipe:
     else:
         found["start_from"], found["format"] = run.data["start_from"], run.data["format"]
         found |= {f"{DATA}{part}": str(data) for part, data in run.data["flow_data"].items()}
+        found |= run.data.get("code", {})
     return found
 
 

@@ -1,5 +1,7 @@
 """The examples of docs/extending.md, as a reader runs them."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import torch
 from PIL import Image
 from tiny import ROOT, TINY, run
 
+from rwtl.comparing.runs import find_runs
 from rwtl.flow.files import write_flo
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -51,6 +54,8 @@ def test_a_source_task_is_a_class_and_made_on_demand_and_a_row_of_a_comparison(o
     assert "pretrain: 4/4 steps" in trained.stdout and "149 tensors loaded" in trained.stdout
     (verdict,) = (file for file in outputs.glob("pretraining/*/verdict.txt") if "cross_entropy" in file.read_text())
     assert verdict.read_text().startswith("validation after 4 steps: cross_entropy 0.")
+    (folder,) = re.findall(r"^training .*: making (.*)$", trained.stdout, re.MULTILINE)
+    assert [*find_runs(folder)[0].data["code"]] == ["pretraining.code"], "runs of another text are not compared with it"
     row = "{like: freeze_encoder, pretraining: {kind: arrow_of_time, steps: 4, validate_every: 2, batch_size: 2, "
     row += "iterations: 1, validation_clips: 4}}"
     line = [f"+comparison.conditions.arrow={row}", "comparison.rows=[scratch,arrow]", "comparison.seeds=[1,2]"]

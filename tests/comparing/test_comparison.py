@@ -325,6 +325,15 @@ def test_errors_of_a_data_set_are_pooled_over_the_pixels_that_they_are_of():
     assert table["5px"][0] == 8.0 and pd.isna(table["5px"][1]), "what is no number is not skipped"
 
 
+def test_runs_of_different_texts_of_a_plug_in_are_not_mixed():
+    runs = [run_of(1, None, [9, 5]), run_of(1, WAVES, [9, 5]), run_of(2, WAVES, [9, 5])]
+    compared(runs)
+    for run, code in zip(runs[1:], ("1a2b3c", "4d5e6f"), strict=True):
+        run.data["code"] = {"pretraining.code": code}
+    with pytest.raises(InputError, match=r"differ in pretraining\.code \(1a2b3c \| 4d5e6f\)"):
+        compared(runs)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

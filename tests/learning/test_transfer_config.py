@@ -7,7 +7,7 @@ import torch
 
 from rwtl.config import presets
 from rwtl.errors import InputError
-from rwtl.learning.transfer.callback import Transfer, require_unfreezing_within, touched
+from rwtl.learning.transfer.callback import Transfer, require_unfreezing_within, touched, unfreezing_schedule
 from rwtl.learning.transfer.config import Source, TransferConfig
 from rwtl.models.raft import build_raft
 from rwtl.sections import typed
@@ -92,3 +92,10 @@ def test_unfreezing_must_come_to_its_end_within_the_training(at, every, last):
     require_unfreezing_within(transfer, last + 1)
     with pytest.raises(InputError, match=f"unfreezes until step {last}, but the training has {last} steps"):
         require_unfreezing_within(transfer, last)
+
+
+def test_a_layer_that_no_turn_unfreezes_is_named():
+    frozen = ["feature_encoder.conv1.weight", "feature_encoder.attention.weight"]
+    with pytest.raises(InputError, match=r"unfreeze_at is 5, but feature_encoder\.attention\.weight is in none of the"):
+        unfreezing_schedule(frozen, 5, 0)
+    assert unfreezing_schedule(frozen, None, 0) == {}

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable
+from itertools import chain
 
 import pytorch_lightning as pl
 import torch
@@ -40,10 +41,19 @@ def unfreezing_schedule(frozen: Iterable[str], at: int | None, every: int) -> di
         at: the first step at which any is trained; None where none ever is.
         every: steps from one layer to the next towards the input, in all encoders alike; 0 unfreezes all at once. A
             layer that holds nothing frozen takes no turn.
+
+    Raises InputError where a frozen tensor is in none of the layers, and so would never be trained.
     """
     if at is None:
         return {}
+    frozen = list(frozen)
     turns = [[name for name in frozen if name.split(".")[1] in layers] for layers in FROM_THE_OUTPUT]
+    others = sorted(set(frozen).difference(*turns))
+    if others:
+        raise InputError(
+            f"transfer.unfreeze_at is {at}, but {others[0]} is in none of the layers that are unfrozen "
+            f"({', '.join(chain(*FROM_THE_OUTPUT))}); set it to null, or name the encoder's layers so"
+        )
     schedule: dict[int, list[str]] = {}
     for turn, names in enumerate(filter(None, turns)):
         schedule.setdefault(at + turn * every, []).extend(names)
