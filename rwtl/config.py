@@ -1,7 +1,9 @@
 """Reading a composed configuration: its values, paths and dotted keys, and the whole as YAML."""
 
 import re
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +41,25 @@ def _value(node: DictConfig | ListConfig, key: Any) -> Any:
 
 def setting(cfg: DictConfig, key: str) -> Any:
     """Return a value or a section of the configuration, as plain values; what is not set is named."""
-    try:
+    with _named(key):
         value = OmegaConf.select(cfg, key, throw_on_missing=True)
         plain = not OmegaConf.is_config(value)
         return value if plain else OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+
+
+def entry(cfg: DictConfig, section: str, name: str) -> dict[str, Any]:
+    """Return an entry of a section as plain values, laid over the one that it is like: see `expanded`."""
+    within = OmegaConf.select(cfg, section)
+    laid = _expanded(OmegaConf.to_container(within, resolve=False), section, [name])
+    with _named(f"{section}.{name}"):
+        return OmegaConf.to_container(OmegaConf.create(laid, parent=within), resolve=True, throw_on_missing=True)
+
+
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Raise InputError where a value is not set, with the key of what is not."""
+    try:
+        yield
     except OmegaConfBaseException as error:
         unknown = re.search(r"Interpolation key '([^']+)' not found", str(error))
         if unknown:
@@ -75,7 +92,7 @@ def presets(group: str) -> dict[str, dict[str, Any]]:
 def _laid_over_others(values: dict[str, Any], read: dict[str, dict[str, Any]]) -> dict[str, Any]:
     own = {key: value for key, value in values.items() if key != "defaults"}
     others = [_laid_over_others(read[name], read) for name in values.get("defaults", [])]
-    return OmegaConf.to_container(OmegaConf.merge(*others, own))
+    return reduce(_laid_over, [*others, own])
 
 
 def without_like(cfg: DictConfig, section: str) -> DictConfig:
@@ -105,7 +122,12 @@ def _expanded(entries: dict[str, dict[str, Any]], section: str, names: list[str]
     if other in names:
         raise InputError(f"{section}.{names[-1]}.like is {other}, which is like {names[-1]} itself; name another")
     own = {key: value for key, value in entry.items() if key != "like"}
-    return OmegaConf.to_container(OmegaConf.merge(_expanded(entries, section, [*names, other]), own))
+    return _laid_over(_expanded(entries, section, [*names, other]), own)
+
+
+def _laid_over(values: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = {key for key in above if isinstance(above[key], dict) and isinstance(values.get(key), dict)}
+    return {**values, **above, **{key: _laid_over(values[key], above[key]) for key in both}}
 
 
 def tables_folder(cfg: DictConfig, name: str) -> Path:

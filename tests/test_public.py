@@ -69,7 +69,9 @@ def test_importing_is_light_and_names_are_loaded_on_first_use():
 
 def test_every_name_is_there_and_none_is_hidden_by_a_module():
     assert sorted(rwtl.__all__) == sorted(ORDER)
-    modules = {path.stem for path in (ROOT / "rwtl").iterdir()}
+    modules = {path.stem for path in (ROOT / "rwtl").glob("*.py")} | {
+        path.parent.name for path in (ROOT / "rwtl").glob("*/__init__.py")
+    }
     assert not modules & set(rwtl.__all__), "importing the module would take the name's place"
     for name in rwtl.__all__:
         assert not inspect.ismodule(getattr(rwtl, name))

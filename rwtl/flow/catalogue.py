@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int32
 from omegaconf import DictConfig
 
-from rwtl.config import setting, without_like
+from rwtl.config import entry
 from rwtl.errors import InputError
 from rwtl.flow.augmentation import Augmentation, AugmentationConfig, SparseAugmentation, SparseAugmentationConfig
 from rwtl.flow.layouts import HD1K, KITTI, FlyingChairs, FlyingThings3D, Middlebury, Sintel
@@ -227,5 +227,4 @@ def catalogue(cfg: DictConfig, names: Iterable[str]) -> Catalogue:
     unknown = [name for name in names if name not in cfg.datasets]
     if unknown:
         raise InputError(f"there is no data set {unknown[0]}; the section datasets holds {', '.join(cfg.datasets)}")
-    cfg = without_like(cfg, "datasets")
-    return {name: setting(cfg, f"datasets.{name}") for name in names}
+    return {name: entry(cfg, "datasets", name) for name in names}
