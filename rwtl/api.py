@@ -9,8 +9,7 @@ from torch import nn
 
 from rwtl.comparing.comparison import ComparisonArtifact, of_found
 from rwtl.comparing.runs import Run
-from rwtl.composition import compose
-from rwtl.config import presets
+from rwtl.composition import compose, presets
 from rwtl.errors import InputError
 from rwtl.learning.transfer.callback import Transfer
 from rwtl.learning.transfer.config import Loadable, TransferConfig
@@ -97,7 +96,7 @@ def _engine(name: str) -> Engine:
 def transfer(
     model: nn.Module,
     source: str | Path | Artifact,
-    load: Iterable[Loadable] = ("feature_encoder",),
+    load: Loadable | Iterable[Loadable] = ("feature_encoder",),
     freeze: Literal["encoder", "batchnorm", "encoder_batchnorm"] | None = None,
     shuffle_weights: bool = False,
     seed: int = 0,
@@ -130,7 +129,7 @@ def transfer(
     config = TransferConfig(
         name=f"from {path}",
         source=str(path),
-        load=list(load),
+        load=[load] if isinstance(load, str) else list(load),
         shuffle_weights=shuffle_weights,
         freeze_encoder_weights=freeze in ("encoder", "encoder_batchnorm"),
         freeze_batchnorm=freeze in ("batchnorm", "encoder_batchnorm"),

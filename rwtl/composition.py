@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from rwtl.config import CONF, SHARED, flat
 from rwtl.errors import InputError
@@ -45,7 +48,7 @@ def compose(
     *overrides: str,
     config_dir: str | Path | None = None,
     outputs: str | Path | None = None,
-    plugins: list[str | Path] | None = None,
+    plugins: str | Path | list[str | Path] | None = None,
     **keys: Any,
 ) -> DictConfig:
     """Return the configuration of an app, as its command line with the same overrides has it.
@@ -68,10 +71,12 @@ def compose(
     apps = sorted({file.stem for file in CONF.glob("*.yaml")} - {*SHARED})
     if app not in apps:
         raise InputError(f"there is no app {app}; choose one of {', '.join(apps)}")
-    require_current(overrides)
     given = flat(keys) + ([("paths.outputs", str(outputs))] if outputs is not None else [])
     own = [f"{key}={_written(value)}" for key, value in given]
-    own += [f"plugins={_written(list(map(str, plugins)))}"] if plugins is not None else []
+    if plugins is not None:
+        listed = [plugins] if isinstance(plugins, str | Path) else plugins
+        own.append(f"plugins={_written(list(map(str, listed)))}")
+    require_current([*overrides, *own])
     with composing(config_dir) as found:
         try:
             return compose_with_hydra(app, [*overrides, *own, *found])
@@ -79,7 +84,24 @@ def compose(
             raise InputError(f"{app}: {said(error)}") from error
 
 
-def said(error: HydraException) -> str:
+@cache
+def presets(group: str) -> dict[str, dict[str, Any]]:
+    """Return the choices of a group of the project's own, by name, as Hydra composes them.
+
+    Raises InputError where a file cannot be read.
+    """
+    found = {}
+    with composing(conf=CONF):
+        for file in sorted((CONF / group).glob("*.yaml")):
+            try:
+                values = OmegaConf.select(compose_with_hydra(f"{group}/{file.stem}"), group.replace("/", "."))
+                found[file.stem] = OmegaConf.to_container(values) if OmegaConf.is_config(values) else {}
+            except (HydraException, OmegaConfBaseException, YAMLError) as error:
+                raise InputError(f"{file} cannot be read: {said(error)}") from error
+    return found
+
+
+def said(error: Exception) -> str:
     """Return in one line what Hydra says of bad overrides, without where it has searched and what it links to."""
     text = str(error).partition("\nConfig search path:")[0]
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("See https://")]

@@ -3,11 +3,9 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -82,19 +80,6 @@ def outputs_folder(cfg: DictConfig) -> Path:
     return Path(setting(cfg, "paths.outputs"))
 
 
-@cache
-def presets(group: str) -> dict[str, dict[str, Any]]:
-    """Return the choices of a group, by name, each as its file has it, laid over those of the group that it names."""
-    read = {file.stem: yaml.safe_load(file.read_text()) for file in sorted((CONF / group).glob("*.yaml"))}
-    return {name: _laid_over_others(values, read) for name, values in read.items()}
-
-
-def _laid_over_others(values: dict[str, Any], read: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    own = {key: value for key, value in values.items() if key != "defaults"}
-    others = [_laid_over_others(read[name], read) for name in values.get("defaults", [])]
-    return reduce(_laid_over, [*others, own])
-
-
 def without_like(cfg: DictConfig, section: str) -> DictConfig:
     """Return a copy of a configuration in which no entry of a section says `like`: see `expanded`."""
     entries = OmegaConf.to_container(OmegaConf.select(cfg, section), resolve=False)
@@ -117,8 +102,9 @@ def _expanded(entries: dict[str, dict[str, Any]], section: str, names: list[str]
     if not isinstance(entry, dict) or "like" not in entry:
         return entry
     other = entry["like"]
-    if other not in entries:
-        raise InputError(f"{section}.{names[-1]}.like is {other}; choose one of {', '.join(entries)}")
+    if other not in list(entries):
+        others = ", ".join(name for name in entries if name != names[-1])
+        raise InputError(f"{section}.{names[-1]}.like is {other}; choose one of {others}")
     if other in names:
         raise InputError(f"{section}.{names[-1]}.like is {other}, which is like {names[-1]} itself; name another")
     own = {key: value for key, value in entry.items() if key != "like"}

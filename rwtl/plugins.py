@@ -35,7 +35,7 @@ def _load(plugin: str) -> None:
         _require_importable(plugin, file)
     try:
         importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and file is None and f"{name}.".startswith(f"{error.name}."):
             raise InputError(
                 f"plugins names {plugin}, which Python does not find; give a file that ends in .py, or a module that "

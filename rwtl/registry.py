@@ -61,6 +61,8 @@ class Registry(Mapping[str, T], Generic[T]):
         The same function or class of a module that is loaded again takes the earlier one's place. Raises InputError
         where the name belongs to another one.
         """
+        if not isinstance(name, str):
+            raise InputError(f"a {self.what} is registered without a name; write it in brackets after the decorator")
         if not re.fullmatch(r"\w+", name):
             raise InputError(f"{self.what} {name!r} is registered; its name must be of letters, digits and '_'")
 
@@ -93,6 +95,8 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def _digest_of_text(file: str) -> str | None:
+    if file in ("<string>", "<stdin>"):  # what exec runs; Python 3.13 takes that of `python -c` for its text
+        return None
     linecache.checkcache(file)
     text = "".join(linecache.getlines(file))
     return hashlib.sha256(text.encode()).hexdigest()[:12] if text else None

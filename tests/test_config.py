@@ -5,7 +5,8 @@ import re
 import pytest
 from hydra import compose, initialize_config_dir
 
-from rwtl.config import CONF, expanded, presets, setting
+from rwtl.composition import presets
+from rwtl.config import CONF, expanded, setting
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import catalogue
 from rwtl.retired import require_current
@@ -27,9 +28,10 @@ def test_an_entry_is_laid_over_the_one_that_it_is_like():
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
-        ({"a": {"like": "c"}, "b": {}}, "datasets.a.like is c; choose one of a, b"),
+        ({"a": {"like": "c"}, "b": {}}, "datasets.a.like is c; choose one of b"),
         ({"a": {"like": "b"}, "b": {"like": "a"}}, "datasets.b.like is a, which is like b itself; name another"),
         ({"a": {"like": "a"}}, "datasets.a.like is a, which is like a itself; name another"),
+        ({"a": {"like": ["b"]}, "b": {}}, "datasets.a.like is ['b']; choose one of b"),
     ],
 )
 def test_an_entry_that_is_like_none_is_refused(entries, said):
@@ -52,10 +54,26 @@ def test_only_what_is_named_needs_its_paths():
         catalogue(composed("train"), ["folder"])
 
 
-def test_presets_are_what_hydra_composes():
-    for group in ("transfer", "trainer", "model"):
-        for name, values in presets(group).items():
-            assert values == setting(composed("train", f"{group}={name}"), group), (group, name)
+def test_presets_lie_over_others_as_hydra_says(tmp_path, monkeypatch):
+    assert presets("transfer")["slow_encoder"] == presets("transfer")["freeze_none"] | {
+        "name": "slow_encoder",
+        "loaded_learning_rate": 0.1,
+    }
+    (tmp_path / "transfer").mkdir()
+    (tmp_path / "transfer" / "a.yaml").write_text("defaults: [b, _self_]\nname: a\nrate: 1e-1\n")
+    (tmp_path / "transfer" / "b.yaml").write_text("name: b\nsize: 2\n")
+    (tmp_path / "transfer" / "empty.yaml").write_text("# nothing\n")
+    monkeypatch.setattr("rwtl.composition.CONF", tmp_path)
+    presets.cache_clear()
+    try:
+        assert presets("transfer")["a"] == {"name": "a", "rate": 0.1, "size": 2}
+        assert presets("transfer")["empty"] == {}
+        (tmp_path / "transfer" / "b.yaml").write_text("name: [b\n")
+        presets.cache_clear()
+        with pytest.raises(InputError, match=r"transfer/[ab]\.yaml cannot be read: "):
+            presets("transfer")
+    finally:
+        presets.cache_clear()
 
 
 @pytest.mark.parametrize(

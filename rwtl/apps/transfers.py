@@ -1,9 +1,10 @@
 """Print, for every preset of the group `transfer`, what it loads and freezes in every variant of RAFT."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
-from rwtl.config import presets
+from rwtl.composition import presets
 from rwtl.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,6 +16,14 @@ MODELS = {"basic": "instance", "small": "instance", "basic, batch": "batch", "sm
 def main() -> None:
     """Print the table; there is nothing to choose."""
     argparse.ArgumentParser(description=__doc__).parse_args()
+    try:
+        _print()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _print() -> None:
     from rich.table import Table
 
     from rwtl.learning.transfer.config import TransferConfig

@@ -140,8 +140,11 @@ def conditions_of(cfg: DictConfig, config: ComparisonConfig) -> dict[str, Condit
     cfg = without_like(cfg, CONDITIONS)
     found = []
     key, values = config.column, config.column_values
+    laid_over = {row: _laid_over(_with(cfg, seed=0), row) for row in config.rows} if key else {}
+    if key and not any(_has(run, key) for run in laid_over.values()):
+        raise InputError(f"comparison.column is {key}, which no row has; give a key of the configuration")
     for row in config.rows:
-        depends = key and _depends_on(_laid_over(_with(cfg, seed=0), row), config.conditions[row], key)
+        depends = key and _depends_on(laid_over[row], config.conditions[row], key)
         found += [Condition(row, value, None, key) for value in values] if depends else [Condition(row)]
     whole = {condition.name: condition for condition in found}
     for name in config.fraction_rows:
@@ -155,8 +158,12 @@ def conditions_of(cfg: DictConfig, config: ComparisonConfig) -> dict[str, Condit
 def _depends_on(laid_over: DictConfig, overlay: dict[str, Any], key: str) -> bool:
     if not needs_pretraining(laid_over) or OmegaConf.select(OmegaConf.create(overlay), key) is not None:
         return False
+    return _has(laid_over, key)
+
+
+def _has(run: DictConfig, key: str) -> bool:
     node, _, last = key.rpartition(".")
-    return last in (OmegaConf.select(laid_over, node) or {})
+    return last in (OmegaConf.select(run, node) or {})
 
 
 def run_configs(cfg: DictConfig, config: ComparisonConfig) -> RunConfigs:

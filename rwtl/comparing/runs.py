@@ -14,7 +14,8 @@ import yaml
 
 from rwtl import files
 from rwtl.comparing.conditions import FRACTION, SOURCE
-from rwtl.config import expanded, flat, presets, short
+from rwtl.composition import presets
+from rwtl.config import expanded, flat, short
 from rwtl.errors import InputError
 from rwtl.learning.transfer.config import PRETRAINING
 from rwtl.pipeline.artifact import FORMAT, read_status

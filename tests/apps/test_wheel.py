@@ -42,7 +42,15 @@ def installed(tmp_path_factory):
     commit = ["-c", "user.name=user", "-c", "user.email=user@example.org", "commit", "--allow-empty", "-m", "theirs"]
     for words in (["init"], commit):  # the environment lies in another project's checkout
         checked("git", "-C", folder / "venv", *words)
-    checked(*pip, "--python", folder / "venv" / "bin" / "python", "install", *offline, *folder.glob("rwtl-*.whl"))
+    checked(
+        *pip,
+        "--python",
+        folder / "venv" / "bin" / "python",
+        "install",
+        "--ignore-installed",
+        *offline,
+        *folder.glob("rwtl-*.whl"),
+    )
     (packages,) = folder.glob("venv/lib/python*/site-packages")
     libraries = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     (packages / "libraries.pth").write_text("\n".join(libraries))

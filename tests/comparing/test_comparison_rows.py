@@ -186,6 +186,7 @@ def test_the_full_study_is_planned_as_a_whole(tmp_path):
         ),
         (with_row("length: 2"), r"row dt_4: clips\.length is 2"),
         (with_row("dd: 4"), r"row dt_4: clips\.dd"),
+        (["comparison.column=clips.dtt", "comparison.column_values=[1]"], r"column is clips\.dtt, which no row has"),
     ],
 )
 def test_bad_rows_are_named(overrides, message):

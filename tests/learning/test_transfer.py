@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from rwtl.config import presets
+from rwtl.composition import presets
 from rwtl.errors import InputError
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.learning.fit import fit

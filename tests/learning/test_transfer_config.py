@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rwtl.config import presets
+from rwtl.composition import presets
 from rwtl.errors import InputError
 from rwtl.learning.transfer.callback import Transfer, require_unfreezing_within, touched, unfreezing_schedule
 from rwtl.learning.transfer.config import Source, TransferConfig
