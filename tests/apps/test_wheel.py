@@ -54,6 +54,8 @@ def installed(tmp_path_factory):
     (packages,) = folder.glob("venv/lib/python*/site-packages")
     libraries = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     (packages / "libraries.pth").write_text("\n".join(libraries))
+    for file in (file for folder in libraries for file in Path(folder).glob("distutils-precedence.pth")):
+        (packages / "setuptools.pth").write_bytes(file.read_bytes())  # Brian2 needs it from Python 3.12 on
     return folder / "venv" / "bin"
 
 
