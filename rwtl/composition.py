@@ -94,7 +94,8 @@ def presets(group: str) -> dict[str, dict[str, Any]]:
     with composing(conf=CONF):
         for file in sorted((CONF / group).glob("*.yaml")):
             try:
-                values = OmegaConf.select(compose_with_hydra(f"{group}/{file.stem}"), group.replace("/", "."))
+                cfg = compose_with_hydra(overrides=[f"+{group}={file.stem}"])
+                values = OmegaConf.select(cfg, group.replace("/", "."))
                 found[file.stem] = OmegaConf.to_container(values) if OmegaConf.is_config(values) else {}
             except (HydraException, OmegaConfBaseException, YAMLError) as error:
                 raise InputError(f"{file} cannot be read: {said(error)}") from error

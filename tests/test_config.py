@@ -1,6 +1,7 @@
 """Entries of a section that are like others, presets that lie over others, and words of earlier versions."""
 
 import re
+import warnings
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -55,6 +56,9 @@ def test_only_what_is_named_needs_its_paths():
 
 
 def test_presets_lie_over_others_as_hydra_says(tmp_path, monkeypatch):
+    presets.cache_clear()
+    with warnings.catch_warnings(action="error"):  # such as Hydra's of a file without `_self_`
+        presets("transfer")
     assert presets("transfer")["slow_encoder"] == presets("transfer")["freeze_none"] | {
         "name": "slow_encoder",
         "loaded_learning_rate": 0.1,

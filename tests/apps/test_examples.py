@@ -57,7 +57,7 @@ def test_a_source_task_is_a_class_and_made_on_demand_and_a_row_of_a_comparison(o
     (folder,) = re.findall(r"^training .*: making (.*)$", trained.stdout, re.MULTILINE)
     assert [*find_runs(folder)[0].data["code"]] == ["pretraining.code"], "runs of another text are not compared with it"
     row = "{like: freeze_encoder, pretraining: {kind: arrow_of_time, steps: 4, validate_every: 2, batch_size: 2, "
-    row += "iterations: 1, validation_clips: 4}}"
+    row += "iterations: 1, validation_clips: 48}}"
     line = [f"+comparison.conditions.arrow={row}", "comparison.rows=[scratch,arrow]", "comparison.seeds=[1]"]
     line += ["comparison.jobs=2"]
     compared = run("compare", outputs, *task, *line)
