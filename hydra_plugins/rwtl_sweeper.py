@@ -1,8 +1,5 @@
 """Hydra's plug-ins for sweeps; what they do is in rwtl/sweeps, which is imported only when there is a sweep."""
 
-from typing import Any
-
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
@@ -10,26 +7,29 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 
-class RecordedSweeper(BasicSweeper):
-    """Runs all combinations whatever becomes of some, and judges them by what the jobs recorded (rwtl.sweeps.sweep).
+class RecordedSweeper(Sweeper):
+    """Makes what the jobs of all combinations ask for, by one executor (rwtl.sweeps.sweep).
 
     Args:
-        max_batch_size: jobs that are handed to the launcher at once; None: all.
+        max_batch_size: jobs that are handed to the executor at once; None: all.
         params: overrides beside those of the command line, such as {seed: "1,2"}.
     """
+
+    def __init__(self, max_batch_size: int | None, params: DictConfig | None):
+        self.params = params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from rwtl.sweeps.sweep import digest_name, name_sweep, readable
 
+        self.config, self.loader, self.program = config, hydra_context.config_loader, task_function
         with readable():
             name_sweep(config, digest_name(config, self.params))
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def sweep(self, arguments: list[str]) -> None:
         from rwtl.sweeps.sweep import readable, run_sweep
 
         with readable():
-            return run_sweep(self, arguments)
+            run_sweep(self.config, self.loader, self.program.main, self.program.carry_out, arguments)
 
 
 _RECORDED = {"_target_": "hydra_plugins.rwtl_sweeper.RecordedSweeper", "max_batch_size": None, "params": None}
@@ -73,6 +73,7 @@ class SearchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         from rwtl.sweeps.search import run_search
+
         from rwtl.sweeps.sweep import readable
 
         with readable():

@@ -176,4 +176,4 @@ def compare(
     listed = [str(run.folder or run.id) for run in runs]
     axes = {"rows": [rows] if isinstance(rows, str) else list(rows), "columns": columns, "baseline": baseline}
     cfg = compose("compare", outputs=outputs, runs=listed, **axes, analysis=analysis)
-    return build(of_found(cfg, runs)[0])
+    return build(of_found(cfg, runs))

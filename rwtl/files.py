@@ -11,6 +11,7 @@ from uuid import uuid4
 # Of every artifact.
 STATUS = "status.json"  # state, values, parents, versions, times
 CONFIG = "config.yaml"  # the whole configuration, resolved
+PROGRESS = "progress.json"  # while it is made: how much of the present work is done, and the time left
 
 # Of a recording.
 RECORDING = "recording"  # a Zarr group: calcium, a frame a chunk

@@ -6,14 +6,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext, SpawnContext, SpawnProcess
-from typing import Any
 
 # What reaches all processes of a job at once: Ctrl-C, and a cluster's warnings.
 OF_A_JOB = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -30,14 +28,11 @@ if multiprocessing.parent_process() is not None:
 
 
 def process_context() -> BaseContext:
-    """Return multiprocessing's context `spawn`, of use in the jobs of every launcher.
+    """Return multiprocessing's context `spawn`.
 
     Nothing is forked: a fork of a process that has used the threads of torch, W&B or Zarr can hang. Nor by
-    a fork server: it and PyTorch's workers would keep each other alive when their parent is killed. Within a worker of
-    joblib the default start method is joblib's own, which new processes are told of, and do not know.
+    a fork server: it and PyTorch's workers would keep each other alive when their parent is killed.
     """
-    if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
-        multiprocessing.set_start_method("spawn", force=True)
     return multiprocessing.get_context("spawn")
 
 
@@ -104,34 +99,7 @@ def exit_code(interrupt: KeyboardInterrupt) -> int:
     return 143 if str(interrupt) else 130
 
 
-def run_side_by_side(function: Callable, tasks: dict[str, tuple], jobs: int) -> Iterable[tuple[str, Any]]:
-    """Call `function` with the arguments of every task, `jobs` at a time; yield (task's name, result or exception).
-
-    Results come in the order in which they are finished. A task that fails does not stop the others; an interruption
-    stops them all. What runs alone runs in this process, without the seconds that another needs to start.
-    """
-    if jobs == 1 or len(tasks) == 1:
-        for name, arguments in tasks.items():
-            try:
-                result = function(*arguments)
-            except Exception as error:
-                result = error
-            yield name, result
-        return
-    pool = ProcessPoolExecutor(jobs, mp_context=process_context(), initializer=_end_with_parent)
-    try:
-        names = {pool.submit(function, *arguments): name for name, arguments in tasks.items()}
-        for future in as_completed(names):
-            yield names[future], future.exception() or future.result()
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process when its parent does, however that ends: nobody would take its result."""
 
     def watch() -> None:

@@ -1,7 +1,51 @@
-"""Progress of long work as lines that read well in a terminal, in a log file and from several processes at once."""
+"""Progress of long work as lines that read well in a terminal, in a log file and from several processes at once.
 
+What makes an artifact also tells a file in its folder, which any process on any host may show.
+"""
+
+import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+_told: Path | None = None  # the file that hears of the progress in this process; it makes one artifact at a time
+_silent = False
+
+
+@contextmanager
+def told(file: Path) -> Iterator[None]:
+    """Let all progress in this process be told to a file within it, which is removed at the end."""
+    global _told
+    before, _told = _told, file
+    try:
+        yield
+    finally:
+        _told = before
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+
+
+def read_progress(file: Path) -> dict[str, Any] | None:
+    """Return what a file was told last: `done`, `total`, `unit` and `left` (s, None where not known yet); None where
+    there is no such file, or it is just being written."""
+    with suppress(OSError, ValueError):
+        said = json.loads(file.read_text())
+        return said if isinstance(said, dict) else None
+    return None
+
+
+def silence(quiet: bool = True) -> None:
+    """Print no lines of progress in this process, for something else shows it."""
+    global _silent
+    _silent = quiet
+
+
+def is_silent() -> bool:
+    """Return whether this process prints no lines of progress."""
+    return _silent
 
 
 class Progress:
@@ -31,20 +75,38 @@ class Progress:
         if self.origin is None:
             self.origin = (now, float(done))
             self.printed = now
+            self._tell(done, None)
         if not finished and (now - self.printed < self.interval or done <= self.origin[1]):
             return
         self.printed = now
         if finished:
-            clock = f"took {_clock(now - self.started)}"
+            left, clock = 0.0, f"took {clock_of(now - self.started)}"
         else:
             rate = (done - self.origin[1]) / (now - self.origin[0])
-            clock = f"{_clock((self.total - done) / rate)} left"
+            left = (self.total - done) / rate
+            clock = f"{clock_of(left)} left"
             clock = f"{rate:.3g}{self.rate} · {clock}" if self.rate else clock
+        self._tell(done, left)
+        if _silent:
+            return
         note = note() if callable(note) else note
         note = f" · {note}" if note else ""
         print(f"  {self.label}: {done:g}/{self.total:g} {self.unit} · {clock}{note}", flush=True)
 
+    def _tell(self, done: int | float, left: float | None) -> None:
+        if _told is None:
+            return
+        draft = _told.with_name(f"{_told.name}.partial")
+        with suppress(OSError):  # on a full disk; the work itself will say so
+            if done >= self.total:  # what comes next is told anew
+                _told.unlink(missing_ok=True)
+                return
+            draft.write_text(json.dumps({"done": done, "total": self.total, "unit": self.unit, "left": left}))
+            os.replace(draft, _told)
 
-def _clock(seconds: int | float) -> str:
+
+def clock_of(seconds: int | float) -> str:
+    """Return a time as `m:ss`, and from an hour on as `h:mm:ss`."""
     minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes}:{seconds:02d}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
 from rwtl.errors import InputError
@@ -25,7 +25,10 @@ _CHOICES |= {
     for name, name_now in {"shuffled": "freeze_none", "shuffled_frozen": "freeze_encoder"}.items()
 }
 _CHOICES |= {(group, "default"): _LEFT_OUT for group in ("analysis", "paths", "hydra_settings")}
-_KEYS = {"comparison.axes": "leave it out: rows may differ in whatever their conditions name"}
+_KEYS = {
+    "comparison.axes": "leave it out: rows may differ in whatever their conditions name",
+    "comparison.jobs": "write executor.jobs",
+}
 
 
 def require_current(words: Iterable[str]) -> None:
@@ -48,6 +51,8 @@ def require_current(words: Iterable[str]) -> None:
 
 
 def _values(override: Override) -> list[str]:
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:  # which matches only what there is now
+        return []
     if override.is_choice_sweep():
         return list(override.sweep_string_iterator())
     value = override.value()

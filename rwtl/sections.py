@@ -175,7 +175,8 @@ def section(name: str, **options: Any) -> Callable[[type[T]], type[T]]:
 
 # Keys that configurations recorded by earlier versions may hold, with why they are gone. Unset, they are passed over.
 _RETIRED = {"trainer.compile": "torch.compile made RAFT little faster and took a minute or more to start"}
-_WITHOUT_EFFECT = {"comparison.axes"}  # passed over, whatever their value: it said again what the conditions say
+# Passed over, whatever their value: one said again what the conditions say, the other is executor.jobs now.
+_WITHOUT_EFFECT = {"comparison.axes", "comparison.jobs"}
 
 
 def typed(cls: type[T], values: Mapping[str, Any], name: str) -> T:

@@ -6,10 +6,8 @@ from rwtl.pipeline.artifact import Artifact
 from rwtl.sweeps.app import experiment
 
 
-@experiment("compare", "rwtl.comparing.comparison.comparison")
+@experiment("compare")
 def main(cfg: DictConfig) -> Artifact:
-    from rwtl.comparing.comparison import compare, where
+    from rwtl.comparing.comparison import comparison
 
-    made = compare(cfg)
-    print(where(made))
-    return made
+    return comparison(cfg)

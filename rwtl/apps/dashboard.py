@@ -2,10 +2,10 @@
 
 from omegaconf import DictConfig
 
-from rwtl.sweeps.app import experiment
+from rwtl.sweeps.app import program
 
 
-@experiment("dashboard")
+@program("dashboard")
 def main(cfg: DictConfig) -> None:
     from rwtl.tracking.dashboard import dashboard
 

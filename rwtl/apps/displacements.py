@@ -6,10 +6,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import tables_folder
 from rwtl.errors import InputError
-from rwtl.sweeps.app import experiment
+from rwtl.sweeps.app import program
 
 
-@experiment("displacements")
+@program("displacements")
 def main(cfg: DictConfig) -> None:
     from rwtl.flow.displacement_search import of_scenes, searched
     from rwtl.flow.displacements import gathered, histogram_figure, histograms, summary

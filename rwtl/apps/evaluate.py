@@ -2,17 +2,12 @@
 
 from omegaconf import DictConfig
 
-from rwtl import files
-from rwtl.pipeline.artifact import Artifact, build
+from rwtl.pipeline.artifact import Artifact
 from rwtl.sweeps.app import experiment
 
 
-@experiment("evaluate", "rwtl.pipeline.evaluation.evaluation")
+@experiment("evaluate")
 def main(cfg: DictConfig) -> Artifact:
-    from rwtl.comparing.tables import print_evaluation
     from rwtl.pipeline.evaluation import evaluation
 
-    made = build(evaluation(cfg))
-    print_evaluation(made.errors)
-    print(f"table: {made.path / files.ERRORS}")
-    return made
+    return evaluation(cfg)

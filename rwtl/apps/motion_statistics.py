@@ -7,7 +7,8 @@ from omegaconf import DictConfig
 
 from rwtl import files
 from rwtl.config import setting, tables_folder
-from rwtl.sweeps.app import experiment
+from rwtl.errors import InputError
+from rwtl.sweeps.app import program
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,14 +22,14 @@ waves' displacements would have to change in the mean to match. directions: % of
 the rotations and flips of training."""
 
 
-@experiment("motion_statistics")
+@program("motion_statistics")
 def main(cfg: DictConfig) -> None:
     from rwtl.clips.motion import MotionConfig, best_settings, drawn_sets, flow_motion, motion_table, wave_motion
     from rwtl.flow.catalogue import catalogue, open_with_flow
     from rwtl.flow.displacements import summary
-    from rwtl.pipeline.artifact import build
     from rwtl.pipeline.recording import recording_configs, recordings
     from rwtl.sections import typed
+    from rwtl.sweeps.sweep import made_of
     from rwtl.waves.measure.statistics import wave_statistics
     from rwtl.waves.store import open_recording
 
@@ -38,7 +39,10 @@ def main(cfg: DictConfig) -> None:
     entries = catalogue(cfg, config.datasets)
     datasets = {name: open_with_flow(name, entries) for name in config.datasets}
 
-    measured = [wave_statistics(open_recording(made.path / files.RECORDING)) for made in map(build, recordings(cfg))]
+    planned = recordings(cfg)
+    if not made_of(planned, cfg, "motion_statistics").succeeded():
+        raise InputError("without all recordings there is nothing to compare; see above")
+    measured = [wave_statistics(open_recording(each.path / files.RECORDING)) for each in planned]
     flows = {name: flow_motion(dataset, config.pairs) for name, dataset in datasets.items()}
     waves = {(dt, zoom): wave_motion(measured, dt, zoom) for dt, zoom in config.grid}
     table = motion_table(waves, flows)

@@ -2,10 +2,10 @@
 
 from omegaconf import DictConfig
 
-from rwtl.sweeps.app import experiment
+from rwtl.sweeps.app import program
 
 
-@experiment("skill")
+@program("skill")
 def main(cfg: DictConfig) -> None:
     from rwtl.comparing.skill_grid import skill_grid
 

@@ -7,15 +7,12 @@ The second form takes the whole line of another experiment, with its name in fro
 """
 
 import sys
-from collections.abc import Callable
 from importlib import import_module
 
 from omegaconf import DictConfig
 
 from rwtl.apps import apps
-from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact
-from rwtl.sweeps.app import experiment
+from rwtl.sweeps.app import program
 
 
 def main() -> None:
@@ -23,31 +20,21 @@ def main() -> None:
     app = sys.argv[1] if len(sys.argv) > 1 else ""
     if not app.isidentifier():  # an override or a flag
         return show_outputs()
-    from rwtl.sweeps.preview import show_preview
+    from rwtl.sweeps.preview import preview
 
-    try:
-        stage = stage_of(app)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    sys.exit(show_preview(app, stage, sys.argv[2:]))
-
-
-def stage_of(app: str) -> Callable[[DictConfig], Artifact]:
-    """Return what an app makes: a function of its configuration.
-
-    Raises InputError where there is no such app, or it makes no artifact.
-    """
-    stage = getattr(import_module(f"rwtl.apps.{app}").main, "stage", None) if app in apps() else None
-    if stage is None:
-        raise InputError(
-            f"status of {app!r}: no such app makes artifacts; give the line of simulate, pretrain, train, evaluate, "
-            "compare or submit"
+    program = import_module(f"rwtl.apps.{app}").main if app in apps() else None
+    if not getattr(program, "makes", False):
+        print(
+            f"error: status of {app!r}: no such app makes artifacts; give the line of simulate, pretrain, train, "
+            "evaluate, compare or submit",
+            file=sys.stderr,
         )
-    return stage
+        sys.exit(1)
+    del sys.argv[1]
+    program(preview)
 
 
-@experiment("status")
+@program("status")
 def show_outputs(cfg: DictConfig) -> None:
     from rwtl.config import outputs_folder
     from rwtl.sweeps.status import entries_of, print_entries, print_sweeps, remove, states_of

@@ -2,15 +2,12 @@
 
 from omegaconf import DictConfig
 
-from rwtl import files
-from rwtl.pipeline.artifact import Artifact, build
+from rwtl.pipeline.artifact import Artifact
 from rwtl.sweeps.app import experiment
 
 
-@experiment("submit", "rwtl.pipeline.evaluation.submission")
+@experiment("submit")
 def main(cfg: DictConfig) -> Artifact:
     from rwtl.pipeline.evaluation import submission
 
-    made = build(submission(cfg))
-    print(f"submission: {made.path / files.SUBMISSION}")
-    return made
+    return submission(cfg)

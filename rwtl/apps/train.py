@@ -2,17 +2,12 @@
 
 from omegaconf import DictConfig
 
-from rwtl import files
-from rwtl.pipeline.artifact import Artifact, build
+from rwtl.pipeline.artifact import Artifact
 from rwtl.sweeps.app import experiment
 
 
-@experiment("train", "rwtl.pipeline.flow_training.training")
+@experiment("train")
 def main(cfg: DictConfig) -> Artifact:
     from rwtl.pipeline.flow_training import training
 
-    made = build(training(cfg))
-    last = made.curve.iloc[-1]
-    print(f"validation EPE after {last.step:.0f} steps: {last.epe:.3f} px")
-    print(f"model: {made.path / files.MODEL}\ncurve: {made.path / files.CURVE}")
-    return made
+    return training(cfg)

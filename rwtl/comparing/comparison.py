@@ -3,17 +3,16 @@ there; then the report."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from rwtl import files
 from rwtl.comparing.analysis import Comparison, analyse, cells_by_axes
-from rwtl.comparing.conditions import FRACTION, Condition, comparison_config, conditions_of, run_configs
-from rwtl.comparing.make import PlannedRuns, make_runs, planned_runs, pretraining_of, raise_failures, sources_of
+from rwtl.comparing.conditions import FRACTION, Condition, RunConfigs, comparison_config, conditions_of, run_configs
 from rwtl.comparing.measures import AnalysisConfig, Cell
 from rwtl.comparing.report import write_report
 from rwtl.comparing.runs import Run, Runs, find_runs, load_run, with_evaluations
@@ -21,14 +20,25 @@ from rwtl.comparing.summary import Baseline, baseline_of
 from rwtl.comparing.tables import print_comparison, write_tables
 from rwtl.config import outputs_folder, setting
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact, build
+from rwtl.learning.transfer.config import PRETRAINING
+from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.evaluation import evaluation
 from rwtl.sections import typed
 
 Analysis = Callable[[], Comparison]  # of runs that are complete
+RunKey = tuple[str, int]  # name of the condition, and seed
+PlannedRuns = dict[RunKey, Artifact]  # the evaluation of each run: its training is a parent
 
 
+@dataclass(frozen=True, eq=False)
 class ComparisonArtifact(Artifact):
-    """A comparison, planned or made."""
+    """A comparison, planned or made.
+
+    Args: those of Artifact, and
+        analysis: of the runs, which are then complete; None for one that was found.
+    """
+
+    analysis: Analysis | None = field(default=None, repr=False)
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -50,53 +60,59 @@ class ComparisonArtifact(Artifact):
         """The path of the report, one page."""
         return self.file(files.REPORT)
 
+    def show(self) -> None:
+        """Print the tables, and where table and report are."""
+        if self.analysis is not None:
+            print_comparison(self.analysis())
+        print(f"table:  {self.file(f'{files.COMPARISON}.csv')}\nreport: {self.report}")
+
 
 def comparison(cfg: DictConfig) -> ComparisonArtifact:
     """Return the comparison of a configuration: of the finished runs that `runs` names, or else of those of the section
     `comparison`, which are its ancestors. It is a plan.
 
     The artifact holds `report.html`, `comparison.csv`, `.md` and `.tex`, `runs.csv` (the tidy table) and `curves.csv`.
+    Where some runs cannot be made, `without` returns the comparison of the others.
 
     >>> planned = rwtl.comparison(rwtl.compose("compare", "debug=tiny", "comparison.rows=[scratch,freeze_encoder]"))
     >>> sorted({artifact.kind for artifact in planned.ancestors()})
     ['comparison', 'evaluation', 'pretraining', 'recording', 'training']
     """
     if cfg.runs is not None:
-        return of_found(cfg, _found(cfg))[0]
-    return _of_planned(cfg, planned_runs(run_configs(cfg, comparison_config(cfg))))[0]
+        return of_found(cfg, _found(cfg))
+    _config(cfg)  # what is wrong with it ends here, before many runs are planned
+    return _of_planned(cfg, planned_runs(run_configs(cfg, comparison_config(cfg))))
 
 
-def compare(cfg: DictConfig) -> ComparisonArtifact:
-    """Make what is missing, compare, and print the tables.
+def planned_runs(configs: RunConfigs) -> PlannedRuns:
+    """Return the evaluation of every run of a comparison, whose configurations are given.
 
-    A pre-training or a run that fails does not stop the others, which are compared, and is named in the InputError at
-    the end.
+    Raises InputError, with the row, where a run's configuration is bad.
     """
-    failures: dict[str, Exception] = {}
-    if cfg.runs is not None:
-        planned, analysis = of_found(cfg, _found(cfg))
-    else:
-        _config(cfg)  # what is wrong with it ends here, not after the trainings
-        config = comparison_config(cfg)
-        runs = planned_runs(run_configs(cfg, config))
-        runs, failures = make_runs(runs, config.jobs, setting(cfg, "trainer")["threads"])
+    runs = {}
+    for (row, seed), of_run in configs.items():
+        OmegaConf.update(of_run, "transfer.name", row)  # names the run in the log, and plays no part in its result
         try:
-            notes = [f"{name} failed: {error}" for name, error in failures.items()]
-            planned, analysis = _of_planned(cfg, runs, notes)
-        except InputError:
-            raise_failures(failures)  # of which it is the consequence: the baseline's runs, or all, are missing
-            raise
-    made = build(planned)
-    print_comparison(analysis())
-    if failures:
-        print(f"what there is:\n{where(made)}", flush=True)
-    raise_failures(failures)
-    return made
+            runs[row, seed] = evaluation(of_run)
+        except InputError as error:
+            raise InputError(f"row {row}: {error}") from error
+    return runs
 
 
-def where(made: Artifact) -> str:
-    """Return where a comparison's table and report are."""
-    return f"table:  {made.path / files.COMPARISON}.csv\nreport: {made.path / files.REPORT}"
+def _sources(runs: PlannedRuns) -> dict[str, Artifact]:
+    """The pre-trainings, each by a name that lists the rows that load it, with seeds where those differ."""
+    groups: dict[str, list[RunKey]] = {}
+    loaded = {key: source for key, run in runs.items() if (source := run.parents["training"].parents.get(PRETRAINING))}
+    for key, source in loaded.items():
+        groups.setdefault(source.digest, []).append(key)
+    return {_name(members, runs): loaded[members[0]] for members in groups.values()}
+
+
+def _name(members: list[RunKey], runs: PlannedRuns) -> str:
+    rows = {row: [seed for other, seed in members if other == row] for row, _ in members}
+    whole = all(len(seeds) == sum(row == other for other, _ in runs) for row, seeds in rows.items())
+    seeds = sorted({seed for _, seed in members})
+    return ", ".join(rows) + ("" if whole else f" (seed {', '.join(map(str, seeds))})")
 
 
 def _config(cfg: DictConfig) -> AnalysisConfig:
@@ -113,8 +129,8 @@ def _found(cfg: DictConfig) -> Runs:
     return find_runs(*([sources] if isinstance(sources, str) else sources))
 
 
-def of_found(cfg: DictConfig, runs: Sequence[Run]) -> tuple[ComparisonArtifact, Analysis]:
-    """Return the comparison of runs that are there, and its analysis.
+def of_found(cfg: DictConfig, runs: Sequence[Run]) -> ComparisonArtifact:
+    """Return the comparison of runs that are there.
 
     Args:
         cfg: says `rows`, `columns`, `baseline` and `analysis`; kept beside the result.
@@ -134,22 +150,29 @@ def of_found(cfg: DictConfig, runs: Sequence[Run]) -> tuple[ComparisonArtifact, 
     of_wandb = {id: hashlib.sha256(curve.encode()).hexdigest() for id, curve in curves.items()}
     analysis = cache(lambda: analyse(in_order, cells, cfg.baseline, config, notes))
     baseline = baseline_of(cfg.baseline, [cells[run.id] for run in in_order])
-    return _artifact(cfg, config, baseline, cells, parents, analysis, of_wandb), analysis
+    return _artifact(cfg, config, baseline, cells, parents, analysis, of_wandb)
 
 
-def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -> tuple[ComparisonArtifact, Analysis]:
+def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -> ComparisonArtifact:
     """Return the comparison of runs of the section `comparison`."""
     config = _config(cfg)
     section = comparison_config(cfg)
     conditions, whole = conditions_of(cfg, section), float(setting(cfg, FRACTION))
     of_row = {row: _cell(condition, whole) for row, condition in conditions.items()}
     cells = {f"training-{run.parents['training'].digest}": of_row[row] for (row, _), run in runs.items()}
-    parents = {f"pretraining {name}": pretraining_of(runs[keys[0]]) for name, keys in sources_of(runs).items()}
+    parents = {f"pretraining {name}": source for name, source in _sources(runs).items()}
     parents |= {f"training {row} seed {seed}": run.parents["training"] for (row, seed), run in runs.items()}
     parents |= {f"evaluation {row} seed {seed}": run for (row, seed), run in runs.items()}
     baseline = baseline_of(section.baseline, list(cells.values()))
     analysis = cache(lambda: analyse(_loaded(runs), cells, section.baseline, config, notes))
-    return _artifact(cfg, config, baseline, cells, parents, analysis), analysis
+
+    def without(lost: Mapping[Path, str]) -> ComparisonArtifact:
+        """The comparison of the other runs; where nothing can be said without those, an error."""
+        rest = {key: run for key, run in runs.items() if run.path not in lost}
+        said = {f"{row} seed {seed}": lost[run.path] for (row, seed), run in runs.items() if run.path in lost}
+        return _of_planned(cfg, rest, [*notes, *(f"{name} failed: {reason}" for name, reason in said.items())])
+
+    return replace(_artifact(cfg, config, baseline, cells, parents, analysis), without=without)
 
 
 def _loaded(runs: PlannedRuns) -> list[Run]:
@@ -181,4 +204,5 @@ def _artifact(
         write_tables(compared, folder)
         write_report(folder / files.REPORT, cfg, compared)
 
-    return ComparisonArtifact("comparison", "comparison", values, make, outputs_folder(cfg), parents, config=cfg)
+    about = {"config": cfg, "here": True, "analysis": analysis}
+    return ComparisonArtifact("comparison", "comparison", values, make, outputs_folder(cfg), parents, **about)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from rwtl.config import setting, short, without_like
 from rwtl.errors import InputError
 from rwtl.learning.transfer.config import PRETRAINING
-from rwtl.sections import Count, EachOnce, Seed, Unfit, UpTo1, section, typed
+from rwtl.sections import EachOnce, Seed, Unfit, UpTo1, section, typed
 
 SOURCE = ("pretraining", "initial", "clips", "recording")  # what a source is made of, beside the model
 AXES = ("transfer", *SOURCE, "model")
@@ -39,15 +39,12 @@ class ComparisonConfig:
             but for those that set the key themselves, do not have it, or load no pre-training.
         fractions: of the training data, with which `fraction_rows` are run too: how much data does each need?
         fraction_rows: some of the rows, or of their columns, such as `freeze_none dt 3`.
-        jobs: pre-trainings, then runs, side by side; they share `trainer.threads`. Small models train faster side by
-            side than with many threads each.
     """
 
     conditions: dict[str, dict[str, dict[str, Any]]]
     rows: Annotated[list[str], EachOnce()]
     baseline: str
     seeds: Annotated[list[Seed], EachOnce()]
-    jobs: Count
     column: str | None = None
     column_values: list[Any] = field(default_factory=list)
     fractions: list[UpTo1] = field(default_factory=list)

@@ -19,7 +19,7 @@ from rwtl.config import expanded, flat, short
 from rwtl.errors import InputError
 from rwtl.learning.transfer.config import PRETRAINING
 from rwtl.pipeline.artifact import FORMAT, read_status
-from rwtl.sweeps.jobs import read_records
+from rwtl.sweeps.jobs import SWEEPS, artifacts_of
 from rwtl.tracking.read_back import WandbRun, is_online, online_runs, read_runs
 
 TRAINING = "training"
@@ -171,9 +171,8 @@ def _add_upstream(folder: Path, seconds: dict[str, float]) -> None:
 def _trainings_at(folder: Path) -> list[Path]:
     """Return the folders of the trainings that a folder is, or that it tells of."""
     outputs, kind = folder.parents[1] if len(folder.parents) > 1 else folder, folder.parent.name
-    if kind == "sweeps":
-        artifacts = [Path(artifact) for record in read_records(folder).values() for artifact in record.artifacts[-1:]]
-        return [training for artifact in artifacts for training in _trainings_at(artifact)]
+    if kind == SWEEPS:
+        return [training for artifact in artifacts_of(folder) if artifact for training in _trainings_at(artifact)]
     status = read_status(folder)
     if kind == TRAINING and status is not None:
         return [folder]

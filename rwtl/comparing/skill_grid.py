@@ -1,6 +1,7 @@
 """Next-frame prediction over a grid of settings: what the model gains over its baselines, and where it loses."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl import files
-from rwtl.comparing.make import build_side_by_side, raise_failures, with_threads
 from rwtl.config import setting, tables_folder
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact, build
+from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.pretraining import pretraining
 from rwtl.pipeline.source_tasks import pretraining_plan
+from rwtl.sweeps.scheduler import SUCCEEDED
+from rwtl.sweeps.sweep import made_of
 from rwtl.tracking.pictures import WAVE_COLOURS
 
 MODEL = "model"  # the name of the trained model among the predictors
@@ -27,21 +29,16 @@ def skill_grid(cfg: DictConfig) -> Path:
 
     `skill.csv` has a line for each combination and predictor. A combination that fails does not lose the others.
     """
-    grid, jobs = parsed(setting(cfg, "grid")), setting(cfg, "jobs")
-    sharing = with_threads(cfg, setting(cfg, "trainer.threads"), jobs)
+    grid = parsed(setting(cfg, "grid"))
     listed = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     combinations = {_name(values): values for values in listed}
-    configs = {name: of_combination(sharing, values) for name, values in combinations.items()}
+    configs = {name: of_combination(cfg, values) for name, values in combinations.items()}
     for each in configs.values():
         if pretraining_plan(each).kind != "next_frame":
             raise InputError("skill is that of next-frame prediction; use pretraining=next_frame")
-    planned = {name: pretraining(each, name) for name, each in configs.items()}
-    for artifact in planned.values():
-        for recording in artifact.missing()[:-1]:
-            build(recording)
-    tasks = {name: (pretraining, (each, name)) for name, each in configs.items()}
-    failures = build_side_by_side("pre-training", planned, tasks, jobs)
-    made = {name: artifact for name, artifact in planned.items() if name not in failures}
+    planned = {name: replace(pretraining(each), label=f"pretraining {name}") for name, each in configs.items()}
+    outcomes = made_of(planned.values(), cfg, "skill")
+    made = {name: artifact for name, artifact in planned.items() if outcomes[artifact.path].state in SUCCEEDED}
     tables = [artifact.skill.assign(**combinations[name]) for name, artifact in made.items()]
     folder = tables_folder(cfg, "skill")
     if tables:
@@ -55,7 +52,9 @@ def skill_grid(cfg: DictConfig) -> Path:
             if first:
                 shown = {combinations[name]["clips.dt"]: made[name] for name in first}
                 next_frames_by_dt(shown).savefig(folder / "next_frames.png", dpi=110)
-    raise_failures(failures)
+    if len(made) < len(planned):
+        failed = len(planned) - len(made)
+        raise InputError(f"{failed} of {len(planned)} pre-trainings failed; the tables are of the others")
     return folder
 
 

@@ -13,28 +13,11 @@ from rwtl import files
 from rwtl.comparing.analysis import Comparison
 from rwtl.comparing.measures import COST, VALIDATION, Cell
 from rwtl.comparing.summary import DATA, FEW, STEPS
-from rwtl.learning.evaluation import pooled
-from rwtl.learning.metrics import METRICS, SPEEDS
+from rwtl.learning.evaluation import HEADINGS
+from rwtl.learning.metrics import SPEEDS
 from rwtl.terminal import number, show
 
-HEADINGS = {"epe": "EPE px", "1px": "< 1 px %", "3px": "< 3 px %", "5px": "< 5 px %", "fl_all": "Fl-all %"}
-HEADINGS |= {"s0_10": "s0-10", "s10_40": "s10-40", "s40": "s40+"}
 UNITS = HEADINGS | {speed: f"{HEADINGS[speed]} px" for speed in SPEEDS}
-LISTED_PAIRS = 12
-
-
-def print_evaluation(errors: pd.DataFrame) -> None:
-    """Print the errors of every data set as a whole, and of every pair where they are few."""
-    columns = [*METRICS, "no_motion"]
-    table = Table(Column("data set", no_wrap=True), "pair", *HEADINGS.values(), "no motion px", "pairs' EPE px")
-    for dataset, pairs in errors.groupby("dataset", sort=False):
-        if len(pairs) <= LISTED_PAIRS:
-            for _, row in pairs.iterrows():
-                table.add_row(dataset, row.pair, *(number(row[column], ".2f", "-") for column in columns))
-    for _, row in pooled(errors).iterrows():
-        numbers = [number(row[column], ".2f", "-") for column in (*columns, "epe_of_pairs")]
-        table.add_row(row.dataset, f"all {row.pairs}", *numbers, style="bold")
-    show(table)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import pandas as pd
 import torch
+from rich.table import Column, Table
 
 from rwtl.errors import InputError
 from rwtl.flow.sample import FlowDataset, FlowSample
@@ -14,8 +15,12 @@ from rwtl.models.parts import carry_forward
 from rwtl.models.raft import RAFT, FlowEstimate
 from rwtl.progress import Progress
 from rwtl.sections import Count, EachOnce, section
+from rwtl.terminal import number, show
 
 FRONT_METRICS = ("epe", "normal", "no_motion", "mean_speed")
+HEADINGS = {"epe": "EPE px", "1px": "< 1 px %", "3px": "< 3 px %", "5px": "< 5 px %", "fl_all": "Fl-all %"}
+HEADINGS |= {"s0_10": "s0-10", "s10_40": "s10-40", "s40": "s40+"}
+LISTED_PAIRS = 12
 
 
 @section("evaluation")
@@ -150,3 +155,17 @@ def front_errors(model: RAFT, data: FlowDataset, device: torch.device, precision
 def over_all(errors: pd.DataFrame) -> pd.Series:
     """Return the means over the pixels of all pairs."""
     return errors[list(FRONT_METRICS)].mul(errors.pixels, axis=0).sum(skipna=False) / errors.pixels.sum()
+
+
+def print_evaluation(errors: pd.DataFrame) -> None:
+    """Print the errors of every data set as a whole, and of every pair where they are few."""
+    columns = [*METRICS, "no_motion"]
+    table = Table(Column("data set", no_wrap=True), "pair", *HEADINGS.values(), "no motion px", "pairs' EPE px")
+    for dataset, pairs in errors.groupby("dataset", sort=False):
+        if len(pairs) <= LISTED_PAIRS:
+            for _, row in pairs.iterrows():
+                table.add_row(dataset, row.pair, *(number(row[column], ".2f", "-") for column in columns))
+    for _, row in pooled(errors).iterrows():
+        numbers = [number(row[column], ".2f", "-") for column in (*columns, "epe_of_pairs")]
+        table.add_row(row.dataset, f"all {row.pairs}", *numbers, style="bold")
+    show(table)

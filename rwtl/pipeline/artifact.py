@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,6 +23,7 @@ from rwtl.config import resolved_yaml
 from rwtl.errors import InputError
 from rwtl.pipeline.claim import POLL, SKEW, Claim, Holder, claim, clock_difference, holder_of
 from rwtl.pipeline.provenance import now, provenance
+from rwtl.progress import told
 
 CLAIMS = "claims"
 A = TypeVar("A", bound="Artifact")
@@ -141,6 +142,9 @@ class Artifact:
         config: the whole configuration, kept beside the result as `config.yaml`.
         check: is called with the folder of a finished artifact before it is reused, and raises InputError where it is
             damaged.
+        here: whether it takes seconds, so that whoever schedules many artifacts makes it, and hands it to no other.
+        without: returns what can be made in its place where some parents could not be made, of those parents' folders
+            with the reasons; None where nothing can.
         reused: whether it was there already; None for a plan that `build` has not seen.
         found: the digest of an artifact that was found on disk, which cannot be made again from here.
     """
@@ -154,6 +158,8 @@ class Artifact:
     resumable: bool = False
     config: DictConfig | None = field(default=None, repr=False)
     check: Callable[[Path], Any] = field(default=lambda folder: None, repr=False)
+    here: bool = False
+    without: "Callable[[Mapping[Path, str]], Artifact] | None" = field(default=None, repr=False)
     reused: bool | None = None
     found: str | None = None
 
@@ -190,6 +196,25 @@ class Artifact:
     def status(self) -> dict[str, Any]:
         """Return what was recorded of its making: values, parents, versions, commit, host, times."""
         return read_status(self.path) or {}
+
+    @property
+    def headline(self) -> str:
+        """What came out, in one line; an empty text where there is nothing to say."""
+        return ""
+
+    def show(self) -> None:
+        """Print what came out, and where it is."""
+        print("\n".join(filter(None, [self.headline, f"{self.kind}: {self.path}"])))
+
+    @property
+    def objective(self) -> float:
+        """The number that a search of hyper-parameters minimises.
+
+        Raises InputError for artifacts of which none is.
+        """
+        raise InputError(
+            f"a {self.kind} has no number that a search could minimise; search with pretrain, train or evaluate"
+        )
 
     def ancestors(self) -> list["Artifact"]:
         """Return what it is made from, and what that is made from: parents first, each once, this one last."""
@@ -281,7 +306,8 @@ def _make(artifact: Artifact, held: Claim) -> None:
         write_status(path, status)
         if artifact.config is not None:
             (path / files.CONFIG).write_text(resolved_yaml(artifact.config))
-        artifact.make(path)
+        with told(path / files.PROGRESS):
+            artifact.make(path)
         held.finish(lambda: write_status(path, status | {"state": "complete", "finished": now()}))
         finished = True
     except BaseException as error:

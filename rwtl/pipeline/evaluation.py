@@ -18,7 +18,7 @@ from rwtl.flow.catalogue import catalogue, of_catalogue, open_with_flow
 from rwtl.flow.layouts import KITTI, Sintel
 from rwtl.flow.sample import FlowDataset
 from rwtl.flow.submission import write_kitti, write_sintel
-from rwtl.learning.evaluation import EstimationConfig, estimates, evaluate
+from rwtl.learning.evaluation import EstimationConfig, estimates, evaluate, pooled, print_evaluation
 from rwtl.learning.recipe import TrainerConfig
 from rwtl.models.checkpoints import digest_of_weights, load_raft, recognise
 from rwtl.models.parts import VARIANTS
@@ -102,6 +102,29 @@ class EvaluationArtifact(Artifact):
         """The errors, one row for each pair, as `evaluate` returns them."""
         return pd.read_csv(self.file(files.ERRORS), dtype={"pair": str})
 
+    @property
+    def headline(self) -> str:
+        """The EPE on each data set."""
+        return "EPE " + ", ".join(f"{line.epe:.3f} px on {line.dataset}" for line in pooled(self.errors).itertuples())
+
+    @property
+    def objective(self) -> float:
+        """The mean of the data sets' EPE, px."""
+        return float(pooled(self.errors).epe.mean())
+
+    def show(self) -> None:
+        """Print the errors of every data set, and where the table is."""
+        print_evaluation(self.errors)
+        print(f"table: {self.path / files.ERRORS}")
+
+
+class SubmissionArtifact(Artifact):
+    """A submission, planned or made."""
+
+    def show(self) -> None:
+        """Print where the files for the benchmark are."""
+        print(f"submission: {self.path / files.SUBMISSION}")
+
 
 def evaluation(cfg: DictConfig) -> EvaluationArtifact:
     """Return the evaluation of the configuration's `checkpoint`, or else of the training that it describes: a plan.
@@ -133,7 +156,7 @@ def evaluation(cfg: DictConfig) -> EvaluationArtifact:
     return EvaluationArtifact("evaluation", label, values, make, outputs_folder(cfg), parents, config=cfg)
 
 
-def submission(cfg: DictConfig) -> Artifact:
+def submission(cfg: DictConfig) -> SubmissionArtifact:
     """Return a checkpoint's flow of a benchmark's test split; the artifact holds the folder `submission`."""
     checkpoint = path_of(cfg, "checkpoint")
     plan = EstimationPlan.of(cfg, "submission")
@@ -150,7 +173,8 @@ def submission(cfg: DictConfig) -> Artifact:
             model, plan.datasets, plan.config, folder / files.SUBMISSION, trainer.device(), trainer.precision
         )
 
-    return Artifact("submission", f"submission of {checkpoint}", values, make, outputs_folder(cfg), config=cfg)
+    label = f"submission of {checkpoint}"
+    return SubmissionArtifact("submission", label, values, make, outputs_folder(cfg), config=cfg)
 
 
 def _described(checkpoint: Path, config: EstimationConfig) -> dict[str, Any]:

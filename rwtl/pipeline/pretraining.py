@@ -11,8 +11,11 @@ from torch import nn
 
 from rwtl import files
 from rwtl.config import outputs_folder
+from rwtl.errors import InputError
 from rwtl.learning.fit import fit
+from rwtl.learning.skill import ratio_to_best
 from rwtl.learning.transfer.callback import Transfer
+from rwtl.learning.transfer.config import PRETRAINING
 from rwtl.models.checkpoints import load_model, save_model
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.recording import recordings
@@ -34,6 +37,21 @@ class TrainedArtifact(Artifact):
         """Return the trained model, ready to evaluate on the CPU."""
         return load_model(self.file(files.MODEL))
 
+    @property
+    def headline(self) -> str:
+        """The error of the last validation."""
+        last = self.curve.iloc[-1]
+        return f"validation EPE after {last.step:.0f} steps: {last.epe:.3f} px"
+
+    @property
+    def objective(self) -> float:
+        """The EPE of the last validation, px."""
+        return float(self.curve.epe.iloc[-1])
+
+    def show(self) -> None:
+        """Print the headline, and where model and curve are."""
+        print(f"{self.headline}\nmodel: {self.path / files.MODEL}\ncurve: {self.path / files.CURVE}")
+
 
 class PretrainingArtifact(TrainedArtifact):
     """A pre-training, planned or made."""
@@ -49,11 +67,36 @@ class PretrainingArtifact(TrainedArtifact):
         file = self.file(files.SKILL)
         return pd.read_csv(file) if file.is_file() else None
 
+    @property
+    def headline(self) -> str:
+        """The verdict."""
+        return self.verdict
 
-def pretraining(cfg: DictConfig, name: str = "") -> PretrainingArtifact:
+    @property
+    def objective(self) -> float:
+        """The error of next-frame prediction in units of the best baseline's on the same clips, where there is such a
+        skill; of a source task that trains on flow the EPE of the last validation, px."""
+        skill = self.skill
+        if skill is not None:
+            return ratio_to_best(skill)
+        if "epe" not in self.curve:
+            raise InputError(
+                f"{self.label} validates {', '.join(self.curve.columns[1:])}: no search knows what to minimise of it; "
+                "let the source task validate `epe`, or search with train"
+            )
+        return super().objective
+
+    def show(self) -> None:
+        """Print the skill, the verdict, and where model and curve are."""
+        if self.skill is not None:
+            print(self.skill.to_string(index=False, float_format="{:.4g}".format))
+        super().show()
+
+
+def pretraining(cfg: DictConfig) -> PretrainingArtifact:
     """Return the pre-training of a configuration: a plan. `steps` 0 leaves the model untrained, as a control.
 
-    A `name` tells it from others in the log, and plays no part in its result.
+    The log calls it by the name of the transfer that loads it, if any, which plays no part in its result.
 
     The artifact holds `model.pt`, `curve.csv`, `metrics.csv`, `verdict.txt`, `transfer.json`; for clips of waves
     `normalisation.json` (the range of calcium, nM); for flow of waves `fronts.csv`; for next-frame prediction
@@ -68,6 +111,8 @@ def pretraining(cfg: DictConfig, name: str = "") -> PretrainingArtifact:
     sources = recordings(cfg) if plan.clips_kind == "waves" else []
     parents = {"recording": sources[0]} if len(sources) == 1 else {}
     parents = parents or {f"recording {number}": source for number, source in enumerate(sources, start=1)}
+    transfer = cfg.get("transfer") or {}
+    name = transfer["name"] if transfer.get("source") == PRETRAINING else ""
     label = f"pretraining {name}".strip()
 
     def make(folder: Path) -> None:

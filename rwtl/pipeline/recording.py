@@ -77,6 +77,12 @@ class RecordingArtifact(Artifact):
         """Return the recording, open."""
         return open_recording(self.file(files.RECORDING))
 
+    def show(self) -> None:
+        """Print the statistics of the waves, and where recording and page are."""
+        shown = files.PAGE if (self.path / files.PAGE).exists() else files.MOSAIC
+        print((self.path / files.STATISTICS).read_text())
+        print(f"recording: {self.path / files.RECORDING}\npage:      {self.path / shown}")
+
 
 def recording(cfg: DictConfig) -> RecordingArtifact:
     """Return the recording of a configuration, the first where there are several: a plan.

@@ -3,13 +3,14 @@
 from dataclasses import asdict, field, fields
 from typing import Any
 
+from rwtl.errors import InputError
 from rwtl.pipeline.artifact import FORMAT
 from rwtl.sections import Count, Natural, Positive, Unfit, section, typed
 
 SHARED = ("gpus_per_node", "cpus_per_task", "mem_gb", "timeout_min")  # what AutoExecutor asks of any cluster
 
 
-@section("hydra.launcher")
+@section("executor")
 class SlurmResources:
     """What one job asks for. None leaves a choice to the cluster.
 
@@ -46,20 +47,20 @@ class SlurmResources:
             )
 
 
-@section("hydra.launcher")
+@section("executor")
 class SlurmConfig(SlurmResources):
-    """The section `hydra.launcher` of hydra/launcher=slurm.
+    """The section `executor` of executor=slurm, and `hydra.launcher` of hydra/launcher=slurm.
 
     Args: those of SlurmResources, and
         submitit_folder: of scripts and logs, with %j for the job; all nodes must see it.
-        name: of the jobs.
+        name: of the jobs; None for the app's.
         additional_parameters: other options of sbatch.
         poll: time between looks at the queue, s.
         stages: by kind of result, the resources that differ.
     """
 
     submitit_folder: str = "slurm/%j"
-    name: str = "rwtl"
+    name: str | None = None
     additional_parameters: dict[str, Any] = field(default_factory=dict)
     poll: Positive = 10.0
     stages: dict[str, dict[str, Any] | None] = field(default_factory=dict)
@@ -69,12 +70,15 @@ class SlurmConfig(SlurmResources):
         for kind in self.stages:
             if kind not in FORMAT:
                 raise Unfit(f"stages.{kind} is no stage; choose one of {', '.join(FORMAT)}")
-            self.resources(kind)
+            try:
+                self.resources(kind)
+            except InputError as error:
+                raise Unfit(str(error)) from error
 
-    def resources(self, kind: str | None) -> SlurmResources:
-        """Return what a job asks for whose result is of this kind; None for one that makes no artifact."""
+    def resources(self, kind: str) -> SlurmResources:
+        """Return what a job asks for that makes an artifact of this kind."""
         shared = {each.name: getattr(self, each.name) for each in fields(SlurmResources)}
-        return typed(SlurmResources, shared | (self.stages.get(kind) or {}), f"hydra.launcher.stages.{kind}")
+        return typed(SlurmResources, shared | (self.stages.get(kind) or {}), f"stages.{kind}")
 
 
 def parameters(config: SlurmConfig, resources: SlurmResources, name: str, after: list[str]) -> dict[str, Any]:

@@ -57,8 +57,8 @@ def _called(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     except OSError as error:
         raise InputError(
-            f"{words[0]} cannot be called ({error.strerror}): hydra/launcher=slurm is for a machine of a SLURM cluster "
-            "from which jobs are submitted; elsewhere leave it out"
+            f"{words[0]} cannot be called ({error.strerror}): the executor slurm is for a machine of a SLURM cluster "
+            "from which jobs are submitted; elsewhere use executor=inline or executor=processes"
         ) from error
 
 

@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import CLAIMS, FORMAT, is_complete, read_status, reason_of, state_of
 from rwtl.pipeline.claim import Holder, claim, holder_of
-from rwtl.sweeps.jobs import SWEEPS, read_records
+from rwtl.sweeps.jobs import SWEEPS, artifacts_of
 from rwtl.terminal import show
 
 STATES = ("complete", "running", "interrupted", "failed", "outdated", "damaged")
@@ -140,11 +140,22 @@ def _parents(entry: Entry) -> str:
 
 
 def print_sweeps(outputs: Path) -> None:
-    """Print how the jobs of each sweep that left records stand, as they say themselves."""
+    """Print how the jobs of each sweep stand, by the artifacts that they make; a file that is damaged is named."""
     for folder in sorted((outputs / SWEEPS).glob("*/")):
-        counted = Counter("reused" if each.reused else each.state for each in read_records(folder).values())
-        if counted:
-            print(f"sweep {folder.name}: {', '.join(f'{count} {state}' for state, count in counted.items())}")
+        try:
+            states = Counter("failed" if path is None else _state(path) for path in artifacts_of(folder))
+        except InputError as error:
+            print(f"sweep {folder.name}: {error}")
+            continue
+        if states:
+            print(f"sweep {folder.name}: {', '.join(f'{count} {state}' for state, count in states.items())}")
+
+
+def _state(path: Path) -> str:
+    try:
+        return state_of(path)
+    except InputError:
+        return "damaged"
 
 
 def age(seconds: float | None) -> str:

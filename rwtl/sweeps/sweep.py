@@ -1,122 +1,52 @@
-"""Handing jobs to Hydra's launchers, which differ in what they do when a job dies."""
+"""A multirun: the jobs of a command line, made by the executor that the line, or Hydra's launcher, names."""
 
 import hashlib
 import json
+import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import env_override
 from hydra.errors import HydraException
-from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from rwtl.errors import InputError
-from rwtl.pipeline.claim import LEASE, Holder, claim
+from rwtl.pipeline.artifact import Artifact
 from rwtl.processes import exit_code, reason_of, terminable
-from rwtl.sweeps.jobs import SUCCEEDED, job_states, print_table, read_records, remove_records, sweep_folder
-
-Jobs = dict[int, list[str]]  # overrides of each job, by number
-
-
-def launch(launcher: Launcher, jobs: Jobs, folder: Path) -> list[Any]:
-    """Launch jobs and wait for them, those that come after a dead one included.
-
-    Args:
-        launcher: any of Hydra's, set up.
-        jobs: those to launch; the launcher gives them their numbers.
-        folder: of the sweep's records, with none of these jobs.
-
-    Returns:
-        What the launcher returned, as far as it did; who wants to know what a job came to reads its record.
-
-    Raises:
-        InputError: The launcher cannot launch anything.
-    """
-    returned = []
-    for first, overrides in _consecutive(jobs):
-        try:
-            returned += launcher.launch(overrides, initial_job_idx=first) or []
-        except InputError:
-            raise
-        except BrokenProcessPool as error:
-            print(f"error: a process of the launcher died: {error}", file=sys.stderr, flush=True)
-            returned += _launch_rest(launcher, jobs, folder)
-        except Exception:
-            print(f"error: the launcher failed:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
-    return returned
-
-
-def _launch_rest(launcher: Launcher, jobs: Jobs, folder: Path) -> list[Any]:
-    """Joblib gives up all jobs when one of its processes dies: launch those that had not begun."""
-    begun = read_records(folder)
-    rest = {number: overrides for number, overrides in jobs.items() if number not in begun}
-    return launch(launcher, rest, folder) if len(rest) < len(jobs) else []
-
-
-def _consecutive(jobs: Jobs) -> Iterator[tuple[int, list[list[str]]]]:
-    """The first number, and the overrides, of each run of consecutive jobs: launchers count on from the first."""
-    runs: list[list[int]] = []
-    for number in sorted(jobs):
-        if runs and runs[-1][-1] == number - 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    for run in runs:
-        yield run[0], [jobs[number] for number in run]
-
-
-CLAIMS = "claims"
-
-
-@contextmanager
-def claimed(folder: Path, name: str) -> Iterator[None]:
-    """Hold the folder of a sweep, which is made where missing.
-
-    Raises:
-        InputError: It cannot be written, or another process runs the sweep. Whether one on another machine still lives
-            takes up to LEASE seconds to find out.
-    """
-    try:
-        held = claim(folder / CLAIMS, lambda: False, _Refusal(name))
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write to {folder} ({reason}); set paths.outputs to another folder") from error
-    try:
-        yield
-    except BaseException:
-        held.release()
-        raise
-    held.finish(lambda: None)
-
-
-class _Refusal:
-    """Is called while another process holds the sweep, and refuses once that is seen to live."""
-
-    def __init__(self, name: str):
-        self._name = name
-        self._silence: float | None = None
-
-    def __call__(self, holder: Holder | None, silence: float) -> None:
-        if holder is None:
-            return
-        if holder.dead() is False or (self._silence is not None and silence < self._silence):
-            raise InputError(
-                f"sweep {self._name} is being run by {holder}: wait for it, or give this one another name: sweep=..."
-            )
-        if self._silence is None:
-            print(f"sweep {self._name}: does {holder} still run it? Seen within {LEASE:g} s", flush=True)
-        self._silence = silence
-
+from rwtl.sweeps.executors import Executor, executor_of
+from rwtl.sweeps.jobs import Job, Main, planned, print_jobs, sweep_folder, write_sweep
+from rwtl.sweeps.scheduler import Outcome, Outcomes, build_all
+from rwtl.sweeps.view import View, print_outcomes
 
 CONFIG = "multirun.yaml"
+INLINE = {"kind": "inline"}
+
+
+@dataclass
+class Work:
+    """What a command line asks for.
+
+    Args:
+        app: the program's name.
+        jobs: the artifacts that it makes; one, where it is no sweep.
+        executor: returns what makes them.
+        cfg: the configuration of the sweep; None where there is none.
+    """
+
+    app: str
+    jobs: list[Job]
+    executor: Callable[[], Executor]
+    cfg: DictConfig | None = None
 
 
 @contextmanager
@@ -129,14 +59,163 @@ def readable() -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
     except KeyboardInterrupt as interrupt:
-        print(f"interrupted ({reason_of(interrupt)}); the same line goes on from there", file=sys.stderr, flush=True)
+        said = f"interrupted ({reason_of(interrupt)}); what is finished is kept, and the same line goes on from there"
+        print(said, file=sys.stderr, flush=True)
         sys.exit(exit_code(interrupt))
 
 
-def digest_name(config: DictConfig, params: Mapping[str, str] | None) -> str:
-    """Return the app and a digest of what is swept over, so that the same line is the same sweep."""
-    swept = json.dumps([list(config.hydra.overrides.task), dict(params or {})])
-    return f"{config.hydra.job.name}-{hashlib.sha256(swept.encode()).hexdigest()[:8]}"
+def make(work: Work) -> int:
+    """Make what a command line asks for, and say what became of it; return the exit code.
+
+    Raises InputError where nothing can be made at all, and KeyboardInterrupt where the user ends it.
+    """
+    if work.cfg is not None:
+        return _make_sweep(work, work.cfg)
+    (job,) = work.jobs
+    if job.artifact is None:
+        raise InputError(job.problem)
+    outcomes = build_all([job.artifact], work.executor(), View(work.app))
+    root = outcomes[job.artifact.path]
+    if len(outcomes) > 1:
+        print_outcomes(work.app, outcomes.values())
+    if outcomes.interrupt is not None:
+        raise outcomes.interrupt
+    if root.state in ("done", "reused", "partial"):
+        root.artifact.show()
+    return 0 if outcomes.succeeded() else 1
+
+
+def made_of(roots: Iterable[Artifact], cfg: DictConfig, app: str) -> Outcomes:
+    """Return what became of artifacts that a program needs, made by the executor of its configuration.
+
+    Raises KeyboardInterrupt where the user ends it.
+    """
+    outcomes = build_all(roots, executor_of(cfg.get("executor") or INLINE, "executor", app), View(app))
+    if outcomes.interrupt is not None:
+        raise outcomes.interrupt
+    return outcomes
+
+
+def _make_sweep(work: Work, cfg: DictConfig) -> int:
+    folder = sweep_folder(cfg)
+    write_sweep(folder, work.app, work.jobs, ended=False)
+    OmegaConf.save(cfg, folder / CONFIG)
+    for job in work.jobs:
+        if job.problem:
+            print(f"error: job {job.number}: {job.problem}", file=sys.stderr, flush=True)
+    roots = [job.artifact for job in work.jobs if job.artifact is not None]
+    outcomes, size = Outcomes(), cfg.hydra.sweeper.max_batch_size or max(1, len(roots))
+    for first in range(0, len(roots), size):
+        made = build_all(roots[first : first + size], work.executor(), View(f"sweep {cfg.sweep}"))
+        outcomes.update(made)
+        outcomes.interrupt = made.interrupt
+        if made.interrupt is not None:
+            break
+    for root in roots:
+        outcomes.setdefault(root.path, Outcome(root))
+    write_sweep(folder, work.app, work.jobs, ended=True)
+    succeeded = print_jobs(cfg.sweep, work.jobs, outcomes)
+    if outcomes.interrupt is not None:
+        raise outcomes.interrupt
+    if not succeeded:
+        print(f"sweep {cfg.sweep}: the same line tries again what did not succeed", file=sys.stderr, flush=True)
+    return 0 if succeeded else 1
+
+
+def run_sweep(
+    config: DictConfig,
+    loader: ConfigLoaderImpl,
+    main: Main,
+    carry_out: Callable[[Work], int] | None,
+    arguments: Sequence[str],
+) -> None:
+    """Run the jobs of a multirun; ends the process with code 1 where one did not succeed.
+
+    Args:
+        config: of the multirun.
+        loader: composes the configurations of its jobs.
+        main: plans the artifact of a configuration, or, without `carry_out`, does its work.
+        carry_out: makes the artifacts, or previews it.
+        arguments: the overrides of the command line.
+
+    Raises:
+        InputError: Jobs are equal, there are none, or two executors are named.
+        HydraException: A job's configuration cannot be composed.
+    """
+    app, section = config.hydra.job.name, executor_section(config)
+    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides([*params, *arguments])
+    listed = {number: [*job, f"sweep={config.sweep}"] for number, job in jobs_of(overrides).items()}
+    size = config.hydra.sweeper.max_batch_size
+    if size is not None and size < 1:
+        raise InputError(f"hydra.sweeper.max_batch_size is {size}; it must be positive, or null")
+    configs = {number: loader.load_sweep_config(config, job) for number, job in listed.items()}
+    with env_override(dict(config.hydra.job.env_set)):
+        if carry_out is None:
+            code = _run_each(config, main, configs, section)
+        else:
+            jobs = [planned(main, number, job, configured(configs[number], number)) for number, job in listed.items()]
+            code = carry_out(Work(app, jobs, lambda: executor_of(*section, app), config))
+    if code:
+        sys.exit(code)
+
+
+def _run_each(config: DictConfig, main: Main, configs: Mapping[int, DictConfig], section: tuple[Any, str]) -> int:
+    """Run programs that make no artifact, such as tables, one after the other in this process."""
+    states: list[str] = []
+    for number, of_job in configs.items():
+        cfg = configured(of_job, number)
+        with open_dict(cfg):
+            cfg.executor = section[0]
+        try:
+            main(cfg)
+            states.append("done")
+        except InputError as error:
+            print(f"error: job {number}: {error}", file=sys.stderr, flush=True)
+            states.append("failed")
+        except Exception:
+            print(f"error: job {number}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+            states.append("failed")
+    print(f"sweep {config.sweep}: {', '.join(f'job {n} {state}' for n, state in zip(configs, states, strict=True))}")
+    return int("failed" in states)
+
+
+def configured(cfg: DictConfig, number: int) -> DictConfig:
+    """Return the composed configuration of a job as Hydra gives it to a program."""
+    with open_dict(cfg):
+        cfg.hydra.job.num, cfg.hydra.job.id = number, f"job_id_for_{number}"
+    HydraConfig.instance().set_config(cfg)  # to which a program may refer
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
+
+
+def executor_section(config: DictConfig) -> tuple[Mapping[str, Any], str]:
+    """Return the section that says where artifacts are made, and its name: `executor`, or that of Hydra's launcher.
+
+    Raises InputError where both are named, or the launcher is one that rwtl does not know.
+    """
+    launcher = config.hydra.runtime.choices.get("hydra/launcher")
+    own = config.get("executor")
+    own = INLINE if own is None else OmegaConf.to_container(own, resolve=True)
+    if launcher == "basic":
+        return own, "executor"
+    named = [each for each in config.hydra.overrides.task if each.partition("=")[0].lstrip("+") == "executor"]
+    if named:
+        raise InputError(f"hydra/launcher={launcher} and {named[-1]} both say where the jobs run; leave one out")
+    keys = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+    if launcher == "slurm":
+        return keys, "hydra.launcher"
+    if launcher == "joblib":
+        return {"kind": "processes", "jobs": _count(keys.get("n_jobs"))}, "hydra.launcher"
+    raise InputError(f"hydra/launcher is {launcher}; choose basic, joblib or slurm, or write executor=processes")
+
+
+def _count(n_jobs: Any) -> int:
+    """The processes that joblib would start."""
+    if not isinstance(n_jobs, int) or n_jobs == 0:
+        raise InputError(f"hydra.launcher.n_jobs is {n_jobs!r}; it must be a whole number, and not 0")
+    return n_jobs if n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + n_jobs)
 
 
 def name_sweep(config: DictConfig, default: str) -> None:
@@ -150,58 +229,25 @@ def name_sweep(config: DictConfig, default: str) -> None:
         raise InputError(f"sweep is {config.sweep!r}; it must be a name of letters, digits, '_', '.' and '-'")
 
 
-def run_sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> list[Any]:
-    """Run the jobs of a multirun and print their table; ends the process with code 1 where one did not succeed.
-
-    Args:
-        sweeper: set up, with its configuration, launcher and settings.
-        arguments: the overrides of the command line.
-
-    Returns:
-        What the launcher returned, batch by batch.
-
-    Raises:
-        InputError: Jobs are equal, there are none, or another process runs the same sweep.
-        HydraException: A job's configuration cannot be composed.
-    """
-    config = sweeper.config
-    parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
-    overrides = parser.parse_overrides([*sweeper._parse_config(), *arguments])
-    jobs = jobs_of(overrides, config.sweep)
-    sweeper.validate_batch_is_legal(_forms(sweeper, overrides, jobs))
-    size = len(jobs) if sweeper.max_batch_size is None else sweeper.max_batch_size
-    if size < 1:
-        raise InputError(f"hydra.sweeper.max_batch_size is {size}; it must be positive, or null")
-    folder = sweep_folder(config)
-    with claimed(folder, config.sweep):
-        OmegaConf.save(config, folder / CONFIG)
-        remove_records(folder)
-        returned = []
-        try:
-            for first in range(0, len(jobs), size):
-                batch = {number: jobs[number] for number in range(first, min(first + size, len(jobs)))}
-                returned += launch(sweeper.launcher, batch, folder)
-        except KeyboardInterrupt:
-            print_table(config.sweep, job_states(jobs, read_records(folder), ended=False))
-            raise
-        states = job_states(jobs, read_records(folder), ended=True)
-        print_table(config.sweep, states)
-    if any(state.state not in SUCCEEDED for state in states):
-        print(f"sweep {config.sweep}: the same line tries again what did not succeed", file=sys.stderr, flush=True)
-        sys.exit(1)
-    return returned
+def digest_name(config: DictConfig, params: Mapping[str, str] | None) -> str:
+    """Return the app and a digest of what is swept over, so that the same line, on any executor, is the same sweep."""
+    overrides = [each for each in config.hydra.overrides.task if not re.match(r"\+*executor[.=]", each)]
+    swept = json.dumps([overrides, dict(params or {})])
+    return f"{config.hydra.job.name}-{hashlib.sha256(swept.encode()).hexdigest()[:8]}"
 
 
-def jobs_of(overrides: list[Override], sweep: str) -> Jobs:
-    """Return the overrides of each job of a sweep of that name: all combinations.
+def jobs_of(overrides: list[Override]) -> dict[int, list[str]]:
+    """Return the overrides of each job of a sweep, by number: all combinations.
 
     Raises InputError where two jobs are equal, or there are none.
     """
-    names = [override for override in overrides if override.key_or_group == "sweep"]
-    if any(override.is_sweep_override() for override in names):
-        raise InputError(f"{names[-1].input_line}: a sweep has one name")
+    for override in overrides:
+        if override.key_or_group in ("sweep", "executor") and override.is_sweep_override():
+            what = "one name" if override.key_or_group == "sweep" else "one executor"
+            raise InputError(f"{override.input_line}: a sweep has {what}")
     try:
-        (combinations,) = BasicSweeper.split_arguments([each for each in overrides if each not in names], None)
+        swept_over = [each for each in overrides if each.key_or_group != "sweep"]
+        (combinations,) = BasicSweeper.split_arguments(swept_over, None)
     except HydraException as error:
         raise InputError(f"{error}; give its values one by one, or search with hparams_search=...") from error
     if not combinations:
@@ -212,13 +258,4 @@ def jobs_of(overrides: list[Override], sweep: str) -> Jobs:
         if (same := first.setdefault(tuple(job), number)) != number:
             values = " ".join(each for each in job if each.partition("=")[0] in swept)
             raise InputError(f"jobs {same} and {number} of the sweep are the same, {values}; name every value once")
-    return {number: [*job, f"sweep={sweep}"] for number, job in enumerate(combinations)}
-
-
-def _forms(sweeper: BasicSweeper, overrides: list[Override], jobs: Jobs) -> list[list[str]]:
-    """One of the jobs for each that may compose differently: all values of a key compose, or none, but not all choices
-    of a group. Composing takes a tenth of a second."""
-    is_group = sweeper.hydra_context.config_loader.repository.group_exists
-    groups = {override.get_key_element() for override in overrides if is_group(override.key_or_group)}
-    forms = {tuple(each for each in job if each.partition("=")[0] in groups): job for job in jobs.values()}
-    return list(forms.values())
+    return {number: list(job) for number, job in enumerate(combinations)}

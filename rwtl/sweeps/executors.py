@@ -1,0 +1,276 @@
+"""Where artifacts are made: in this process, in several processes, or on a cluster (`rwtl.sweeps.slurm`)."""
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe, active_children
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Protocol
+
+from omegaconf import DictConfig, OmegaConf
+
+from rwtl.errors import InputError
+from rwtl.pipeline.artifact import Artifact, build
+from rwtl.pipeline.stages import artifact_of
+from rwtl.processes import end_with_parent, helper_context, reason_of, terminable
+from rwtl.progress import is_silent, silence
+from rwtl.sections import Count, chosen, section, typed
+
+POLL = 1.0  # s between looks at the processes
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What an executor says of an artifact that it no longer works on; what became of it says the artifact's status.
+
+    Args:
+        state: `failed`, `interrupted` or `died`, where it is not complete and its status does not say more.
+        detail: why, in the executor's words.
+        reused: whether somebody else had made it meanwhile.
+        log: the file that its output went to; empty where that was the terminal.
+    """
+
+    state: str = ""
+    detail: str = ""
+    reused: bool = False
+    log: str = ""
+
+
+class Executor(Protocol):
+    """Makes artifacts, whose parents are complete, or, where `ahead`, are being made by it."""
+
+    ahead: bool
+
+    def free(self) -> int:
+        """Return how many artifacts it can begin now."""
+
+    def start(self, artifacts: Sequence[Artifact]) -> None:
+        """Begin to make artifacts, at most as many as `free` says, parents first.
+
+        Raises InputError where it can make none at all.
+        """
+
+    def ended(self) -> dict[Path, Ended]:
+        """Wait a while for artifacts to end, and return those that have, by folder."""
+
+    def says(self, artifact: Artifact) -> str:
+        """Return what there is to say of one that it has begun, such as that it is queued."""
+
+    def drop(self, artifact: Artifact) -> None:
+        """Forget an artifact that cannot be made, because what it needs was not."""
+
+    def leave(self, interrupt: KeyboardInterrupt) -> None:
+        """End what runs because the user has asked for it."""
+
+    def close(self) -> None:
+        """Let go of what it holds; nothing runs any more."""
+
+
+def make(artifact: Artifact) -> Ended:
+    """Make an artifact, whose parents are there; print a traceback where it fails for a reason that nobody expected.
+
+    KeyboardInterrupt is passed on.
+    """
+    try:
+        made = build(artifact)
+    except InputError as error:
+        return Ended("failed", str(error))
+    except Exception as error:
+        traceback.print_exc()
+        return Ended("failed", "".join(traceback.format_exception_only(error)).strip())
+    return Ended(reused=bool(made.reused))
+
+
+class Inline:
+    """Makes one artifact after the other in this process."""
+
+    ahead = False
+
+    def __init__(self) -> None:
+        self._ended: dict[Path, Ended] = {}
+
+    def free(self) -> int:
+        return 1
+
+    def start(self, artifacts: Sequence[Artifact]) -> None:
+        self._ended |= {artifact.path: make(artifact) for artifact in artifacts}
+
+    def ended(self) -> dict[Path, Ended]:
+        found, self._ended = self._ended, {}
+        return found
+
+    def says(self, artifact: Artifact) -> str:
+        return ""
+
+    def drop(self, artifact: Artifact) -> None:
+        pass
+
+    def leave(self, interrupt: KeyboardInterrupt) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@section("executor")
+class InlineConfig:
+    """One artifact after the other, in the process that was started: there is nothing to choose."""
+
+
+@section("executor")
+class ProcessesConfig:
+    """Several artifacts side by side on this machine.
+
+    Args:
+        jobs: processes; they share `trainer.threads` and `engine.threads`. Small models train faster side by side than
+            with many threads each.
+    """
+
+    jobs: Count
+
+
+class Processes:
+    """Makes artifacts in processes that live until it is closed, for each needs seconds to start.
+
+    One that dies ends what it was making, and nothing else.
+    """
+
+    ahead = False
+
+    def __init__(self, config: ProcessesConfig):
+        self._jobs = config.jobs
+        self._idle: list[_Worker] = []
+        self._busy: dict[Future, tuple[Artifact, _Worker]] = {}
+
+    def free(self) -> int:
+        return self._jobs - len(self._busy)
+
+    def start(self, artifacts: Sequence[Artifact]) -> None:
+        share = min(self._jobs, len(self._busy) + len(artifacts))
+        for artifact in artifacts:
+            worker = self._idle.pop() if self._idle else _Worker()
+            config = OmegaConf.to_container(artifact.config, resolve=False)
+            task = (artifact.kind, config, artifact.digest, share)
+            self._busy[worker.pool.submit(_make, *task)] = (artifact, worker)
+
+    def ended(self) -> dict[Path, Ended]:
+        done, _ = wait(self._busy, POLL, FIRST_COMPLETED)
+        found = {}
+        for future in done:
+            artifact, worker = self._busy.pop(future)
+            error = future.exception()
+            if error is None:
+                found[artifact.path] = future.result()
+                self._idle.append(worker)
+            else:
+                found[artifact.path] = _death(error)
+                worker.close()
+        return found
+
+    def says(self, artifact: Artifact) -> str:
+        return ""
+
+    def drop(self, artifact: Artifact) -> None:
+        pass
+
+    def leave(self, interrupt: KeyboardInterrupt) -> None:
+        """Ask all to stop; another Ctrl-C asks again, which ends them at once."""
+        while self._busy:
+            for process in active_children():
+                process.terminate()
+            with suppress(KeyboardInterrupt):
+                wait(self._busy)
+                break
+
+    def close(self) -> None:
+        for worker in [*self._idle, *(worker for _, worker in self._busy.values())]:
+            worker.close()
+
+
+def _death(error: BaseException) -> Ended:
+    if isinstance(error, BrokenProcessPool):
+        return Ended("died", "its process ended without an error message (killed, or out of memory?)")
+    return Ended("failed", "".join(traceback.format_exception_only(error)).strip())
+
+
+class _Worker:
+    """A process of its own for one artifact after the other, whose output is printed here line by line."""
+
+    def __init__(self) -> None:
+        reading, writing = Pipe(duplex=False)
+        self.pool = ProcessPoolExecutor(1, helper_context(), _begin, (writing, is_silent()))
+        self.pool.submit(os.getpid)  # which starts it; from then on it has its end of the pipe
+        writing.close()
+        threading.Thread(target=_print_lines, args=(reading,), daemon=True).start()
+
+    def close(self) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+
+def _print_lines(reading: Connection) -> None:
+    with os.fdopen(os.dup(reading.fileno()), errors="replace") as lines:
+        reading.close()
+        for line in lines:
+            with suppress(OSError, ValueError):  # nobody reads the output any more; the work goes on
+                sys.stdout.write(line)
+                sys.stdout.flush()
+
+
+def _begin(writing: Connection, quiet: bool) -> None:
+    silence(quiet)
+    for stream in (1, 2):
+        os.dup2(writing.fileno(), stream)
+    writing.close()
+    os.setsid()  # signals to all processes of a terminal are for the parent, which asks those that work to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+    end_with_parent()
+
+
+def _make(kind: str, config: dict[str, Any], digest: str, share: int) -> Ended:
+    """Make the artifact of a configuration in this process, one of `share` that work at the same time."""
+    try:
+        with terminable():
+            return make(artifact_of(kind, _shared(OmegaConf.create(config), share), digest))
+    except InputError as error:
+        return Ended("failed", str(error))
+    except KeyboardInterrupt as interrupt:
+        return Ended("interrupted", reason_of(interrupt))
+
+
+def _shared(cfg: DictConfig, share: int) -> DictConfig:
+    for key in ("trainer.threads", "engine.threads"):
+        threads = OmegaConf.select(cfg, key)
+        if isinstance(threads, int):
+            OmegaConf.update(cfg, key, max(1, threads // share))
+    return cfg
+
+
+def executor_of(values: Mapping[str, Any], name: str, app: str) -> Executor:
+    """Return the executor that a section describes.
+
+    Args:
+        values: of the section; `kind` says which executor it is.
+        name: of the section, for messages.
+        app: whose artifacts it makes; a cluster shows it.
+
+    Raises InputError where a value is wrong.
+    """
+    values = OmegaConf.to_container(values, resolve=True) if OmegaConf.is_config(values) else values
+    kind, rest = chosen(("inline", "processes", "slurm"), values, name)
+    if kind == "inline":
+        typed(InlineConfig, rest, name)
+        return Inline()
+    if kind == "processes":
+        return Processes(typed(ProcessesConfig, rest, name))
+    from rwtl.sweeps.slurm import Slurm, SlurmConfig  # submitit is needed for it alone
+
+    return Slurm(typed(SlurmConfig, rest, name), name, app)

@@ -1,0 +1,237 @@
+"""Making many artifacts: what is missing of all of them, each once, whatever becomes of some."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rwtl.errors import InputError
+from rwtl.pipeline.artifact import Artifact, hush, reason_of
+from rwtl.sweeps.executors import Ended, Executor, make
+
+SUCCEEDED = ("done", "reused")
+UNSETTLED = ("not started", "running")
+
+
+@dataclass
+class Outcome:
+    """What became of an artifact.
+
+    Args:
+        artifact: which.
+        state: `not started`, `running`, `done`, `reused`, `partial` (made without what could not be made), `failed`,
+            `interrupted`, or `died` where its maker ended without a word.
+        reason: why it is neither done nor reused, in one line.
+        seconds: how long it took; None where it was not made.
+        log: file of what was printed, where that is not the terminal.
+    """
+
+    artifact: Artifact
+    state: str = "not started"
+    reason: str = ""
+    seconds: float | None = None
+    log: str = ""
+
+
+class Outcomes(dict[Path, Outcome]):
+    """Outcomes by the artifacts' folders, parents first.
+
+    Attributes:
+        interrupt: by which the user ended it before all was settled, or None.
+    """
+
+    interrupt: KeyboardInterrupt | None = None
+
+    def succeeded(self) -> bool:
+        """Return whether all that was asked for is there."""
+        return all(outcome.state in SUCCEEDED for outcome in self.values())
+
+
+class Watcher:
+    """Is told how the making of artifacts goes on; this one says nothing."""
+
+    def begin(self, outcomes: Outcomes, executor: Executor) -> None:
+        """All is planned, and what is there is reused."""
+
+    def settled(self, outcome: Outcome) -> None:
+        """One has ended, or was there."""
+
+    def look(self) -> None:
+        """Some time has passed."""
+
+    def end(self) -> None:
+        """Nothing is made any more."""
+
+
+def build_all(roots: Iterable[Artifact], executor: Executor, watcher: Watcher | None = None) -> Outcomes:
+    """Make artifacts, and before them what they lack upstream: each once, however many need it.
+
+    A failure stops nothing that does not depend on it. What became of an artifact is what its own status says. Ctrl-C
+    and SIGTERM end what runs, which the same call goes on with.
+
+    Args:
+        roots: the artifacts that are wanted.
+        executor: makes them.
+        watcher: is told how it goes.
+
+    Returns:
+        The outcome of every root, and of what had to be made for them.
+
+    Raises:
+        InputError: The executor can make nothing at all, such as a cluster that does not answer.
+    """
+    watcher = watcher or Watcher()
+    outcomes = Outcomes()
+    try:
+        for root in roots:
+            _plan(root, outcomes)
+        for outcome in outcomes.values():
+            if outcome.state not in UNSETTLED:
+                watcher.settled(outcome)
+        watcher.begin(outcomes, executor)
+        while any(outcome.state in UNSETTLED for outcome in outcomes.values()):
+            _start(outcomes, executor, watcher)
+            running = any(outcome.state == "running" for outcome in outcomes.values())
+            for path, said in executor.ended().items() if running else ():
+                _settle(outcomes[path], said)
+                hush(outcomes[path].artifact)  # that it is there was said by the process that made it
+                watcher.settled(outcomes[path])
+            _give_up(outcomes, executor, watcher)
+            watcher.look()
+    except KeyboardInterrupt as interrupt:
+        executor.leave(interrupt)
+        for outcome in outcomes.values():
+            if outcome.state == "running":
+                _stop(outcome)
+        outcomes.interrupt = interrupt
+    finally:
+        watcher.end()
+        executor.close()
+    return outcomes
+
+
+def _plan(root: Artifact, outcomes: Outcomes) -> None:
+    """Add a root, which is reused where it is complete, and else what is missing of it."""
+    if root.path in outcomes:
+        return
+    missing = root.missing()
+    if not missing:
+        said = make(root)
+        outcomes[root.path] = Outcome(root, said.state or "reused", _line(said.detail))
+    for artifact in missing:
+        outcomes.setdefault(artifact.path, Outcome(artifact))
+
+
+def _start(outcomes: Outcomes, executor: Executor, watcher: Watcher) -> None:
+    """Begin what can be made now: what other processes are making comes last, for it would be waited for."""
+    ready = [
+        outcome
+        for outcome in outcomes.values()
+        if outcome.state == "not started" and _ready(outcome, outcomes, executor)
+    ]
+    for outcome in ready:
+        if outcome.artifact.here:
+            outcome.state = "running"
+            _make_here(outcome, _lost(outcome, outcomes))
+            watcher.settled(outcome)
+    others = sorted(
+        (each for each in ready if not each.artifact.here), key=lambda each: each.artifact.state() == "running"
+    )
+    chosen = others[: executor.free()]
+    for outcome in chosen:
+        outcome.state = "running"
+    if chosen:
+        watcher.look()
+        executor.start([outcome.artifact for outcome in chosen])
+
+
+def _ready(outcome: Outcome, outcomes: Outcomes, executor: Executor) -> bool:
+    states = [outcomes[parent.path].state for parent in outcome.artifact.parents.values() if parent.path in outcomes]
+    if outcome.artifact.without is not None:
+        return not any(state in UNSETTLED for state in states)
+    return (executor.ahead and not outcome.artifact.here) or all(state in SUCCEEDED for state in states)
+
+
+def _lost(outcome: Outcome, outcomes: Outcomes) -> dict[Path, str]:
+    """The folders of its parents that could not be made, with the reasons."""
+    parents = (outcomes.get(parent.path) for parent in outcome.artifact.parents.values())
+    bad = [each for each in parents if each is not None and each.state not in (*SUCCEEDED, *UNSETTLED)]
+    return {each.artifact.path: each.reason or each.state for each in bad}
+
+
+def _make_here(outcome: Outcome, lost: dict[Path, str]) -> None:
+    artifact = outcome.artifact
+    if lost:
+        try:
+            artifact = artifact.without(lost)
+        except InputError as error:
+            outcome.state, outcome.reason = "failed", f"{error} ({len(lost)} of what it needs could not be made)"
+            return
+    said = make(artifact)
+    _settle(outcome, said, artifact)
+    if lost and outcome.state in SUCCEEDED:
+        outcome.artifact, outcome.state = artifact, "partial"
+        outcome.reason = (
+            f"without {len(lost)} of what it needs, which could not be made; what there is: {artifact.path}"
+        )
+
+
+def _settle(outcome: Outcome, said: Ended, artifact: Artifact | None = None) -> None:
+    """Say what became of an artifact that nobody works on any more."""
+    artifact = artifact or outcome.artifact
+    outcome.log = said.log
+    try:
+        state, status = artifact.state(), artifact.status()
+    except InputError as error:
+        outcome.state, outcome.reason = "failed", str(error)
+        return
+    outcome.seconds = _seconds(status)
+    if state == "complete":
+        outcome.state = "reused" if said.reused else "done"
+    elif said.state != "failed" and status.get("state") in ("failed", "interrupted"):
+        outcome.state, reason = status["state"], _reason(status)
+        outcome.reason = _line(f"{reason}; {said.detail}" if said.state == "interrupted" else reason)
+    else:
+        outcome.state, outcome.reason = said.state or "died", _line(said.detail)
+
+
+def _stop(outcome: Outcome) -> None:
+    """Say how an artifact stands after the user has ended its making, which on a cluster may go on."""
+    state = outcome.artifact.state()
+    outcome.state = {"complete": "done", "missing": "not started"}.get(state, state)
+    if state == "interrupted":
+        outcome.reason = _line(_reason(outcome.artifact.status()))
+
+
+def _reason(status: dict[str, Any]) -> str:
+    return reason_of(status).removeprefix("KeyboardInterrupt: ") or "Ctrl-C"
+
+
+def _give_up(outcomes: Outcomes, executor: Executor, watcher: Watcher) -> None:
+    """Settle all that needs what could not be made."""
+    for outcome in outcomes.values():  # parents first
+        if outcome.state not in UNSETTLED or outcome.artifact.without is not None:
+            continue
+        for parent in outcome.artifact.parents.values():
+            lost = outcomes.get(parent.path)
+            if lost is not None and lost.state not in (*SUCCEEDED, *UNSETTLED):
+                outcome.state = "failed"
+                needed = lost.reason.removeprefix(NEEDS)
+                outcome.reason = f"{NEEDS}{needed if needed != lost.reason else f'{parent.label}: {lost.reason}'}"
+                executor.drop(outcome.artifact)
+                watcher.settled(outcome)
+                break
+
+
+NEEDS = "what it needs was not made: "
+
+
+def _line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0]
+
+
+def _seconds(status: dict[str, Any]) -> float | None:
+    if not status.get("finished"):
+        return None
+    return (datetime.fromisoformat(status["finished"]) - datetime.fromisoformat(status["started"])).total_seconds()

@@ -1,0 +1,189 @@
+"""How the making of many artifacts goes on: a live table on a terminal, lines elsewhere; and the table at the end."""
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from multiprocessing import active_children
+from statistics import fmean
+
+from rich.console import Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Column, Table
+from rich.text import Text
+
+from rwtl import files
+from rwtl.pipeline.artifact import CLAIMS, Artifact
+from rwtl.pipeline.claim import Holder, holder_of, this_process
+from rwtl.progress import clock_of, read_progress, silence
+from rwtl.sweeps.executors import Executor, Inline
+from rwtl.sweeps.scheduler import SUCCEEDED, UNSETTLED, Outcome, Outcomes, Watcher
+from rwtl.terminal import console, show
+
+REMIND = 60.0  # s between lines where nothing has ended
+SHOWN = 16  # rows of the live table
+LISTED = 6  # artifacts of one stage that went well and have lines of their own in the last table
+REASON = 100  # characters of a reason that a table shows; the message has all
+
+
+class View(Watcher):
+    """Shows what runs, what waits for whom, what is done, reused and failed, and the time left.
+
+    Args:
+        name: of what is made, such as a sweep.
+    """
+
+    def __init__(self, name: str):
+        self._name = name
+        self._outcomes, self._executor = Outcomes(), Inline()
+        self._began: dict[str, float] = {}
+        self._said = time.monotonic()
+        self._live: Live | None = None
+        self._lock = threading.Lock()  # the live table is drawn by a thread of its own
+
+    def begin(self, outcomes: Outcomes, executor: Executor) -> None:
+        self._outcomes, self._executor = outcomes, executor
+        left = [each.artifact.kind for each in outcomes.values() if each.state in UNSETTLED]
+        if not left:
+            return
+        if sys.stdout.isatty():
+            silence()
+            self._live = Live(get_renderable=self._table, refresh_per_second=1, console=console(), transient=True)
+            self._live.start()
+        elif len(left) > 1:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(left).items())
+            reused = len(outcomes) - len(left)
+            print(f"{self._name}: {len(left)} to make ({kinds}), {reused} there already", flush=True)
+
+    def settled(self, outcome: Outcome) -> None:
+        artifact = outcome.artifact
+        if outcome.state not in SUCCEEDED:
+            print(f"error: {artifact.label}: {outcome.reason or outcome.state}", file=sys.stderr, flush=True)
+            return
+        self._said = time.monotonic()
+        if outcome.state == "reused" or len(self._outcomes) < 2:
+            return
+        left = self._left()
+        clock = f" · about {clock_of(left)} left" if left else ""
+        took = f" in {clock_of(outcome.seconds)}" if outcome.seconds is not None else ""
+        said = f" · {artifact.headline}" if artifact.headline else ""
+        print(f"{self._name}: {self._count()} · {artifact.label} {outcome.state}{took}{said}{clock}", flush=True)
+
+    def look(self) -> None:
+        """Remind, where there are only lines, of what runs."""
+        with self._lock:
+            for outcome in self._running():
+                self._began.setdefault(outcome.artifact.digest, time.monotonic())
+        if self._live is None and time.monotonic() - self._said > REMIND:
+            self._said = time.monotonic()
+            running = self._running()
+            counted = Counter(self._says(outcome.artifact)[0] for outcome in running)
+            states = ", ".join(f"{count} {state}" for state, count in counted.most_common(4))
+            print(f"{self._name}: {self._count()} · {states}", flush=True)
+
+    def end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+            silence(False)
+
+    def _running(self) -> list[Outcome]:
+        return [outcome for outcome in list(self._outcomes.values()) if outcome.state == "running"]
+
+    def _count(self) -> str:
+        return f"{sum(each.state not in UNSETTLED for each in self._outcomes.values())} of {len(self._outcomes)}"
+
+    def _left(self) -> float | None:
+        """The time left, s, by what artifacts of each kind have taken; None where that is not known of all kinds."""
+        took: dict[str, list[float]] = {}
+        waiting = []
+        for outcome in self._outcomes.values():
+            if outcome.state == "done" and outcome.seconds is not None:
+                took.setdefault(outcome.artifact.kind, []).append(outcome.seconds)
+            elif outcome.state in UNSETTLED and not outcome.artifact.here:
+                waiting.append(outcome.artifact.kind)
+        if any(kind not in took for kind in waiting):
+            return None
+        side_by_side = max(1, len(self._running()))
+        return sum(fmean(took[kind]) for kind in waiting) / side_by_side
+
+    def _says(self, artifact: Artifact) -> tuple[str, str]:
+        """What becomes of an artifact at this moment, and the time left."""
+        progress = read_progress(artifact.path / files.PROGRESS)
+        held = holder_of(artifact.path / CLAIMS)
+        if held is not None and not held[0].job and not _is_ours(held[0]):
+            return f"waits for {held[0]}", ""
+        if progress is not None and held is not None:
+            left = progress["left"]
+            said = f"{progress['done']:g}/{progress['total']:g} {progress['unit']}"
+            return said, "" if left is None else clock_of(left)
+        return self._executor.says(artifact) or ("running" if held else "starting"), ""
+
+    def _table(self) -> Group:
+        with self._lock:
+            table = Table("running", Column("digest", no_wrap=True), "", Column("since", justify="right"))
+            table.add_column("left", justify="right")
+            running = self._running()
+            for outcome in running[:SHOWN]:
+                artifact = outcome.artifact
+                said, left = self._says(artifact)
+                began = self._began.setdefault(artifact.digest, time.monotonic())
+                cells = [artifact.label, artifact.digest, said, clock_of(time.monotonic() - began), left]
+                table.add_row(*map(escape, cells))
+            more = f" ({len(running) - SHOWN} more running)" if len(running) > SHOWN else ""
+            counted = Counter(outcome.state for outcome in self._outcomes.values())
+            states = ", ".join(f"{count} {state}" for state, count in counted.items())
+            left = self._left()
+            clock = f" · about {clock_of(left)} left" if left else ""
+            return Group(table, Text(f"{self._name}: {states}{more}{clock}"))
+
+
+def _is_ours(holder: Holder) -> bool:
+    """Whether a process is this one, or one that it has started."""
+    here = this_process()
+    return holder.machine == here.machine and holder.pid in (here.pid, *(child.pid for child in active_children()))
+
+
+def print_outcomes(name: str, outcomes: Iterable[Outcome]) -> None:
+    """Print what became of artifacts, and how many there are of each state.
+
+    What went well is one line for each stage, where there is much of it.
+    """
+    outcomes = list(outcomes)
+    table = Table("stage", "label", Column("state", no_wrap=True), "reason", title=name)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("log or result", overflow="fold")
+    for kind in dict.fromkeys(outcome.artifact.kind for outcome in outcomes):
+        own = [outcome for outcome in outcomes if outcome.artifact.kind == kind]
+        well = [outcome for outcome in own if outcome.state in SUCCEEDED]
+        if len(well) > LISTED:
+            states = ", ".join(f"{count} {state}" for state, count in Counter(each.state for each in well).items())
+            took = sum(each.seconds or 0.0 for each in well if each.state == "done")
+            table.add_row(
+                kind, f"{len(well)} of {len(own)}", states, "", clock_of(took), str(well[0].artifact.path.parent)
+            )
+        for outcome in own:
+            if len(well) <= LISTED or outcome.state not in SUCCEEDED:
+                cells = [kind, outcome.artifact.label, *cells_of(outcome)]
+                table.add_row(*map(escape, cells), style=None if outcome.state in SUCCEEDED else "bold")
+    show(table)
+    print_counts(outcome.state for outcome in outcomes)
+
+
+def cells_of(outcome: Outcome) -> list[str]:
+    """Return the cells of a table that say how an artifact ended: state, reason, time, and log or result."""
+    seconds = "" if outcome.seconds is None or outcome.state == "reused" else clock_of(outcome.seconds)
+    where = str(outcome.artifact.path) if outcome.state in (*SUCCEEDED, "partial") else outcome.log
+    return [outcome.state, short(outcome.reason), seconds, where]
+
+
+def short(reason: str) -> str:
+    """Return a reason as a table shows it."""
+    return reason if len(reason) <= REASON else f"{reason[: REASON - 1]}…"
+
+
+def print_counts(states: Iterable[str]) -> None:
+    """Print how many there are of each state."""
+    print(", ".join(f"{count} {state}" for state, count in Counter(states).items()), flush=True)
