@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import torch
@@ -102,13 +101,13 @@ def test_preemption_a_lost_node_and_a_cancelled_job(cluster, undisturbed, tmp_pa
     for seed in (1, 2):
         (earlier,) = status(outputs, seed)["history"]
         assert earlier["slurm_job"] == status(outputs, seed)["slurm_job"], "the same SLURM job, which SLURM ran again"
-    log = Path(outputs / "sweeps").glob("*/slurm/*/*.out")
+    log = outputs.glob("slurm/*/*.out")
     assert sum("goes on after step" in file.read_text() for file in log) == 2
 
     line = [*LINE, *SLURM, "pretraining.seed=1,2,3", *(f"hydra.launcher.{each}" for each in resources)]
     code, output, errors = run("pretrain", outputs, *line)
     assert code == 0 and [row(output, number)[1] for number in range(3)] == ["reused", "reused", "done"], errors
-    assert "1 jobs submitted" in output and same(outputs, undisturbed, 3)
+    assert "1 SLURM jobs submitted" in output and same(outputs, undisturbed, 3)
 
 
 @pytest.mark.slow
@@ -125,5 +124,5 @@ def test_a_time_limit_queues_a_job_again(cluster, undisturbed, tmp_path):
     assert same(outputs, undisturbed, 1)
     (earlier,) = status(outputs, 1)["history"]
     assert earlier["state"] == "interrupted" and earlier["slurm_job"] == status(outputs, 1)["slurm_job"]
-    (log,) = (file.read_text() for file in Path(outputs / "sweeps").glob("*/slurm/*/*.out"))
+    (log,) = (file.read_text() for file in outputs.glob("slurm/*/*.out"))
     assert "SIGUSR2: saves, then ends" in log and "goes on after step" in log

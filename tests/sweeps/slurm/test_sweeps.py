@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import signal
-from pathlib import Path
 
 import pytest
 from sweeps import SCENES, SHAPES, SLURM, SOURCE, TRAINING, environment, queue, row, run, slurm, start, until
@@ -46,21 +45,21 @@ def test_a_sweep_makes_what_its_jobs_need_in_jobs_of_its_own_and_one_that_fails_
     states = {name: row(output, number)[1] for number, name in enumerate(MADE | FAILED)}
     assert {states.pop("scratch"), states.pop("scratch_far")} == {"done", "reused"}, "the same training at both dt"
     assert states == dict.fromkeys(("near", "near_frozen"), "done") | dict.fromkeys(FAILED, "failed"), output
-    assert "sweep grid: 6 jobs submitted, 3 for what they need" in output
-    assert "senseless" in row(output, 6)[0] and "1 of 7 jobs have nothing to make" in output
+    assert "8 SLURM jobs submitted" in output, "a recording, two pre-trainings and five trainings"
+    assert "senseless" in row(output, 6)[0] and "seed is -1" in row(output, 6)[2]
     assert "trainer.accelerator is 'gpu'" in row(output, 4)[2]
     assert "what it needs was not made: pretraining" in row(output, 5)[2]
-    assert "the loss is" in errors and "its log is" in errors
+    assert "the loss is" in errors and "trainer.accelerator is" in errors
     assert "Traceback" not in errors and queue("%i") == []
 
     jobs = accounts()
     states = {
-        name: sorted(job["State"] for job in jobs.values() if job["JobName"] == f"train{name}")
-        for name in ("-recording", "-pretraining", "")
+        name: sorted(job["State"] for job in jobs.values() if job["JobName"] == f"train-{name}")
+        for name in ("recording", "pretraining", "training")
     }
-    assert states["-recording"] == ["COMPLETED"]
-    assert states["-pretraining"] == ["COMPLETED", "FAILED"]
-    assert states[""].count("COMPLETED") == 5, "also the one that recorded why it failed; one never began"
+    assert states["recording"] == ["COMPLETED"]
+    assert states["pretraining"] == ["COMPLETED", "FAILED"]
+    assert states["training"].count("COMPLETED") == 3 and "FAILED" in states["training"]
     assert {job["Partition"] for job in jobs.values() if job["JobName"] == "train-pretraining"} == {"low"}
     made = {}
     for file in outputs.glob("*/*/status.json"):
@@ -68,22 +67,24 @@ def test_a_sweep_makes_what_its_jobs_need_in_jobs_of_its_own_and_one_that_fails_
         if status["state"] == "complete":
             made[file.parent.name] = (jobs[status["slurm_job"]], status["parents"].values())
     assert sorted(job["JobName"] for job, _ in made.values()) == [
-        *["train"] * 3,
         "train-pretraining",
         "train-recording",
+        *["train-training"] * 3,
     ]
     for job, parents in made.values():
         assert all(made[parent][0]["End"] <= job["Start"] for parent in parents), "jobs wait for what they need"
-    begun = json.loads((outputs / "sweeps" / "grid" / "slurm_jobs.json").read_text())["jobs"]
-    (first,) = (job["Start"] for job in jobs.values() if job["JobID"] == begun["0"])
+    sweep = json.loads((outputs / "sweeps" / "grid" / "sweep.json").read_text())["jobs"]
+    submitted = json.loads((outputs / "slurm" / "jobs.json").read_text())
+    begun = [submitted[f"{job['kind']}/{job['digest']}"] for job in sweep if job["digest"]]
+    (first,) = (job["Start"] for job in jobs.values() if job["JobID"] == begun[0])
     needed = max(job["End"] for job, _ in made.values() if job["JobName"] == "train-pretraining")
     assert first < needed, "training from scratch waits for nothing"
-    log = Path(outputs / "sweeps" / "grid" / "slurm" / begun["2"] / f"{begun['2']}_0_log.out")
+    log = outputs / "slurm" / begun[2] / f"{begun[2]}_0_log.out"
     assert "validation EPE after 1 steps" in log.read_text()
 
     line.append(f"experiment={','.join(MADE)}")
     code, output, errors = run("train", outputs, *line, env=environment(SLURM_CONF="/nowhere"))
-    assert code == 0 and "4 of 4 jobs have nothing to make and run here" in output, errors
+    assert code == 0 and "SLURM" not in output, errors
     assert [row(output, number)[1] for number in range(4)] == ["reused"] * 4
 
 
@@ -95,14 +96,14 @@ def test_ctrl_c_asks_whether_to_cancel_and_the_same_line_goes_on_watching(cluste
     terminal, of_job = pty.openpty()
     job = start("simulate", tmp_path / "outputs", *line, stdin=of_job)
     until(lambda: len(queue("%i")) == 2, "the jobs")
-    ledger = tmp_path / "outputs/sweeps/held/slurm_jobs.json"
+    ledger = tmp_path / "outputs/slurm/jobs.json"
     until(ledger.exists, "the ledger")
     job.send_signal(signal.SIGINT)
     os.write(terminal, b"n\n")
     output, errors = job.communicate(timeout=300)
     (ids,) = {id.split("_")[0] for (id,) in queue("%i")}
-    assert job.returncode == 130 and f"cancel its jobs, queued or running ({ids})? [y/N]" in output, errors
-    assert f"its jobs go on; the same line watches them again, and scancel {ids} ends them" in output
+    assert job.returncode == 130 and f"cancel the jobs, queued or running ({ids})? [y/N]" in output, errors
+    assert f"the jobs go on; the same line watches them again, and scancel {ids} ends them" in output
     assert [row(output, number)[1] for number in range(2)] == ["not started"] * 2 and len(queue("%i")) == 2
 
     written = ledger.stat().st_mtime_ns
@@ -111,13 +112,14 @@ def test_ctrl_c_asks_whether_to_cancel_and_the_same_line_goes_on_watching(cluste
     slurm("scontrol", "release", ids)
     output, errors = job.communicate(timeout=300)
     assert job.returncode == 0, errors
-    assert "0 jobs submitted, 0 for what they need; 2 were in the queue" in output
+    assert "0 SLURM jobs submitted, 2 were in the queue" in output
     assert [row(output, number)[1] for number in range(2)] == ["done"] * 2
 
+    written = ledger.stat().st_mtime_ns
     job = start("simulate", tmp_path / "outputs", *held, "recording.seed=3,4", "sweep=other", stdin=of_job)
-    until(lambda: (tmp_path / "outputs/sweeps/other/slurm_jobs.json").exists(), "the ledger")
+    until(lambda: ledger.stat().st_mtime_ns > written, "the third start")
     job.send_signal(signal.SIGINT)
     os.write(terminal, b"y\n")
     output, errors = job.communicate(timeout=300)
-    assert job.returncode == 130 and "its jobs are cancelled" in output, errors
+    assert job.returncode == 130 and "the jobs are cancelled" in output, errors
     until(lambda: queue("%i") == [], "the end of the jobs")
