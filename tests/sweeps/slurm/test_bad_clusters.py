@@ -8,11 +8,12 @@ import pytest
 from cluster import HIDDEN
 from sweeps import SHAPES, SLURM, environment, queue, row, run, slurm, until
 
-from rwtl.sweeps import slurm as slurm_watch
+from rwtl.files import write_json
+from rwtl.pipeline.artifact import Artifact, build
+from rwtl.sweeps import slurm as slurm_executor
 from rwtl.sweeps import slurm_queue
-from rwtl.sweeps.jobs import JobRecord, read_records, write_record
-from rwtl.sweeps.slurm import Watch
-from rwtl.sweeps.slurm_plan import Ledger, Plan
+from rwtl.sweeps.executors import executor_of
+from rwtl.sweeps.scheduler import build_all
 
 LINE = ["-m", *SHAPES, *SLURM, "recording.seed=1,2", "sweep=bad"]
 
@@ -45,6 +46,39 @@ def test_what_a_cluster_does_not_have_is_named(case, cluster, tmp_path):
     assert "Traceback" not in errors and queue("%i") == []
 
 
+ALONE = {
+    "an unknown partition": (
+        ["executor=slurm", "executor.partition=gpu"],
+        r"executor\.partition is one of lonely, low",
+    ),
+    "an unknown stage": (
+        ["executor=slurm", "+executor.stages.simulation.partition=low"],
+        r"executor\.stages\.simulation",
+    ),
+    "a launcher without a multirun": (["hydra/launcher=slurm"], r"hydra/launcher=slurm is for .*executor=slurm"),
+}
+
+
+@pytest.mark.parametrize("case", ALONE)
+def test_a_single_run_names_its_own_keys(case, cluster, tmp_path):
+    overrides, named = ALONE[case]
+    code, _, errors = run("simulate", tmp_path / "outputs", *SHAPES, *overrides)
+    (line,) = (line for line in errors.splitlines() if line.startswith("error: "))
+    assert code == 1 and re.search(named, line), errors
+    assert "Traceback" not in errors and queue("%i") == []
+
+
+def test_two_executors_are_one_too_many(cluster, tmp_path):
+    code, _, errors = run("simulate", tmp_path / "outputs", *LINE, "executor=inline")
+    assert code == 1 and errors.startswith("error: hydra/launcher=slurm and executor=inline both say where"), errors
+
+
+def test_a_ledger_that_is_damaged_is_named(cluster, tmp_path):
+    (made_in(tmp_path / "outputs" / "slurm") / "jobs.json").write_text("{")
+    code, _, errors = run("simulate", tmp_path / "outputs", *LINE)
+    assert code == 1 and "slurm/jobs.json is damaged" in errors and queue("%i") == []
+
+
 def test_a_controller_that_is_away_and_a_machine_without_slurm_are_named(cluster, tmp_path):
     text = (cluster / "slurm.conf").read_text()
     (tmp_path / "slurm.conf").write_text(re.sub("SlurmctldPort=.*", "SlurmctldPort=1", text))
@@ -52,7 +86,7 @@ def test_a_controller_that_is_away_and_a_machine_without_slurm_are_named(cluster
     code, _, errors = run("simulate", tmp_path / "outputs", *LINE, env=away)
     assert code == 1 and "error: SLURM's controller does not answer (Slurmctld(primary) at" in errors, errors
     code, _, errors = run("simulate", tmp_path / "outputs", *LINE, env=environment(PATH="/nowhere"))
-    assert code == 1 and "error: scontrol cannot be called (No such file or directory): hydra/launcher=slurm" in errors
+    assert code == 1 and "error: scontrol cannot be called (No such file or directory): the executor slurm is" in errors
     assert "Traceback" not in errors and queue("%i") == []
 
 
@@ -65,21 +99,29 @@ def test_a_node_that_cannot_write_to_the_outputs_is_named(cluster, tmp_path):
     for number in range(2):
         (_, state, reason, *_) = row(output, number)
         assert state == "died" and "FAILED on n4" in reason, output
-    assert (
-        f"before it wrote a log: can its node write to {outputs}" in read_records(outputs / "sweeps" / "bad")[0].reason
-    )
+    assert f"before it wrote a log: can its node write to {outputs}" in errors
 
 
-def held(tmp_path, count):
-    """SLURM jobs of a sweep that wait until they are let go, or cancelled."""
+def held(outputs, count):
+    """Artifacts whose jobs are in the queue already, and wait until they are let go, or cancelled."""
     options = ["--parsable", "--hold", "--output=/dev/null", "--wrap=true"]
-    jobs = {number: slurm("sbatch", *options).strip() for number in range(count)}
-    return Ledger(jobs, {}, {number: [f"seed={number}"] for number in jobs})
+    artifacts = [
+        Artifact("training", f"part {number}", {"part": number}, lambda _: None, outputs) for number in range(count)
+    ]
+    jobs = {f"{each.kind}/{each.digest}": slurm("sbatch", *options).strip() for each in artifacts}
+    write_json(made_in(outputs / "slurm") / "jobs.json", jobs)
+    return artifacts, list(jobs.values())
 
 
-def watch(tmp_path, ledger):
-    plan = Plan(jobs=dict.fromkeys(ledger.jobs, "training"), needs=dict.fromkeys(ledger.jobs, frozenset()))
-    return Watch("mine", tmp_path, ledger, plan, lambda job: tmp_path / job, 0.1)
+def made_in(folder):
+    folder.mkdir(parents=True)
+    return folder
+
+
+def watched(outputs, artifacts):
+    """What becomes of them."""
+    values = {"kind": "slurm", "poll": 0.1, "submitit_folder": str(outputs / "slurm" / "%j")}
+    return list(build_all(artifacts, executor_of(values, "executor", "mine")).values())
 
 
 def without(program, tmp_path):
@@ -96,24 +138,32 @@ def without(program, tmp_path):
 
 def test_without_accounts_jobs_are_judged_all_the_same(cluster, tmp_path, monkeypatch):
     """One is cancelled, one says that it is complete, one ends without a word."""
-    ledger = held(tmp_path, 3)
+    artifacts, jobs = held(tmp_path, 3)
     monkeypatch.setenv("PATH", without("sacct", tmp_path))
-    monkeypatch.setattr(slurm_watch, "GRACE", 1.0)
+    monkeypatch.setattr(slurm_executor, "GRACE", 1.0)
     slurm_queue._no_accounting.cache_clear()
+    real, calls = slurm_queue.command, []
+
+    def command(*words):
+        if words[0] == "squeue":
+            calls.append(words)
+            if len(calls) == 2:
+                slurm("scancel", jobs[0])
+                build(artifacts[1])
+                slurm("scontrol", "release", jobs[1], jobs[2])
+        return real(*words)
+
+    monkeypatch.setattr(slurm_queue, "command", command)
     try:
-        slurm("scancel", ledger.jobs[0])
-        write_record(tmp_path, JobRecord(1, ["seed=1"], state="complete"))
-        slurm("scontrol", "release", ledger.jobs[1], ledger.jobs[2])
-        watch(tmp_path, ledger).follow()
+        outcomes = watched(tmp_path, artifacts)
     finally:
         slurm_queue._no_accounting.cache_clear()
-    records = read_records(tmp_path)
-    assert [records[number].state for number in range(3)] == ["died", "complete", "died"]
-    assert "SLURM cannot say how: sacct cannot be called (No such file or directory)" in records[0].reason
+    assert [outcome.state for outcome in outcomes] == ["died", "done", "died"]
+    assert "SLURM cannot say how: sacct cannot be called (No such file or directory)" in outcomes[0].reason
 
 
 def test_a_controller_that_goes_away_in_between_is_waited_for(cluster, tmp_path, monkeypatch, capsys):
-    ledger = held(tmp_path, 1)
+    artifacts, jobs = held(tmp_path, 1)
     real, calls = slurm_queue.command, []
 
     def command(*words):
@@ -122,14 +172,13 @@ def test_a_controller_that_goes_away_in_between_is_waited_for(cluster, tmp_path,
             if len(calls) in (2, 3):  # as it says itself, but without the 9 s that it takes to
                 return real("sh", "-c", "echo slurm_load_jobs error: Unable to contact slurm controller >&2; exit 1")
             if len(calls) == 4:
-                slurm("scancel", *ledger.jobs.values())
+                slurm("scancel", *jobs)
                 until(lambda: queue("%i") == [], "the end of the job")
         return real(*words)
 
     monkeypatch.setattr(slurm_queue, "command", command)
-    watch(tmp_path, ledger).follow()
+    (outcome,) = watched(tmp_path, artifacts)
     lines = capsys.readouterr().out.splitlines()
     assert sum("Unable to contact slurm controller; the jobs go on meanwhile" in line for line in lines) == 1
     assert sum("SLURM answers again" in line for line in lines) == 1
-    (record,) = read_records(tmp_path).values()
-    assert record.state == "interrupted" and f"SLURM job {ledger.jobs[0]} was cancelled" in record.reason
+    assert outcome.state == "interrupted" and f"SLURM job {jobs[0]} was cancelled" in outcome.reason
