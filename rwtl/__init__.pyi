@@ -1,3 +1,4 @@
+from .api import build_all as build_all
 from .api import compare as compare
 from .api import open_artifact as open_artifact
 from .api import simulate as simulate

@@ -1,7 +1,7 @@
 """Functions of the public API that put several packages together: to be used as `rwtl.simulate` and so on."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +14,15 @@ from rwtl.errors import InputError
 from rwtl.learning.transfer.callback import Transfer
 from rwtl.learning.transfer.config import Loadable, TransferConfig
 from rwtl.learning.transfer.report import TransferReport
-from rwtl.pipeline.artifact import Artifact, build
+from rwtl.pipeline.artifact import A, Artifact, build
 from rwtl.pipeline.evaluation import EvaluationArtifact
 from rwtl.pipeline.pretraining import PretrainingArtifact, TrainedArtifact
 from rwtl.pipeline.recording import RecordingArtifact
 from rwtl.pipeline.source import load_source
 from rwtl.progress import Progress
+from rwtl.sweeps.scheduler import SUCCEEDED
+from rwtl.sweeps.sweep import made_of
+from rwtl.sweeps.view import print_outcomes
 from rwtl.waves import simulation
 from rwtl.waves.config import RecordingConfig
 from rwtl.waves.engines import engine_of
@@ -52,6 +55,36 @@ def open_artifact(folder: str | Path) -> Artifact:
     artifact = ARTIFACTS[kind].at(folder)
     artifact.file("")
     return artifact
+
+
+def build_all(artifacts: Iterable[A], executor: str = "processes", **settings: Any) -> list[A]:
+    """Return artifacts, finished: each, and what several of them need, is made once, by several processes or a cluster.
+
+    A failure stops nothing that does not depend on it; Ctrl-C keeps what is finished.
+
+    Args:
+        artifacts: plans, as `training` and the others return them.
+        executor: `inline`, `processes` or `slurm`.
+        settings: keys of the section `executor`, such as `jobs=4`.
+
+    Raises:
+        InputError: There is no such executor or setting, or some could not be made; the others are kept.
+
+    >>> cfgs = [rwtl.compose("train", f"transfer={name}", "debug=tiny") for name in ("scratch", "freeze_encoder")]
+    >>> runs = rwtl.build_all(map(rwtl.training, cfgs), jobs=2)
+    >>> [run.state() for run in runs]
+    ['complete', 'complete']
+    """
+    listed = list(artifacts)
+    outputs = listed[0].outputs if listed else None
+    cfg = compose("simulate", f"executor={executor}", outputs=outputs, executor=settings)
+    outcomes = made_of(listed, cfg, "rwtl")
+    print_outcomes("build_all", outcomes.values())
+    failed = [each for each in outcomes.values() if each.state not in SUCCEEDED]
+    if failed:
+        said = "; ".join(f"{each.artifact.label}: {each.reason}" for each in failed)
+        raise InputError(f"{len(failed)} of {len(outcomes)} could not be made. {said}")
+    return [replace(each, reused=outcomes[each.path].state == "reused") for each in listed]
 
 
 def simulate(

@@ -21,11 +21,21 @@ from rwtl.learning.tasks.next_frame import PretrainingRecipe
 from rwtl.models.parts import VARIANTS
 from rwtl.pipeline.source_tasks import TASKS
 from rwtl.sections import typed
-from rwtl.sweeps.jobs import JobRecord, write_record
+from rwtl.sweeps.jobs import Job, write_sweep
 
 HEAVY = {"torch", "brian2", "pytorch_lightning", "numpy", "pandas", "hydra", "omegaconf", "pydantic", "zarr"}
 # Later examples use what earlier ones made.
-ORDER = ["compose", "training", "recording", "pretraining", "build", "open_artifact", "evaluation", "open_dataset"]
+ORDER = [
+    "compose",
+    "training",
+    "recording",
+    "pretraining",
+    "build",
+    "build_all",
+    "open_artifact",
+    "evaluation",
+    "open_dataset",
+]
 ORDER += ["load_raft", "evaluate", "transfer", "RecordingConfig", "simulate", "open_recording", "wave_statistics"]
 ORDER += ["WaveClips", "find_runs", "compare", "comparison", "register_variant", "register_dataset", "register_task"]
 ORDER += ["Task", "InputError"]
@@ -123,9 +133,8 @@ def test_the_code_of_the_readme_works(folder, monkeypatch):
         name: rwtl.training(rwtl.compose("train", f"transfer={name}", TINY, seed=1, outputs="outputs"))
         for name in ("scratch", "freeze_encoder")
     }
-    for number, run in enumerate(planned.values()):
-        record = JobRecord(number, [], state="complete", artifacts=[str(run.path)])
-        write_record(folder / "outputs" / "sweeps" / "first", record)
+    jobs = [Job(number, [], run) for number, run in enumerate(planned.values())]
+    write_sweep(folder / "outputs" / "sweeps" / "first", "train", jobs, ended=True)
     smaller = {
         '"clips.dt=2"': '"debug=tiny"',
         "rows=96, columns=96, duration=120": "rows=24, columns=24, duration=6, transient=1",
@@ -147,12 +156,10 @@ def test_the_code_of_the_readme_works(folder, monkeypatch):
 
 NOTEBOOK = """
 import asyncio, sys, rwtl
-from rwtl.processes import run_side_by_side
-
 async def cell():
     overrides = [*sys.argv[2:], "transfer=scratch", "trainer.data_workers=1"]
-    run = rwtl.build(rwtl.training(rwtl.compose("train", *overrides, outputs=sys.argv[1])))
-    print(run.state(), sorted(run_side_by_side(len, {"two": ("ab",), "three": ("abc",)}, 2)))
+    planned = [rwtl.training(rwtl.compose("train", *overrides, seed=seed, outputs=sys.argv[1])) for seed in (1, 2)]
+    print([run.state() for run in rwtl.build_all(planned, jobs=2)])
 
 asyncio.run(cell())
 """
@@ -163,7 +170,7 @@ def test_processes_start_from_a_notebook_whose_main_module_is_no_file(tmp_path):
     command = [sys.executable, "-c", NOTEBOOK, str(tmp_path / "outputs"), TINY]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "complete [('three', 3), ('two', 2)]" in done.stdout and "train scratch seed 1: 4/4 steps" in done.stdout
+    assert "['complete', 'complete']" in done.stdout and "train scratch seed 1: 4/4 steps" in done.stdout
 
 
 def section(app, name, *overrides):

@@ -99,8 +99,8 @@ def planned_runs(configs: RunConfigs) -> PlannedRuns:
     return runs
 
 
-def _sources(runs: PlannedRuns) -> dict[str, Artifact]:
-    """The pre-trainings, each by a name that lists the rows that load it, with seeds where those differ."""
+def sources_of(runs: PlannedRuns) -> dict[str, Artifact]:
+    """Return the pre-trainings, each by a name that lists the rows that load it, with seeds where those differ."""
     groups: dict[str, list[RunKey]] = {}
     loaded = {key: source for key, run in runs.items() if (source := run.parents["training"].parents.get(PRETRAINING))}
     for key, source in loaded.items():
@@ -160,7 +160,7 @@ def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -
     conditions, whole = conditions_of(cfg, section), float(setting(cfg, FRACTION))
     of_row = {row: _cell(condition, whole) for row, condition in conditions.items()}
     cells = {f"training-{run.parents['training'].digest}": of_row[row] for (row, _), run in runs.items()}
-    parents = {f"pretraining {name}": source for name, source in _sources(runs).items()}
+    parents = {f"pretraining {name}": source for name, source in sources_of(runs).items()}
     parents |= {f"training {row} seed {seed}": run.parents["training"] for (row, seed), run in runs.items()}
     parents |= {f"evaluation {row} seed {seed}": run for (row, seed), run in runs.items()}
     baseline = baseline_of(section.baseline, list(cells.values()))

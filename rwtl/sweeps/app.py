@@ -8,16 +8,15 @@ from pathlib import Path
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import CONF
 from rwtl.errors import InputError
 from rwtl.plugins import load_plugins
 from rwtl.processes import end_fast
 from rwtl.retired import require_current
-from rwtl.sweeps.executors import executor_of
 from rwtl.sweeps.jobs import Main, planned
-from rwtl.sweeps.sweep import INLINE, Work, make, readable
+from rwtl.sweeps.sweep import INLINE, Work, executor_of, make, readable
 
 Program = Callable[..., None]  # called without arguments, or with another way to carry out its work than `make`
 
@@ -76,9 +75,9 @@ def _work(main: Main, cfg: DictConfig) -> Work:
     """What a single run asks for."""
     app, overrides = main.__module__.rpartition(".")[2], []
     if HydraConfig.initialized():
-        given = HydraConfig.get().overrides
-        overrides = list(given.task)
-        if launchers := [each for each in given.hydra if each.startswith("hydra/launcher=")]:
+        given = OmegaConf.to_container(HydraConfig.get().overrides, resolve=False)
+        overrides = given["task"]
+        if launchers := [each for each in given["hydra"] if each.startswith("hydra/launcher=")]:
             raise InputError(
                 f"{launchers[0]} is for the jobs of --multirun; write executor=processes or executor=slurm"
             )

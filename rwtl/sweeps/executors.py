@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -22,7 +22,7 @@ from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.stages import artifact_of
 from rwtl.processes import end_with_parent, helper_context, reason_of, terminable
 from rwtl.progress import is_silent, silence
-from rwtl.sections import Count, chosen, section, typed
+from rwtl.sections import Count, section
 
 POLL = 1.0  # s between looks at the processes
 
@@ -252,25 +252,3 @@ def _shared(cfg: DictConfig, share: int) -> DictConfig:
         if isinstance(threads, int):
             OmegaConf.update(cfg, key, max(1, threads // share))
     return cfg
-
-
-def executor_of(values: Mapping[str, Any], name: str, app: str) -> Executor:
-    """Return the executor that a section describes.
-
-    Args:
-        values: of the section; `kind` says which executor it is.
-        name: of the section, for messages.
-        app: whose artifacts it makes; a cluster shows it.
-
-    Raises InputError where a value is wrong.
-    """
-    values = OmegaConf.to_container(values, resolve=True) if OmegaConf.is_config(values) else values
-    kind, rest = chosen(("inline", "processes", "slurm"), values, name)
-    if kind == "inline":
-        typed(InlineConfig, rest, name)
-        return Inline()
-    if kind == "processes":
-        return Processes(typed(ProcessesConfig, rest, name))
-    from rwtl.sweeps.slurm import Slurm, SlurmConfig  # submitit is needed for it alone
-
-    return Slurm(typed(SlurmConfig, rest, name), name, app)

@@ -23,7 +23,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
 from rwtl.processes import exit_code, reason_of, terminable
-from rwtl.sweeps.executors import Executor, executor_of
+from rwtl.sections import chosen, typed
+from rwtl.sweeps.executors import Executor, Inline, InlineConfig, Processes, ProcessesConfig
 from rwtl.sweeps.jobs import Job, Main, planned, print_jobs, sweep_folder, write_sweep
 from rwtl.sweeps.scheduler import Outcome, Outcomes, build_all
 from rwtl.sweeps.view import View, print_outcomes
@@ -200,7 +201,7 @@ def executor_section(config: DictConfig) -> tuple[Mapping[str, Any], str]:
     own = INLINE if own is None else OmegaConf.to_container(own, resolve=True)
     if launcher == "basic":
         return own, "executor"
-    named = [each for each in config.hydra.overrides.task if each.partition("=")[0].lstrip("+") == "executor"]
+    named = [each for each in given(config) if each.partition("=")[0].lstrip("+") == "executor"]
     if named:
         raise InputError(f"hydra/launcher={launcher} and {named[-1]} both say where the jobs run; leave one out")
     keys = OmegaConf.to_container(config.hydra.launcher, resolve=True)
@@ -211,11 +212,38 @@ def executor_section(config: DictConfig) -> tuple[Mapping[str, Any], str]:
     raise InputError(f"hydra/launcher is {launcher}; choose basic, joblib or slurm, or write executor=processes")
 
 
+def executor_of(values: Mapping[str, Any], name: str, app: str) -> Executor:
+    """Return the executor that a section describes.
+
+    Args:
+        values: of the section; `kind` says which executor it is.
+        name: of the section, for messages.
+        app: whose artifacts it makes; a cluster shows it.
+
+    Raises InputError where a value is wrong.
+    """
+    values = OmegaConf.to_container(values, resolve=True) if OmegaConf.is_config(values) else values
+    kind, rest = chosen(("inline", "processes", "slurm"), values, name)
+    if kind == "inline":
+        typed(InlineConfig, rest, name)
+        return Inline()
+    if kind == "processes":
+        return Processes(typed(ProcessesConfig, rest, name))
+    from rwtl.sweeps.slurm import Slurm, SlurmConfig  # submitit is needed for it alone
+
+    return Slurm(typed(SlurmConfig, rest, name), name, app)
+
+
 def _count(n_jobs: Any) -> int:
     """The processes that joblib would start."""
     if not isinstance(n_jobs, int) or n_jobs == 0:
         raise InputError(f"hydra.launcher.n_jobs is {n_jobs!r}; it must be a whole number, and not 0")
     return n_jobs if n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + n_jobs)
+
+
+def given(config: DictConfig) -> list[str]:
+    """Return the overrides of the command line as they were given."""
+    return OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
 
 
 def name_sweep(config: DictConfig, default: str) -> None:
@@ -231,7 +259,7 @@ def name_sweep(config: DictConfig, default: str) -> None:
 
 def digest_name(config: DictConfig, params: Mapping[str, str] | None) -> str:
     """Return the app and a digest of what is swept over, so that the same line, on any executor, is the same sweep."""
-    overrides = [each for each in config.hydra.overrides.task if not re.match(r"\+*executor[.=]", each)]
+    overrides = [each for each in given(config) if not re.match(r"\+*executor[.=]", each)]
     swept = json.dumps([overrides, dict(params or {})])
     return f"{config.hydra.job.name}-{hashlib.sha256(swept.encode()).hexdigest()[:8]}"
 

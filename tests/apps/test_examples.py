@@ -59,7 +59,7 @@ def test_a_source_task_is_a_class_and_made_on_demand_and_a_row_of_a_comparison(o
     row = "{like: freeze_encoder, pretraining: {kind: arrow_of_time, steps: 4, validate_every: 2, batch_size: 2, "
     row += "iterations: 1, validation_clips: 48}}"
     line = [f"+comparison.conditions.arrow={row}", "comparison.rows=[scratch,arrow]", "comparison.seeds=[1]"]
-    line += ["comparison.jobs=2"]
+    line += ["executor.jobs=2"]
     compared = run("compare", outputs, *task, *line)
     assert compared.returncode == 0, compared.stderr
     assert f"reused {verdict.parent}" in compared.stdout and "arrow" in compared.stdout

@@ -42,7 +42,7 @@ def outputs(tmp_path_factory):
     return tmp_path_factory.mktemp("study") / "outputs"
 
 
-ONE_BY_ONE = ["comparison.seeds=[1]", "comparison.jobs=1"]  # test_compare has several side by side
+ONE_BY_ONE = ["comparison.seeds=[1]", "executor=inline"]  # test_compare has several side by side
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ ROWS = [
     "comparison.fractions=[0.5]",
     "comparison.fraction_rows=[scratch,freeze_none dt 0.5]",
     "comparison.seeds=[1,2]",
-    "comparison.jobs=1",
+    "executor=inline",
     "logger=wandb",
 ]
 pytestmark = pytest.mark.usefixtures("wandb_read_once")
@@ -55,7 +55,10 @@ def read(*sources, rows=("transfer",), columns="clips.dt"):
 
 def test_what_was_made_is_compared(made):
     said, folder = made
-    assert "freeze_none · dt 0.5 · 50 % of data seed 2, finished" in said and "note: 5 of 5 conditions have few" in said
+    assert (
+        "training freeze_none · dt 0.5 · 50 % of data seed 2 done" in said
+        and "note: 5 of 5 conditions have few" in said
+    )
     table = pd.read_csv(folder / "runs.csv")
     counted = table[table.measure == "epe"].groupby(["row", "column", "fraction"], dropna=False).seed.nunique()
     assert len(counted) == sum(CELLS.values()) and (counted == 2).all()
@@ -196,10 +199,12 @@ def test_what_fails_is_named_and_the_others_are_compared(made, outputs):
     rows += ["comparison.rows=[scratch,freeze_none,quiet]", "comparison.seeds=[1,2,3]"]
     done = run("compare", outputs, TINY, *rows)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "error: 3 failed, the others are kept. pre-training of quiet (seed " in done.stderr
-    assert "note: pre-training of quiet (seed 1) failed: " in done.stdout and "what there is:" in done.stdout
+    assert done.stderr.count("error: pretraining quiet: clips.active") == 3, "each seed has a pre-training of its own"
+    assert done.stderr.count("error: evaluate quiet seed 1: what it needs was not made: pretraining quiet: ") == 1
+    assert "error: comparison: without 9 of what it needs" in done.stderr
+    assert "note: quiet seed 1 failed: what it needs was not made: pretraining quiet: " in done.stdout
     for row in ("scratch", "freeze_none"):
-        assert f", {row} seed 3, finished" in done.stdout and f"training {row} seed 3: making" in done.stdout
+        assert f"evaluate {row} seed 3 done" in done.stdout and f"training {row} seed 3: making" in done.stdout
     report = Path(done.stdout.rsplit("report: ", 1)[1].strip())
     table = pd.read_csv(report.with_name("comparison.csv"))
     assert set(table.row) == {"scratch", "freeze_none"} and "leaves none of the" in report.read_text()

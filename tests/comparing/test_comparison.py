@@ -341,7 +341,6 @@ def test_runs_of_different_texts_of_a_plug_in_are_not_mixed():
         ({"baseline": "frozen"}, "baseline is frozen, none of the rows scratch"),
         ({"seeds": []}, "comparison.seeds"),
         ({"seeds": [1, 1]}, "comparison.seeds"),
-        ({"jobs": 0}, "comparison.jobs"),
         ({"column": "clips.dt"}, "column is clips.dt and column_values \\[\\]; give both"),
         ({"column": "training.steps", "column_values": [1]}, "column is training.steps; choose a key of pretraining"),
         ({"column": "clips.dt", "column_values": [1, 1]}, "column_values is .*name each value once"),
@@ -359,7 +358,6 @@ def test_bad_comparisons_are_named(changes, named):
         "rows": ["scratch"],
         "baseline": "scratch",
         "seeds": [1],
-        "jobs": 1,
     }
     with pytest.raises(InputError, match=named):
         ComparisonConfig(**(values | changes))

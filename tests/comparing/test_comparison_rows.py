@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from rwtl.comparing.comparison import comparison
+from rwtl.comparing.comparison import comparison, planned_runs, sources_of
 from rwtl.comparing.conditions import comparison_config, conditions_of, needs_pretraining, run_configs
-from rwtl.comparing.make import planned_runs, sources_of
 from rwtl.errors import InputError
 
 CONF = Path(__file__).parents[2] / "conf"

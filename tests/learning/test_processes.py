@@ -207,7 +207,7 @@ LINE += ["training.steps=4000", "training.validate_every=20", f"training.batch_s
 
 
 def test_processes_of_a_job_beside_others_start_processes_of_their_own(tmp_path):
-    """joblib's workers tell new processes of a way to start others that these do not know."""
+    """The processes of an executor prepare samples in others, which end with them."""
     jobs = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     line = [*LINE, "training.steps=2", "training.validate_every=2", "trainer.data_workers=1"]
     done = run("train", tmp_path, *jobs, *line)

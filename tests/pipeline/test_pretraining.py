@@ -223,7 +223,7 @@ def test_a_source_of_another_variant_or_colour_is_refused_before_anything_is_bui
 
 @pytest.mark.slow
 def test_skill_over_a_grid_says_where_copying_is_better(configured, capsys):
-    cfg = configured("skill", *NEXT_FRAME, 'grid=["clips.dt=0.1,0.5","pretraining.iterations=1"]', "jobs=1")
+    cfg = configured("skill", *NEXT_FRAME, 'grid=["clips.dt=0.1,0.5","pretraining.iterations=1"]', "executor=inline")
     folder = skill_grid(cfg)
     table = pd.read_csv(folder / "skill.csv")
     assert len(table) == 2 * 4 and set(table["clips.dt"]) == {0.1, 0.5}

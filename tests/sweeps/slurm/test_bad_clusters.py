@@ -12,8 +12,8 @@ from rwtl.files import write_json
 from rwtl.pipeline.artifact import Artifact, build
 from rwtl.sweeps import slurm as slurm_executor
 from rwtl.sweeps import slurm_queue
-from rwtl.sweeps.executors import executor_of
 from rwtl.sweeps.scheduler import build_all
+from rwtl.sweeps.sweep import executor_of
 
 LINE = ["-m", *SHAPES, *SLURM, "recording.seed=1,2", "sweep=bad"]
 
