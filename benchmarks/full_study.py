@@ -22,8 +22,8 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from rwtl.comparing.comparison import planned_runs, sources_of
 from rwtl.comparing.conditions import comparison_config, conditions_of, run_configs
-from rwtl.comparing.make import planned_runs, sources_of
 from rwtl.learning.metrics import sequence_loss
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import build_raft

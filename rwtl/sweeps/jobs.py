@@ -14,6 +14,7 @@ from rwtl.errors import InputError
 from rwtl.files import write_json
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import Holder, this_process
+from rwtl.plugins import load_plugins
 from rwtl.sweeps.scheduler import SUCCEEDED, Outcomes
 from rwtl.sweeps.view import cells_of, print_counts, short
 from rwtl.terminal import show
@@ -43,6 +44,7 @@ class Job:
 def planned(main: Main, number: int, overrides: list[str], cfg: DictConfig) -> Job:
     """Return the job of a configuration, planned by what returns its artifact."""
     try:
+        load_plugins(cfg)
         return Job(number, overrides, main(cfg))
     except InputError as error:
         return Job(number, overrides, problem=str(error))
@@ -68,32 +70,39 @@ def write_sweep(folder: Path, app: str, jobs: Sequence[Job], ended: bool) -> Non
         }
         for job in jobs
     ]
+    content = {"app": app, "process": asdict(this_process()), "ended": ended, "jobs": listed}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         before = read_sweep(folder)
-        if (
-            before
-            and not before["ended"]
-            and [each["overrides"] for each in before["jobs"]] != [each["overrides"] for each in listed]
-        ):
-            holder = Holder(**before["process"])
-            if holder.dead() is False:
+        holder = before["process"] if before and not before["ended"] else None
+        if holder is not None and holder != this_process() and holder.dead() is False:
+            if ended:
+                return  # the other one says when it has ended
+            if _line_of(before) != _line_of(content):
                 raise InputError(
                     f"sweep {folder.name} is being run by {holder}, with other jobs: wait for it, or give this one "
                     "another name: sweep=..."
                 )
-        write_json(folder / FILE, {"app": app, "process": asdict(this_process()), "ended": ended, "jobs": listed})
+        write_json(folder / FILE, content)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"cannot write to {folder} ({reason}); set paths.outputs to another folder") from error
 
 
+def _line_of(content: Mapping[str, Any]) -> tuple[str, list[list[str]]]:
+    return content["app"], [job["overrides"] for job in content["jobs"]]
+
+
 def read_sweep(folder: Path) -> dict[str, Any] | None:
-    """Return what a sweep's file says; None where there is none. One that is damaged is an InputError."""
+    """Return what a sweep's file says, `process` as a Holder; None where there is none.
+
+    One that is damaged is an InputError.
+    """
     file = folder / FILE
     try:
         content = json.loads(file.read_text())
-        return content if content["jobs"] is not None and "ended" in content and Holder(**content["process"]) else None
+        jobs = [{key: job[key] for key in ("overrides", "kind", "digest")} for job in content["jobs"]]
+        return {key: content[key] for key in ("app", "ended")} | {"process": Holder(**content["process"]), "jobs": jobs}
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError) as error:
@@ -112,8 +121,11 @@ def artifacts_of(folder: Path) -> list[Path | None]:
         outputs = folder.parents[1]
         return [outputs / job["kind"] / job["digest"] if job["digest"] else None for job in content["jobs"]]
     files = sorted((file for file in folder.glob("*.json") if file.stem.isdigit()), key=lambda file: int(file.stem))
-    made = [json.loads(file.read_text()).get("artifacts") for file in files]
-    return [Path(paths[-1]) if paths else None for paths in made]
+    try:
+        made = [json.loads(file.read_text())["artifacts"] for file in files]
+        return [Path(paths[-1]) if paths else None for paths in made]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"a file of a job in {folder} is damaged ({type(error).__name__}: {error})") from error
 
 
 def print_jobs(name: str, jobs: Sequence[Job], outcomes: Outcomes, values: Mapping[int, float] | None = None) -> bool:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
+from rwtl.plugins import load_plugins
 from rwtl.processes import exit_code, reason_of, terminable
 from rwtl.sections import chosen, typed
 from rwtl.sweeps.executors import Executor, Inline, InlineConfig, Processes, ProcessesConfig
@@ -99,6 +100,7 @@ def made_of(roots: Iterable[Artifact], cfg: DictConfig, app: str) -> Outcomes:
 
 def _make_sweep(work: Work, cfg: DictConfig) -> int:
     folder = sweep_folder(cfg)
+    work.executor()  # what is wrong with its section ends here, before a file is written
     write_sweep(folder, work.app, work.jobs, ended=False)
     OmegaConf.save(cfg, folder / CONFIG)
     for job in work.jobs:
@@ -169,6 +171,7 @@ def _run_each(config: DictConfig, main: Main, configs: Mapping[int, DictConfig],
         with open_dict(cfg):
             cfg.executor = section[0]
         try:
+            load_plugins(cfg)
             main(cfg)
             states.append("done")
         except InputError as error:
@@ -236,7 +239,7 @@ def executor_of(values: Mapping[str, Any], name: str, app: str) -> Executor:
 
 def _count(n_jobs: Any) -> int:
     """The processes that joblib would start."""
-    if not isinstance(n_jobs, int) or n_jobs == 0:
+    if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
         raise InputError(f"hydra.launcher.n_jobs is {n_jobs!r}; it must be a whole number, and not 0")
     return n_jobs if n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + n_jobs)
 
@@ -270,8 +273,9 @@ def jobs_of(overrides: list[Override]) -> dict[int, list[str]]:
     Raises InputError where two jobs are equal, or there are none.
     """
     for override in overrides:
-        if override.key_or_group in ("sweep", "executor") and override.is_sweep_override():
-            what = "one name" if override.key_or_group == "sweep" else "one executor"
+        section = override.key_or_group.partition(".")[0]
+        if section in ("sweep", "executor") and override.is_sweep_override():
+            what = "one name" if section == "sweep" else "one executor"
             raise InputError(f"{override.input_line}: a sweep has {what}")
     try:
         swept_over = [each for each in overrides if each.key_or_group != "sweep"]

@@ -7,19 +7,18 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 from tiny import run, start
 
+from rwtl.comparing.runs import find_runs
 from rwtl.errors import InputError
 from rwtl.pipeline.claim import this_process
-from rwtl.sweeps.jobs import JobRecord, job_states, read_records, write_record
-from rwtl.sweeps.sweep import claimed, launch
+from rwtl.sweeps.jobs import Job, artifacts_of, read_sweep, write_sweep
+from rwtl.sweeps.status import print_sweeps
 
 SHAPES = ["recording=moving_shapes", "recording.rows=24", "recording.columns=24", "recording.duration=8"]
 CLIPS = ["clips.active=[0,1]", "clips.gap=0.5", "clips.crop=16", "trainer.threads=1"]
@@ -30,11 +29,10 @@ SCENES = [
     *(f"datasets.procedural_training.{value}" for value in ("height=32", "width=32", "mean_displacement=2", "size=4")),
     "datasets.procedural_validation.size=2",
 ]
-
-
-def records_of(outputs):
-    (folder,) = (outputs / "sweeps").glob("*/")
-    return read_records(folder)
+TARGET = [*SOURCE, *SCENES, "clips.dt=0.2", "pretraining.steps=0", *(f"training.{value}" for value in TRAINING)]
+JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+PROCESSES = ["executor=processes", "executor.jobs=2"]
+LONG = 400000  # steps that no test waits for
 
 
 def row(table, number):
@@ -43,13 +41,27 @@ def row(table, number):
     return [cell.strip() for cell in cells.split("│")]
 
 
+def states(table, count):
+    return [row(table, number)[1] for number in range(count)]
+
+
+def sweep_of(outputs):
+    """The folder of the only sweep."""
+    (folder,) = (outputs / "sweeps").glob("*/")
+    return folder
+
+
+def status_of(folder):
+    return json.loads((folder / "status.json").read_text())
+
+
 @pytest.mark.slow
 def test_a_failed_job_neither_stops_nor_hides_the_others_and_alone_is_tried_again(tmp_path):
     line = ["-m", *SHAPES, "recording.seed=1,-1,2"]
     outputs = tmp_path / "outputs"
     first = run("simulate", outputs, *line, cwd=tmp_path)
     assert first.returncode == 1
-    assert [row(first.stdout, number)[1] for number in range(3)] == ["done", "failed", "done"]
+    assert states(first.stdout, 3) == ["done", "failed", "done"]
     assert row(first.stdout, 1)[0] == "recording.seed=-1" and "recording.seed is -1" in row(first.stdout, 1)[2]
     assert "2 done, 1 failed" in first.stdout
     assert re.findall("^error: .*", first.stderr, re.MULTILINE) == [
@@ -57,20 +69,34 @@ def test_a_failed_job_neither_stops_nor_hides_the_others_and_alone_is_tried_agai
     ]
     assert "Traceback" not in first.stderr
 
-    records = records_of(outputs)
-    assert [record.state for record in records.values()] == ["complete", "failed", "complete"]
-    assert not any(record.reused for record in records.values()) and records[1].artifacts == []
-    (made,) = records[2].artifacts
-    assert "recording.seed=2" in records[2].overrides and json.loads((Path(made) / "status.json").read_text())
-    assert row(first.stdout, 2)[-1] in made
+    one, none, two = artifacts_of(sweep_of(outputs))
+    assert none is None and {one, two} == set(outputs.glob("recording/*"))
+    sweep = json.loads((sweep_of(outputs) / "sweep.json").read_text())
+    assert sweep["app"] == "simulate" and sweep["ended"]
+    assert "recording.seed=2" in sweep["jobs"][2]["overrides"] and "recording.seed is -1" in sweep["jobs"][1]["problem"]
+    assert row(first.stdout, 2)[-1] in str(two)
+    assert {file.name for file in sweep_of(outputs).iterdir()} == {"sweep.json", "multirun.yaml"}
 
     again = run("simulate", outputs, *line, cwd=tmp_path)
     assert again.returncode == 1 and "making" not in again.stdout
-    assert [row(again.stdout, number)[1] for number in range(3)] == ["reused", "failed", "reused"]
+    assert states(again.stdout, 3) == ["reused", "failed", "reused"]
     assert len(list((outputs / "sweeps").glob("*/"))) == 1, "the same line is the same sweep"
     assert [file.name for file in tmp_path.iterdir()] == ["outputs"], "nothing beside the artifacts"
     alone = run("simulate", outputs, *SHAPES, "recording.seed=2")
-    assert alone.returncode == 0 and f"reused {made}" in alone.stdout, "the sweep's name determines no artifact"
+    assert alone.returncode == 0 and f"reused {two}" in alone.stdout, "the sweep's name determines no artifact"
+
+
+@pytest.mark.slow
+def test_what_fails_while_it_is_made_alone_is_tried_again(tmp_path):
+    """dt 99 s is longer than the recording, which only its pre-training sees."""
+    outputs, line = tmp_path / "outputs", ["-m", *SOURCE, "pretraining.steps=0", "clips.dt=99,0.2"]
+    first = run("pretrain", outputs, *line)
+    assert first.returncode == 1 and states(first.stdout, 2) == ["failed", "done"]
+    assert first.stderr.count("a clip of 3 frames at dt 99.0 s") == 1 and "Traceback" not in first.stderr
+    again = run("pretrain", outputs, *line)
+    assert again.returncode == 1 and states(again.stdout, 2) == ["failed", "reused"]
+    assert len(re.findall("^pretraining: making ", again.stdout, re.MULTILINE)) == 1
+    assert "recording of moving shapes: making" not in again.stdout
 
 
 BAD_LINES = {
@@ -85,6 +111,40 @@ BAD_LINES = {
     "a name that is no folder's": (["recording.seed=1,2", "sweep=a/b"], r"sweep is 'a/b'"),
     "two names": (["recording.seed=1,2", "sweep=a,b"], r"sweep=a,b: a sweep has one name"),
     "no value": (["recording.seed=range(1,1)"], r"no jobs"),
+    "an unknown executor": (
+        ["recording.seed=1,2", "executor=cloud"],
+        r"(?s)Could not find 'executor/cloud'.*inline\s+processes\s+slurm",
+    ),
+    "two executors": (["recording.seed=1,2", "executor=inline,processes"], r"executor=inline,processes: .* one exec"),
+    "two numbers of processes": (
+        ["recording.seed=1,2", "executor=processes", "executor.jobs=1,2"],
+        r"executor\.jobs=1,2: a sweep has one executor",
+    ),
+    "no process": (["recording.seed=1,2", "executor=processes", "executor.jobs=0"], r"executor\.jobs is 0; .*at least"),
+    "a launcher beside an executor": (
+        ["recording.seed=1,2", "hydra/launcher=joblib", "executor=inline"],
+        r"hydra/launcher=joblib and executor=inline both say where the jobs run; leave one out",
+    ),
+    "no process of joblib's": (
+        ["recording.seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"],
+        r"hydra\.launcher\.n_jobs is 0; it must be a whole number, and not 0",
+    ),
+    "a word for joblib": (
+        ["recording.seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=all"],
+        r"hydra\.launcher\.n_jobs is 'all'; it must be a whole number",
+    ),
+    "a truth for joblib": (
+        ["recording.seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=true"],
+        r"hydra\.launcher\.n_jobs is True; it must be a whole number",
+    ),
+    "a key that joblib has not": (
+        ["recording.seed=1,2", "hydra/launcher=joblib", "hydra.launcher.nothing=2"],
+        r"hydra\.launcher\.nothing",
+    ),
+    "a cluster's key": (
+        ["recording.seed=1,2", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=0"],
+        r"hydra\.launcher\.cpus_per_task is 0; it must be at least 1",
+    ),
 }
 
 
@@ -112,237 +172,285 @@ def test_paired_choices_are_presets_not_products(tmp_path):
     assert done.stdout.count("recording of moving shapes: making") == 1
 
 
+@pytest.mark.slow
+def test_a_glob_names_all_presets_to_the_app_and_to_its_preview(tmp_path):
+    outputs, line = tmp_path / "outputs", ["-m", *TARGET, "transfer=glob(freeze_*)"]
+    named = {file.stem for file in (Path(__file__).parents[2] / "conf" / "transfer").glob("freeze_*.yaml")}
+    before = run("status", outputs, "train", *line)
+    assert before.returncode == 0 and f"training: {len(named)} to make\n" in before.stdout, before.stderr
+    assert not outputs.exists()
+    done = run("train", outputs, *line)
+    assert done.returncode == 0 and states(done.stdout, len(named)) == ["done"] * len(named), done.stderr
+    assert {row(done.stdout, number)[0] for number in range(len(named))} == {f"transfer={name}" for name in named}
+    after = run("status", outputs, "train", *line)
+    assert f"recording: 1 to reuse\npretraining: 1 to reuse\ntraining: {len(named)} to reuse\n" in after.stdout
+
+
+@pytest.mark.slow
+def test_batches_are_made_one_after_the_other(tmp_path):
+    line = ["-m", *SHAPES, "recording.seed=1,-1,2", "hydra.sweeper.max_batch_size=1", "sweep=mine"]
+    done = run("simulate", tmp_path, *line)
+    assert done.returncode == 1 and states(done.stdout, 3) == ["done", "failed", "done"], done.stderr
+    assert "to make" not in done.stdout, "each batch is one recording"
+    assert done.stdout.count("recording of moving shapes: making") == 2
+
+
 def pretrain(outputs, *overrides):
     return start("pretrain", outputs, "-m", *SOURCE, "clips.dt=0.2", *overrides)
 
 
-def wait_for_trainings(job, count):
-    """Read on until so many have begun."""
-    said, watchdog = "", threading.Timer(300, os.killpg, (job.pid, signal.SIGKILL))
+def wait_for_lines(job, said, count):
+    """Read on until so many lines say it; return all that was read."""
+    read, watchdog = "", threading.Timer(300, os.killpg, (job.pid, signal.SIGKILL))
     watchdog.start()
     try:
-        while said.count("training clips") < count:
+        while read.count(said) < count:
             line = job.stdout.readline()
-            assert line, f"{said}\n{job.stderr.read()}"
-            said += line
+            assert line, f"{read}\n{job.stderr.read()}"
+            read += line
     finally:
         watchdog.cancel()
+    return read
 
 
 @pytest.mark.slow
-def test_jobs_run_side_by_side_and_those_after_a_dead_one_run_too(tmp_path):
-    """Of two processes, one trains for ever and is killed; joblib then ends the other. What is left runs yet."""
+def test_jobs_run_side_by_side_and_all_but_the_dead_one_finish(tmp_path):
+    """Of two processes, one trains for ever and is killed; the other goes on, and what is left runs yet."""
     outputs = tmp_path / "outputs"
-    side_by_side = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.launcher.pre_dispatch=2"]
-    job = pretrain(outputs, *side_by_side, "pretraining.steps=400000,400004,0,4")
-    wait_for_trainings(job, 2)
-    records = records_of(outputs)
-    assert [records[number].state for number in (0, 1)] == ["running", "running"]
-    assert len({records[number].process["pid"] for number in (0, 1)} | {job.pid}) == 3
-    os.kill(records[0].process["pid"], signal.SIGKILL)
+    job = pretrain(outputs, *JOBLIB, f"pretraining.steps={LONG},100,0,4")
+    wait_for_lines(job, "training clips", 2)
+    made = artifacts_of(sweep_of(outputs))
+    began = [status_of(folder) for folder in made[:2]]
+    assert [status["state"] for status in began] == ["running", "running"]
+    assert len({status["pid"] for status in began} | {job.pid}) == 3
+    os.kill(began[0]["pid"], signal.SIGKILL)
     output, errors = job.communicate(timeout=300)
     assert job.returncode == 1
-    assert [row(output, number)[1] for number in range(4)] == ["died", "died", "done", "done"], output
-    assert f"process {records[0].process['pid']} " in row(output, 0)[2] and "a process of the launcher died" in errors
+    assert states(output, 4) == ["died", "done", "done", "done"], output
+    assert "killed, or out of memory?" in errors and row(output, 0)[2].startswith("its process ended without")
+    assert "3 done, 1 died" in output or "1 died, 3 done" in output
     assert len(list(outputs.glob("recording/*"))) == 1
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_whole_sweep_which_one_process_runs_at_a_time(tmp_path):
-    outputs = tmp_path / "outputs"
-    write_record(outputs / "sweeps" / "mine", JobRecord(2, ["of an earlier run"], state="complete"))
-    job = pretrain(outputs, "sweep=mine", "pretraining.steps=0,400000,4")
-    wait_for_trainings(job, 2)
-    second = run("simulate", outputs, "-m", *SHAPES, "sweep=mine", "recording.seed=1,2")
-    assert second.returncode == 1 and f"sweep mine is being run by process {job.pid} " in second.stderr
-    job.send_signal(signal.SIGINT)
-    output, errors = job.communicate(timeout=300)
-    assert job.returncode == 130
-    assert [row(output, number)[1] for number in range(3)] == ["done", "interrupted", "not started"]
-    assert errors.strip().splitlines()[-1] == "interrupted (Ctrl-C); the same line goes on from there"
-    assert "Traceback" not in errors
-    assert records_of(outputs)[1].reason == "Ctrl-C"
+def test_processes_make_a_sweep_that_any_executor_goes_on_with(tmp_path):
+    line = ["-m", *SHAPES, "recording.seed=1,2"]
+    done = run("simulate", tmp_path, *line, *PROCESSES)
+    assert done.returncode == 0 and states(done.stdout, 2) == ["done", "done"], done.stderr
+    makers = {status_of(folder)["pid"] for folder in artifacts_of(sweep_of(tmp_path))}
+    assert len(makers) == 2 and read_sweep(sweep_of(tmp_path))["process"].pid not in makers
+    again = run("simulate", tmp_path, *line)
+    assert again.returncode == 0 and states(again.stdout, 2) == ["reused", "reused"]
+    assert sweep_of(tmp_path), "where it is made is no part of the sweep's name"
+    both = run("simulate", tmp_path, *line, "hydra/launcher=joblib", "hydra.launcher.n_jobs=-1")
+    assert both.returncode == 0 and "2 reused" in both.stdout
 
 
 @pytest.mark.slow
-def test_a_search_outlives_failed_trials_and_its_end(tmp_path):
-    """dt 99 s is longer than the recording, so that trials fail."""
-    line = ["-m", "hparams_search=nfp", *SOURCE, "pretraining.steps=0", "clips.dt=choice(0.2,99)"]
-    settings = ["pretraining.learning_rate=1e-3", "pretraining.weight_decay=1e-4", "hydra.sweeper.n_trials=4"]
-    outputs = tmp_path / "outputs"
-    first = run("pretrain", outputs, *line, *settings, "hydra.sweeper.max_failure_rate=1")
-    assert first.returncode == 0, first.stderr
-    states = {row(first.stdout, number)[0]: row(first.stdout, number)[1] for number in range(4)}
-    assert set(states) == {"clips.dt=0.2", "clips.dt=99"} and states["clips.dt=99"] == "failed"
-    assert re.search(r"best: trial \d, [\d.]+: clips\.dt=0\.2$", first.stdout, re.MULTILINE)
-    again = run("pretrain", outputs, *line, *settings, "hydra.sweeper.max_failure_rate=0.1")
-    assert again.returncode == 1 and "Launching" not in again.stdout, "all trials were there"
-    assert re.search(r"error: \d of 4 trials failed, more than hydra\.sweeper\.max_failure_rate=0\.1", again.stderr)
+def test_processes_make_what_one_run_asks_for(tmp_path):
+    job = start("train", tmp_path, *TARGET, "transfer=freeze_none", *PROCESSES)
+    output, errors = job.communicate(timeout=300)
+    assert job.returncode == 0, errors
+    assert "train: 3 to make (1 recording, 1 pretraining, 1 training), 0 there already" in output
+    (trained,) = tmp_path.glob("training/*")
+    assert status_of(trained)["pid"] != job.pid and f"model: {trained}/model.pt" in output and "3 done" in output
+    assert not (tmp_path / "sweeps").exists()
+
+    failed = run("train", tmp_path, *TARGET, "transfer=freeze_none", "clips.dt=99", *PROCESSES)
+    assert failed.returncode == 1 and "Traceback" not in failed.stderr
+    assert "error: pretraining freeze_none: a clip of 3 frames at dt 99.0 s" in failed.stderr
+    assert "model: " not in failed.stdout
 
 
-def trials(tmp_path, seed=1, **changes):
-    from optuna.distributions import CategoricalDistribution, LogUniformDistribution
-
-    from rwtl.sweeps.search import Trials
-
-    space = {"rate": LogUniformDistribution(1e-4, 1), "batch": CategoricalDistribution((4, 8))}
-    sampler = OmegaConf.create({"_target_": "optuna.samplers.TPESampler", "seed": seed, "n_startup_trials": 2})
-    settings = {"name": "a", "storage": f"sqlite:///{tmp_path}/made/a.db", "direction": "minimize"}
-    return Trials(**({**settings, "sampler": sampler, "space": space, "about": {"app": "pretrain"}} | changes))
-
-
-def ended(number, value):
-    return JobRecord(number, [], state="failed" if value is None else "complete", value=value)
-
-
-def ask_and_tell(search, count):
-    """Return the next points, telling the rate as the value of each."""
-    points = []
-    for _ in range(count):
-        ((number, point),) = search.ask(1).items()
-        search.tell(number, ended(number, point["rate"]))
-        points.append(point)
-    return points
-
-
-def test_a_search_that_was_killed_proposes_what_it_would_have_proposed(tmp_path):
-    whole = ask_and_tell(trials(tmp_path / "whole"), 6)
-    assert len({point["rate"] for point in whole}) == 6
-    parts = ask_and_tell(trials(tmp_path), 3)
-    killed = trials(tmp_path)
-    ((number, half_done),) = killed.ask(1).items()
-    resumed = trials(tmp_path)
-    resumed.take_up({number: JobRecord(number, [])})
-    assert len(resumed.all()) == 3, "a trial that was killed is not counted"
-    parts += ask_and_tell(resumed, 3)
-    assert parts == whole and parts[3] == half_done
-    assert resumed.best().params == min(whole, key=lambda point: point["rate"])
-
-
-def test_the_point_of_a_trial_that_was_killed_is_tried_again_without_a_seed_too(tmp_path):
-    ((number, half_done),) = trials(tmp_path, seed=None).ask(1).items()
-    resumed = trials(tmp_path, seed=None)
-    resumed.take_up({})
-    ((again, point), (_, other)) = resumed.ask(2).items()
-    assert again > number and point == half_done != other
-
-
-def test_a_trial_that_had_finished_when_the_search_was_killed_is_not_run_again(tmp_path):
-    ((number, _),) = trials(tmp_path).ask(1).items()
-    resumed = trials(tmp_path)
-    resumed.take_up({number: ended(number, 0.5)})
-    assert [trial.value for trial in resumed.all()] == [0.5]
-    ((failed, _),) = resumed.ask(1).items()
-    resumed.tell(failed, ended(failed, None))
-    assert [trial.number for trial in resumed.failed()] == [failed] and len(trials(tmp_path).all()) == 2
-
-
-def test_a_study_of_something_else_and_a_storage_that_cannot_be_used_are_refused(tmp_path):
-    trials(tmp_path)
-    with pytest.raises(InputError, match=r"study a was searched with seed=not set, now it is 2; .*study_name"):
-        trials(tmp_path, about={"app": "pretrain", "seed": "2"})
-    with pytest.raises(InputError, match="study a was searched with batch="):
-        trials(tmp_path, space={})
-    (tmp_path / "text.db").write_text("this is no database, and long enough to be seen as none" * 40)
-    for storage in (f"sqlite:///{tmp_path}/text.db", "sqlite:////dev/null/a.db", "nonsense"):
-        with pytest.raises(InputError, match=re.escape(f"storage is {storage}, which cannot be used")):
-            trials(tmp_path, storage=storage)
-
-
-class Unreliable(Launcher):
-    """Runs the jobs up to a bad one, and then does `at_bad`: raises, or returns less than it was given."""
-
-    def __init__(self, folder, at_bad):
-        self.folder = folder
-        self.at_bad = at_bad
-
-    def setup(self, *, hydra_context, task_function, config):
-        pass
-
-    def launch(self, job_overrides, initial_job_idx):
-        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
-            bad = overrides == ["bad"]
-            write_record(self.folder, JobRecord(number, overrides, state="running" if bad else "complete"))
-            if bad:
-                return self.at_bad()
-
-
-def broken():
-    raise BrokenProcessPool("a process was killed")
-
-
-def ill():
-    raise RuntimeError("lost the queue")
-
-
-@pytest.mark.parametrize(
-    ("at_bad", "states", "said"),
-    [
-        (lambda: None, ["done", "died", "not started", "not started"], ""),
-        (broken, ["done", "died", "done", "done"], "a process was killed"),
-        (ill, ["done", "died", "not started", "not started"], "lost the queue"),
-    ],
+NO_SLURM = (
+    "error: scontrol cannot be called (No such file or directory): the executor slurm is for a machine of a SLURM "
+    "cluster from which jobs are submitted; elsewhere use executor=inline or executor=processes\n"
 )
-def test_jobs_are_judged_by_their_records_whatever_the_launcher_does(at_bad, states, said, tmp_path, capsys):
-    jobs = {4: ["good"], 5: ["bad"], 6: ["good"], 7: ["good"]}
-    assert launch(Unreliable(tmp_path, at_bad), jobs, tmp_path) == []
-    assert [job.state for job in job_states(jobs, read_records(tmp_path), ended=True)] == states
-    assert said in capsys.readouterr().err
 
 
-def test_a_job_that_another_machine_still_runs_is_told_from_one_that_died(tmp_path):
-    elsewhere = asdict(this_process()) | {"machine": "another", "host": "node7"}
-    write_record(tmp_path, JobRecord(0, ["seed=1", "x=2"], log="a.log", host="node7", process=elsewhere))
-    jobs, records = {0: ["seed=1", "x=2"], 1: ["seed=2", "x=2"]}, read_records(tmp_path)
-    (left, not_started) = job_states(jobs, records, ended=False)
-    assert (left.state, left.where, left.differs) == ("running", "a.log", "seed=1")
-    assert (not_started.state, not_started.differs) == ("not started", "seed=2")
-    (died, _) = job_states(jobs, records, ended=True)
-    assert died.state == "died" and "node7" in died.reason
+@pytest.mark.slow
+@pytest.mark.parametrize("sweep", [[], ["-m", "sweep=mine"]], ids=["a run", "a sweep"])
+def test_without_slurm_its_executor_ends_with_one_line_and_only_where_there_is_something_to_make(sweep, tmp_path):
+    line = [*sweep, *SHAPES]
+    nowhere = {"env": os.environ | {"PATH": "/nowhere"}}
+    refused = run("simulate", tmp_path, *line, "executor=slurm", **nowhere)
+    assert refused.returncode == 1 and refused.stderr == NO_SLURM
+    assert not list(tmp_path.glob("recording/*")) and not list(tmp_path.glob("slurm/*"))
+    assert run("simulate", tmp_path, *line).returncode == 0
+    there = run("simulate", tmp_path, *line, "executor=slurm", **nowhere)
+    assert there.returncode == 0 and "reused" in there.stdout and not there.stderr
 
 
-CLAIM = """
-import os, sys
-from pathlib import Path
-from rwtl.pipeline.claim import claim
-claim(Path(sys.argv[1]), lambda: False, print)
-os._exit(1)
-"""
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [[], JOBLIB], ids=["one", "two"])
+def test_ctrl_c_ends_the_whole_sweep_whose_name_nobody_takes_meanwhile(how, tmp_path):
+    outputs = tmp_path / "outputs"
+    job = pretrain(outputs, "sweep=mine", *how, f"pretraining.steps={LONG},{LONG + 4},4")
+    wait_for_lines(job, "training clips", 2 if how else 1)
+    before = (outputs / "sweeps" / "mine" / "sweep.json").read_text()
+    for other in (["simulate", outputs, "-m", *SHAPES], ["pretrain", outputs, "-m", *SOURCE]):
+        second = run(*other, "sweep=mine", "recording.seed=1,2")
+        said = f"error: sweep mine is being run by process {job.pid} on .*, with other jobs: wait for it, or .*sweep="
+        assert second.returncode == 1 and re.match(said, second.stderr), second.stderr
+    assert (outputs / "sweeps" / "mine" / "sweep.json").read_text() == before
+    job.send_signal(signal.SIGINT)
+    output, errors = job.communicate(timeout=300)
+    assert job.returncode == 130
+    assert states(output, 3) == ["interrupted", "interrupted" if how else "not started", "not started"], output
+    assert errors.strip().splitlines()[-1].startswith("interrupted (Ctrl-C); what is finished is kept")
+    assert "Traceback" not in errors
+    assert read_sweep(outputs / "sweeps" / "mine")["ended"]
+    running = [status_of(folder)["state"] for folder in outputs.glob("pretraining/*")]
+    assert running == ["interrupted"] * (2 if how else 1)
 
 
-def test_a_sweep_whose_process_died_is_taken_over(tmp_path):
-    assert subprocess.run([sys.executable, "-c", CLAIM, str(tmp_path / "claims")]).returncode == 1
-    assert list((tmp_path / "claims").iterdir())
-    with claimed(tmp_path, "mine"):
-        pass
-    assert not (tmp_path / "claims").exists()
+@pytest.mark.slow
+def test_the_same_line_at_the_same_time_shares_what_is_made(tmp_path):
+    """The first makes the long recording, the second one meanwhile the short one, and then waits."""
+    line = ["simulate", tmp_path, "-m", *SHAPES[:-1], "recording.duration=1500,8", "sweep=mine"]
+    first = start(*line)
+    began = wait_for_lines(first, ": making ", 1)
+    second = start(*line)
+    both = [job.communicate(timeout=300) for job in (first, second)]
+    assert [job.returncode for job in (first, second)] == [0, 0], [errors for _, errors in both]
+    output = began + "".join(said for said, _ in both)
+    assert output.count(": making ") == 2 and len(list(tmp_path.glob("recording/*"))) == 2
+    assert re.search(rf"process {first.pid} on .* is making .*; waiting for it", both[1][0])
+    assert set(states(both[1][0], 2)) == {"done", "reused"} and read_sweep(tmp_path / "sweeps" / "mine")["ended"]
 
 
-def test_a_sweep_of_another_machine_is_refused_once_it_gave_a_sign_of_life(tmp_path):
-    file = tmp_path / "claims" / "000001"
-    file.parent.mkdir()
-    file.write_text(json.dumps(asdict(this_process()) | {"machine": "another", "host": "node7"}))
-    stop = threading.Event()
-
-    def live():
-        for _ in range(10):
-            if not stop.wait(0.7):
-                os.utime(file)
-
-    thread = threading.Thread(target=live)
-    thread.start()
-    try:
-        with (
-            pytest.raises(InputError, match=r"sweep mine is being run by process .* on node7"),
-            claimed(tmp_path, "mine"),
-        ):
-            pass
-    finally:
-        stop.set()
-        thread.join()
+def jobs(*overrides):
+    return [Job(number, [each]) for number, each in enumerate(overrides)]
 
 
-def test_a_record_that_cannot_be_written_says_where(tmp_path):
+def written_by(folder, holder, app="train", overrides=("seed=1",), ended=False):
+    """The file of a sweep as a process has written it."""
+    write_sweep(folder, app, jobs(*overrides), ended)
+    content = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps(content | {"process": holder}))
+
+
+@pytest.fixture
+def another():
+    """Another process of this machine, which lives."""
+    ask = "import json, dataclasses, rwtl.pipeline.claim as c; print(json.dumps(dataclasses.asdict(c.this_process())))"
+    code = f"{ask}; import sys; sys.stdout.flush(); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process, json.loads(process.stdout.readline())
+        process.kill()
+
+
+def test_a_name_is_of_one_line_while_it_runs(tmp_path, another):
+    process, holder = another
+    said = rf"sweep {tmp_path.name} is being run by process {process.pid} on .*, with other jobs"
+    written_by(tmp_path, holder)
+    for app, overrides in (("train", ["seed=2"]), ("train", ["seed=1", "seed=2"]), ("evaluate", ["seed=1"])):
+        with pytest.raises(InputError, match=said):
+            write_sweep(tmp_path, app, jobs(*overrides), ended=False)
+    assert read_sweep(tmp_path)["process"].pid == process.pid
+
+    write_sweep(tmp_path, "train", jobs("seed=1"), ended=True)
+    assert not read_sweep(tmp_path)["ended"], "the other one still runs"
+    write_sweep(tmp_path, "train", jobs("seed=1"), ended=False)
+    assert read_sweep(tmp_path)["process"] == this_process()
+    written_by(tmp_path, holder, overrides=["seed=3"])
+    process.kill()
+    process.wait()
+    write_sweep(tmp_path, "train", jobs("seed=2"), ended=False)
+    assert read_sweep(tmp_path)["jobs"][0]["overrides"] == ["seed=2"], "what a dead process left is taken over"
+    written_by(tmp_path, holder, ended=True)
+    write_sweep(tmp_path, "train", jobs("seed=2"), ended=True)
+    assert read_sweep(tmp_path)["process"] == this_process()
+
+
+DAMAGED = {
+    "no JSON": "{",
+    "a list": "[]",
+    "without jobs": "{}",
+    "jobs that are none": '{"app": "simulate", "ended": true, "jobs": [{}], "process": PROCESS}',
+    "no process": '{"app": "simulate", "ended": true, "jobs": [], "process": {"pid": 1}}',
+    "without an end": '{"app": "simulate", "jobs": [], "process": PROCESS}',
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_file_of_a_sweep_is_named(damage, tmp_path):
+    file = tmp_path / "sweep.json"
+    file.write_text(DAMAGED[damage].replace("PROCESS", json.dumps(asdict(this_process()))))
+    said = rf"^{re.escape(str(file))} is damaged \(.*\); remove it, and the sweep's line writes it anew$"
+    for use in (read_sweep, artifacts_of, lambda folder: write_sweep(folder, "simulate", [], ended=False)):
+        with pytest.raises(InputError, match=said):
+            use(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_an_earlier_version_is_read(tmp_path, capsys):
+    """It has a file for each job, by number, with the folders of what the job asked for, its result last."""
+    assert run("train", tmp_path, *TARGET, "transfer=scratch").returncode == 0
+    (trained,) = tmp_path.glob("training/*")
+    folder = tmp_path / "sweeps" / "old"
+    folder.mkdir(parents=True)
+    artifacts = {10: [str(tmp_path / "recording" / "gone"), str(trained)], 2: []}
+    for number, paths in artifacts.items():
+        record = {"number": number, "overrides": [], "state": "complete", "reused": False, "artifacts": paths}
+        (folder / f"{number}.json").write_text(json.dumps(record))
+    assert artifacts_of(folder) == [None, trained]
+    (found,) = find_runs(folder)
+    assert found.folder == trained
+    print_sweeps(tmp_path)
+    assert capsys.readouterr().out == "sweep old: 1 failed, 1 complete\n"
+    (folder / "2.json").write_text("{")
+    with pytest.raises(InputError, match=f"a file of a job in {folder} is damaged"):
+        find_runs(folder)
+    print_sweeps(tmp_path)
+    assert capsys.readouterr().out.startswith(f"sweep old: a file of a job in {folder} is damaged")
+
+
+@pytest.mark.slow
+def test_a_damaged_sweep_is_named_by_all_that_read_it_and_hides_no_other(tmp_path):
+    line = ["simulate", tmp_path, "-m", *SHAPES, "sweep=mine"]
+    assert run(*line).returncode == 0 and run(*line[:-1], "sweep=other").returncode == 0
+    file = tmp_path / "sweeps" / "mine" / "sweep.json"
+    file.write_text("{")
+    for again in (line, ["compare", tmp_path, f"runs={tmp_path}/sweeps/mine"]):
+        done = run(*again)
+        assert done.returncode == 1 and done.stderr.startswith(f"error: {file} is damaged (JSONDecodeError"), done
+        assert len(done.stderr.splitlines()) == 1
+    listed = run("status", tmp_path)
+    assert listed.returncode == 0 and f"sweep mine: {file} is damaged" in listed.stdout
+    assert "sweep other: 1 complete\n" in listed.stdout
+    file.unlink()
+    assert run(*line).returncode == 0 and read_sweep(file.parent)["ended"]
+
+
+def test_a_folder_that_cannot_be_written_says_where(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=f"cannot write to {tmp_path}/file/s on .*paths.outputs"):
-        write_record(tmp_path / "file" / "s", JobRecord(0, []))
+    with pytest.raises(InputError, match=f"^cannot write to {tmp_path}/file/s .*paths.outputs"):
+        write_sweep(tmp_path / "file" / "s", "train", [], ended=False)
+
+
+PLUGIN = "print('mine is there')\n"
+
+
+@pytest.mark.slow
+def test_programs_without_artifacts_run_one_after_the_other_and_one_that_fails_stops_no_other(tmp_path):
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    line = ["-m", "procedural.height=32", "procedural.width=32", f"plugins=[{tmp_path}/mine.py]", "sweep=mine"]
+    done = run("displacements", tmp_path, *line, "scenes=0,1")
+    assert done.returncode == 1 and done.stderr == "error: job 0: procedural.size is 0; it must be at least 1\n"
+    assert "sweep mine: job 0 failed, job 1 done\n" in done.stdout and "table: " in done.stdout
+    assert done.stdout.count("mine is there") == 1
+    assert not (tmp_path / "sweeps").exists(), "there is nothing to keep of it"
+
+
+@pytest.mark.slow
+def test_a_programs_recordings_are_made_by_the_executor_of_its_sweep(tmp_path):
+    line = ["-m", *SHAPES, "motion.datasets=[procedural_validation]", "motion.pairs=1", "recording.seed=-1,1"]
+    job = start("motion_statistics", tmp_path, *line, *JOBLIB)
+    output, errors = job.communicate(timeout=300)
+    assert job.returncode == 1 and "error: job 0: recording.seed is -1" in errors and "Traceback" not in errors
+    assert re.search(r"^sweep .*: job 0 failed, job 1 done$", output, re.MULTILINE), output
+    (made,) = tmp_path.glob("recording/*")
+    assert status_of(made)["pid"] != job.pid

@@ -22,6 +22,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import RandomSampler, TPESampler
 from sqlalchemy import create_engine, text
+from test_multirun import SOURCE, row
+from tiny import run
 
 from rwtl.errors import InputError
 from rwtl.sweeps.space import override_of, search_space
@@ -342,3 +344,19 @@ def test_the_presets_of_samplers_make_what_they_say(line, kind):
         config = compose("pretrain", [*line, "hydra.sweeper.sampler.seed=3"], return_hydra_config=True)
         warnings.simplefilter("ignore", ExperimentalWarning)
         assert type(instantiate(config.hydra.sweeper.sampler)) is kind
+
+
+@pytest.mark.slow
+def test_a_search_outlives_failed_trials_and_its_end(tmp_path):
+    """dt 99 s is longer than the recording, so that trials fail."""
+    line = ["-m", "hparams_search=nfp", *SOURCE, "pretraining.steps=0", "clips.dt=choice(0.2,99)"]
+    settings = ["pretraining.learning_rate=1e-3", "pretraining.weight_decay=1e-4", "hydra.sweeper.n_trials=4"]
+    outputs = tmp_path / "outputs"
+    first = run("pretrain", outputs, *line, *settings, "hydra.sweeper.max_failure_rate=1")
+    assert first.returncode == 0, first.stderr
+    states = {row(first.stdout, number)[0]: row(first.stdout, number)[1] for number in range(4)}
+    assert set(states) == {"clips.dt=0.2", "clips.dt=99"} and states["clips.dt=99"] == "failed"
+    assert re.search(r"best: trial \d, [\d.]+: clips\.dt=0\.2$", first.stdout, re.MULTILINE)
+    again = run("pretrain", outputs, *line, *settings, "hydra.sweeper.max_failure_rate=0.1")
+    assert again.returncode == 1 and "Launching" not in again.stdout, "all trials were there"
+    assert re.search(r"error: \d of 4 trials failed, more than hydra\.sweeper\.max_failure_rate=0\.1", again.stderr)
