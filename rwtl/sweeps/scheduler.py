@@ -107,7 +107,6 @@ def build_all(roots: Iterable[Artifact], executor: Executor, watcher: Watcher | 
         outcomes.interrupt = interrupt
     finally:
         watcher.end()
-        executor.close()
     return outcomes
 
 
@@ -196,12 +195,19 @@ def _settle(outcome: Outcome, said: Ended, artifact: Artifact | None = None) -> 
         outcome.state, outcome.reason = said.state or "died", _line(said.detail)
 
 
+def found(artifact: Artifact) -> Outcome:
+    """Return how an artifact stands that nobody has asked for now."""
+    state = artifact.state()
+    outcome = Outcome(artifact, {"complete": "reused", "missing": "not started"}.get(state, state))
+    if state in ("failed", "interrupted"):
+        outcome.reason = _line(_reason(artifact.status()))
+    return outcome
+
+
 def _stop(outcome: Outcome) -> None:
     """Say how an artifact stands after the user has ended its making, which on a cluster may go on."""
-    state = outcome.artifact.state()
-    outcome.state = {"complete": "done", "missing": "not started"}.get(state, state)
-    if state == "interrupted":
-        outcome.reason = _line(_reason(outcome.artifact.status()))
+    now = found(outcome.artifact)
+    outcome.state, outcome.reason = "done" if now.state == "reused" else now.state, now.reason
 
 
 def _reason(status: dict[str, Any]) -> str:
