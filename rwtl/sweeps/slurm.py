@@ -19,7 +19,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from rwtl.errors import InputError
 from rwtl.files import write_json
 from rwtl.pipeline.artifact import Artifact, alone, build
-from rwtl.sweeps.executors import Ended
+from rwtl.sweeps.executors import Ended, Executor
 from rwtl.sweeps.slurm_config import SlurmConfig, parameters
 from rwtl.sweeps.slurm_queue import Ended as EndOfJob
 from rwtl.sweeps.slurm_queue import Queued, cancel, command, ended, queued, require_controller
@@ -58,7 +58,7 @@ class StageJob:
         return DelayedSubmission(self)
 
 
-class Slurm:
+class Slurm(Executor):
     """Makes artifacts on a cluster.
 
     Args:
@@ -238,9 +238,6 @@ class Slurm:
             print("the jobs are cancelled", flush=True)
         else:
             print(f"the jobs go on; the same line watches them again, and scancel {ids} ends them", flush=True)
-
-    def close(self) -> None:
-        pass
 
 
 def _key(artifact: Artifact) -> str:
