@@ -24,6 +24,8 @@ from rwtl.learning.tasks.self_supervised import SelfSupervisedRecipe
 from rwtl.learning.transfer.config import TransferConfig
 from rwtl.models.parts import ModelConfig
 from rwtl.sections import Rule
+from rwtl.sweeps.executors import ProcessesConfig
+from rwtl.sweeps.search import SearchConfig
 from rwtl.sweeps.slurm_config import SlurmConfig
 from rwtl.tracking.tensorboard import TensorBoardConfig
 from rwtl.tracking.wandb import WandbConfig
@@ -57,9 +59,11 @@ GROUPS: dict[str, tuple[str, tuple[type, ...]]] = {
     "logger": ("What is told of a training beside its own files.", (WandbConfig, TensorBoardConfig)),
     "submission": ("Estimates for a benchmark's test split.", (EstimationConfig,)),
     "experiment": ("Whole studies and schedules by one word.", ()),
-    "hparams_search": ("Searches: one of them makes a multirun a search.", ()),
-    "hydra/launcher": ("Where the jobs of a multirun run.", (SlurmConfig,)),
-    "hydra/sweeper": ("How the jobs of a multirun are made.", ()),
+    "executor": ("Where everything is made.", (ProcessesConfig, SlurmConfig)),
+    "hparams_search": ("Searches: one of them makes any line a search.", ()),
+    "hydra/launcher": ("The executors again, in the words of Hydra, for the jobs of a multirun.", ()),
+    "hydra/sweeper": ("How the jobs of a multirun are found.", (SearchConfig,)),
+    "hydra/sweeper/sampler": ("How a search proposes points.", ()),
     "debug": ("All in seconds, to see whether the parts fit together.", ()),
 }
 FURTHER = (

@@ -1,7 +1,8 @@
 """Hydra's plug-ins for sweeps; what they do is in rwtl/sweeps, which is imported only when there is a sweep."""
 
+from typing import Any
+
 from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -37,44 +38,25 @@ ConfigStore.instance().store(group="hydra/sweeper", name="recorded", node=_RECOR
 
 
 class SearchSweeper(Sweeper):
-    """Searches with Optuna, in the terms of hydra-optuna-sweeper, and goes on with what is stored (rwtl.sweeps.search).
+    """Searches with Optuna, and resumes what is stored (rwtl.sweeps.search).
 
-    Args: see conf/hydra/sweeper/search.yaml.
+    Args: those of `rwtl.sweeps.search.SearchConfig`, which reads and checks them.
     """
 
-    def __init__(
-        self,
-        sampler: DictConfig,
-        study_name: str,
-        storage: str | None,
-        direction: str,
-        n_trials: int,
-        n_jobs: int,
-        max_failure_rate: float,
-        params: DictConfig,
-    ):
-        self.sampler = sampler
-        self.study_name = study_name
-        self.storage = storage
-        self.direction = direction
-        self.n_trials = n_trials
-        self.n_jobs = n_jobs
-        self.max_failure_rate = max_failure_rate
-        self.params = params
+    def __init__(self, **_: Any):
+        pass
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from rwtl.sweeps.sweep import name_sweep, readable
 
+        self.config, self.loader, self.program = config, hydra_context.config_loader, task_function
         with readable():
-            name_sweep(config, f"{config.hydra.job.name}-{self.study_name}")
-        self.config = config
-        self.hydra_context = hydra_context
-        self.launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
+            name_sweep(config, f"{config.hydra.job.name}-{config.hydra.sweeper.study_name}")
 
     def sweep(self, arguments: list[str]) -> None:
         from rwtl.sweeps.search import run_search
-
-        from rwtl.sweeps.sweep import readable
+        from rwtl.sweeps.sweep import readable, require_making
 
         with readable():
-            run_search(self, arguments)
+            require_making(self.program.carry_out)
+            run_search(self.config, self.loader, self.program.main, arguments)

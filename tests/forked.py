@@ -29,7 +29,7 @@ from select import select
 
 ENVIRONMENT = dict(os.environ)  # what libraries read while they are imported, before a test changes it
 OF_APPS = "rwtl.comparing.comparison rwtl.comparing.skill_grid rwtl.sweeps.preview rwtl.sweeps.status".split()
-LIBRARIES = "brian2 joblib optuna plotly pytorch_lightning submitit torch.utils.tensorboard wandb".split()
+LIBRARIES = "brian2 optuna plotly pytorch_lightning submitit torch.utils.tensorboard wandb".split()
 
 
 class Program:

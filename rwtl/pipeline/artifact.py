@@ -9,8 +9,8 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -118,6 +118,31 @@ class Waiting:
                 "Claims do not depend on clocks",
                 flush=True,
             )
+
+
+@contextmanager
+def alone(folder: Path, label: str) -> Iterator[None]:
+    """Let one process at a time be within it, of all that name this folder; the others wait, and say for whom.
+
+    Raises InputError where the folder cannot be written.
+    """
+    with _writable(folder):
+        held = claim(folder / CLAIMS, lambda: False, Waiting(label, folder))
+    try:
+        yield
+    except BaseException:
+        held.release()
+        raise
+    held.finish(lambda: None)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot write to {folder} ({reason}); set paths.outputs to another folder") from error
 
 
 # Raised when a stage's results change for the same configuration: older artifacts are then not taken for new ones.
@@ -272,11 +297,8 @@ def build(artifact: A) -> A:
     if not is_complete(path):
         for parent in artifact.parents.values():
             build(parent)
-    try:
+    with _writable(path.parent):
         held = claim(path / CLAIMS, lambda: is_complete(path), Waiting(label, path))
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write to {path.parent} ({reason}); set paths.outputs to another folder") from error
     if held is not None:
         print(f"{label}: making {path}", flush=True)
         _make(artifact, held)

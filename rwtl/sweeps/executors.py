@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe, active_children
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -44,31 +44,35 @@ class Ended:
     log: str = ""
 
 
-class Executor(Protocol):
+class Executor:
     """Makes artifacts, whose parents are complete, or, where `ahead`, are being made by it."""
 
-    ahead: bool
+    ahead = False
 
     def free(self) -> int:
         """Return how many artifacts it can begin now."""
+        raise NotImplementedError
 
     def start(self, artifacts: Sequence[Artifact]) -> None:
         """Begin to make artifacts, at most as many as `free` says, parents first.
 
         Raises InputError where it can make none at all.
         """
+        raise NotImplementedError
 
     def ended(self) -> dict[Path, Ended]:
         """Wait a while for artifacts to end, and return those that have, by folder."""
+        raise NotImplementedError
 
     def says(self, artifact: Artifact) -> str:
         """Return what there is to say of one that it has begun, such as that it is queued."""
+        return ""
 
     def drop(self, artifact: Artifact) -> None:
         """Forget an artifact that cannot be made, because what it needs was not."""
 
     def leave(self, interrupt: KeyboardInterrupt) -> None:
-        """End what runs because the user has asked for it."""
+        """End what runs, because the user has asked for it."""
 
     def close(self) -> None:
         """Let go of what it holds; nothing runs any more."""
@@ -89,10 +93,8 @@ def make(artifact: Artifact) -> Ended:
     return Ended(reused=bool(made.reused))
 
 
-class Inline:
+class Inline(Executor):
     """Makes one artifact after the other in this process."""
-
-    ahead = False
 
     def __init__(self) -> None:
         self._ended: dict[Path, Ended] = {}
@@ -106,18 +108,6 @@ class Inline:
     def ended(self) -> dict[Path, Ended]:
         found, self._ended = self._ended, {}
         return found
-
-    def says(self, artifact: Artifact) -> str:
-        return ""
-
-    def drop(self, artifact: Artifact) -> None:
-        pass
-
-    def leave(self, interrupt: KeyboardInterrupt) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 @section("executor")
@@ -137,13 +127,11 @@ class ProcessesConfig:
     jobs: Count
 
 
-class Processes:
+class Processes(Executor):
     """Makes artifacts in processes that live until it is closed, for each needs seconds to start.
 
     One that dies ends what it was making, and nothing else.
     """
-
-    ahead = False
 
     def __init__(self, config: ProcessesConfig):
         self._jobs = config.jobs
@@ -174,12 +162,6 @@ class Processes:
                 found[artifact.path] = _death(error)
                 worker.close()
         return found
-
-    def says(self, artifact: Artifact) -> str:
-        return ""
-
-    def drop(self, artifact: Artifact) -> None:
-        pass
 
     def leave(self, interrupt: KeyboardInterrupt) -> None:
         """Ask all to stop; another Ctrl-C asks again, which ends them at once."""

@@ -15,7 +15,7 @@ from rwtl.files import write_json
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import Holder, this_process
 from rwtl.plugins import load_plugins
-from rwtl.sweeps.scheduler import SUCCEEDED, Outcomes
+from rwtl.sweeps.scheduler import SUCCEEDED, Outcomes, found
 from rwtl.sweeps.view import cells_of, print_counts, short
 from rwtl.terminal import show
 
@@ -101,7 +101,8 @@ def read_sweep(folder: Path) -> dict[str, Any] | None:
     file = folder / FILE
     try:
         content = json.loads(file.read_text())
-        jobs = [{key: job[key] for key in ("overrides", "kind", "digest")} for job in content["jobs"]]
+        keys = ("number", "overrides", "kind", "digest", "problem")
+        jobs = [{key: job[key] for key in keys} for job in content["jobs"]]
         return {key: content[key] for key in ("app", "ended")} | {"process": Holder(**content["process"]), "jobs": jobs}
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -149,6 +150,8 @@ def print_jobs(name: str, jobs: Sequence[Job], outcomes: Outcomes, values: Mappi
     differences, seen, states = differing({job.number: job.overrides for job in jobs}), set(), []
     for job in jobs:
         path = job.artifact and job.artifact.path
+        if path is not None and path not in outcomes:
+            outcomes[path] = found(job.artifact)
         state, reason, took, where = (
             ("failed", short(job.problem), "", "") if path is None else cells_of(outcomes[path])
         )
@@ -164,7 +167,17 @@ def print_jobs(name: str, jobs: Sequence[Job], outcomes: Outcomes, values: Mappi
     return all(state in SUCCEEDED for state in states)
 
 
+def earlier_jobs(folder: Path) -> dict[int, Job]:
+    """Return the jobs that the file of a sweep tells of, by number, with artifacts that can be read but not made."""
+    content = read_sweep(folder) or {"jobs": []}
+    found = {}
+    for job in content["jobs"]:
+        artifact = Artifact.at(folder.parents[1] / job["kind"] / job["digest"]) if job["digest"] else None
+        found[job["number"]] = Job(job["number"], job["overrides"], artifact, job["problem"])
+    return found
+
+
 def differing(jobs: Mapping[int, Iterable[str]]) -> dict[int, str]:
     """Return the overrides of each job that not all jobs share, as one text."""
-    shared = set.intersection(*(set(overrides) for overrides in jobs.values())) if jobs else set()
+    shared = set.intersection(*(set(overrides) for overrides in jobs.values())) if len(jobs) > 1 else set()
     return {number: " ".join(each for each in overrides if each not in shared) for number, overrides in jobs.items()}

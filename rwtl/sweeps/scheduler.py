@@ -107,7 +107,6 @@ def build_all(roots: Iterable[Artifact], executor: Executor, watcher: Watcher | 
         outcomes.interrupt = interrupt
     finally:
         watcher.end()
-        executor.close()
     return outcomes
 
 
@@ -125,20 +124,14 @@ def _plan(root: Artifact, outcomes: Outcomes) -> None:
 
 def _start(outcomes: Outcomes, executor: Executor, watcher: Watcher) -> None:
     """Begin what can be made now: what other processes are making comes last, for it would be waited for."""
-    ready = [
-        outcome
-        for outcome in outcomes.values()
-        if outcome.state == "not started" and _ready(outcome, outcomes, executor)
-    ]
+    waiting = [outcome for outcome in outcomes.values() if outcome.state == "not started"]
+    ready = [outcome for outcome in waiting if _ready(outcome, outcomes, executor)]
+    others = [outcome for outcome in ready if not outcome.artifact.here]
+    chosen = sorted(others, key=lambda each: each.artifact.state() == "running")[: executor.free()]
     for outcome in ready:
         if outcome.artifact.here:
-            outcome.state = "running"
-            _make_here(outcome, _lost(outcome, outcomes))
+            _make_here(outcome, outcomes)
             watcher.settled(outcome)
-    others = sorted(
-        (each for each in ready if not each.artifact.here), key=lambda each: each.artifact.state() == "running"
-    )
-    chosen = others[: executor.free()]
     for outcome in chosen:
         outcome.state = "running"
     if chosen:
@@ -147,42 +140,41 @@ def _start(outcomes: Outcomes, executor: Executor, watcher: Watcher) -> None:
 
 
 def _ready(outcome: Outcome, outcomes: Outcomes, executor: Executor) -> bool:
-    states = [outcomes[parent.path].state for parent in outcome.artifact.parents.values() if parent.path in outcomes]
+    states = [parent.state for parent in _parents(outcome, outcomes)]
     if outcome.artifact.without is not None:
         return not any(state in UNSETTLED for state in states)
     return (executor.ahead and not outcome.artifact.here) or all(state in SUCCEEDED for state in states)
 
 
-def _lost(outcome: Outcome, outcomes: Outcomes) -> dict[Path, str]:
-    """The folders of its parents that could not be made, with the reasons."""
-    parents = (outcomes.get(parent.path) for parent in outcome.artifact.parents.values())
-    bad = [each for each in parents if each is not None and each.state not in (*SUCCEEDED, *UNSETTLED)]
-    return {each.artifact.path: each.reason or each.state for each in bad}
+def _parents(outcome: Outcome, outcomes: Outcomes) -> list[Outcome]:
+    """What became of those of its parents that were not there."""
+    return [outcomes[parent.path] for parent in outcome.artifact.parents.values() if parent.path in outcomes]
 
 
-def _make_here(outcome: Outcome, lost: dict[Path, str]) -> None:
-    artifact = outcome.artifact
+def _lost(outcome: Outcome, outcomes: Outcomes) -> list[Outcome]:
+    """Those of its parents that cannot be made."""
+    return [parent for parent in _parents(outcome, outcomes) if parent.state not in (*SUCCEEDED, *UNSETTLED)]
+
+
+def _make_here(outcome: Outcome, outcomes: Outcomes) -> None:
+    artifact, lost = outcome.artifact, _lost(outcome, outcomes)
     if lost:
         try:
-            artifact = artifact.without(lost)
+            artifact = artifact.without({each.artifact.path: each.reason or each.state for each in lost})
         except InputError as error:
             outcome.state, outcome.reason = "failed", f"{error} ({len(lost)} of what it needs could not be made)"
             return
-    said = make(artifact)
-    _settle(outcome, said, artifact)
+    outcome.artifact = artifact
+    _settle(outcome, make(artifact))
     if lost and outcome.state in SUCCEEDED:
-        outcome.artifact, outcome.state = artifact, "partial"
-        outcome.reason = (
-            f"without {len(lost)} of what it needs, which could not be made; what there is: {artifact.path}"
-        )
+        outcome.state, outcome.reason = "partial", f"without {len(lost)} of what it needs, which could not be made"
 
 
-def _settle(outcome: Outcome, said: Ended, artifact: Artifact | None = None) -> None:
+def _settle(outcome: Outcome, said: Ended) -> None:
     """Say what became of an artifact that nobody works on any more."""
-    artifact = artifact or outcome.artifact
     outcome.log = said.log
     try:
-        state, status = artifact.state(), artifact.status()
+        state, status = outcome.artifact.state(), outcome.artifact.status()
     except InputError as error:
         outcome.state, outcome.reason = "failed", str(error)
         return
@@ -196,12 +188,19 @@ def _settle(outcome: Outcome, said: Ended, artifact: Artifact | None = None) -> 
         outcome.state, outcome.reason = said.state or "died", _line(said.detail)
 
 
+def found(artifact: Artifact) -> Outcome:
+    """Return how an artifact stands that nobody has asked for now."""
+    state = artifact.state()
+    outcome = Outcome(artifact, {"complete": "reused", "missing": "not started"}.get(state, state))
+    if state in ("failed", "interrupted"):
+        outcome.reason = _line(_reason(artifact.status()))
+    return outcome
+
+
 def _stop(outcome: Outcome) -> None:
     """Say how an artifact stands after the user has ended its making, which on a cluster may go on."""
-    state = outcome.artifact.state()
-    outcome.state = {"complete": "done", "missing": "not started"}.get(state, state)
-    if state == "interrupted":
-        outcome.reason = _line(_reason(outcome.artifact.status()))
+    now = found(outcome.artifact)
+    outcome.state, outcome.reason = "done" if now.state == "reused" else now.state, now.reason
 
 
 def _reason(status: dict[str, Any]) -> str:
@@ -211,17 +210,14 @@ def _reason(status: dict[str, Any]) -> str:
 def _give_up(outcomes: Outcomes, executor: Executor, watcher: Watcher) -> None:
     """Settle all that needs what could not be made."""
     for outcome in outcomes.values():  # parents first
-        if outcome.state not in UNSETTLED or outcome.artifact.without is not None:
-            continue
-        for parent in outcome.artifact.parents.values():
-            lost = outcomes.get(parent.path)
-            if lost is not None and lost.state not in (*SUCCEEDED, *UNSETTLED):
-                outcome.state = "failed"
-                needed = lost.reason.removeprefix(NEEDS)
-                outcome.reason = f"{NEEDS}{needed if needed != lost.reason else f'{parent.label}: {lost.reason}'}"
-                executor.drop(outcome.artifact)
-                watcher.settled(outcome)
-                break
+        lost = _lost(outcome, outcomes)
+        if lost and outcome.state in UNSETTLED and outcome.artifact.without is None:
+            first = lost[0]
+            known = first.reason.startswith(NEEDS)
+            outcome.reason = first.reason if known else f"{NEEDS}{first.artifact.label}: {first.reason}"
+            outcome.state = "failed"
+            executor.drop(outcome.artifact)
+            watcher.settled(outcome)
 
 
 NEEDS = "what it needs was not made: "

@@ -18,9 +18,8 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from rwtl.errors import InputError
 from rwtl.files import write_json
-from rwtl.pipeline.artifact import Artifact, build
-from rwtl.pipeline.claim import Holder, claim
-from rwtl.sweeps.executors import Ended
+from rwtl.pipeline.artifact import Artifact, alone, build
+from rwtl.sweeps.executors import Ended, Executor
 from rwtl.sweeps.slurm_config import SlurmConfig, parameters
 from rwtl.sweeps.slurm_queue import Ended as EndOfJob
 from rwtl.sweeps.slurm_queue import Queued, cancel, command, ended, queued, require_controller
@@ -59,7 +58,7 @@ class StageJob:
         return DelayedSubmission(self)
 
 
-class Slurm:
+class Slurm(Executor):
     """Makes artifacts on a cluster.
 
     Args:
@@ -92,7 +91,7 @@ class Slurm:
         require_controller()
         self._artifacts |= {artifact.path: artifact for artifact in artifacts}
         folder = artifacts[0].outputs / FOLDER
-        with _alone(folder):
+        with alone(folder, "SLURM jobs"):
             self._queue = queued()
             ledger = {path: job for path, job in _read(folder).items() if job in self._queue}
             found = {each.path: job for each in artifacts if (job := ledger.get(_key(each)))}
@@ -240,9 +239,6 @@ class Slurm:
         else:
             print(f"the jobs go on; the same line watches them again, and scancel {ids} ends them", flush=True)
 
-    def close(self) -> None:
-        pass
-
 
 def _key(artifact: Artifact) -> str:
     return f"{artifact.kind}/{artifact.digest}"
@@ -260,24 +256,3 @@ def _read(folder: Path) -> dict[str, str]:
             f"{file} is damaged ({error}): which jobs are queued is not known; remove it when squeue --me shows none"
         ) from error
     return content
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time submit jobs for the artifacts of a folder, so that none is submitted twice."""
-
-    def waiting(holder: Holder | None, silence: float) -> None:
-        if holder is not None and silence == 0.0:
-            print(f"{holder} is submitting jobs; waiting for it", flush=True)
-
-    try:
-        held = claim(folder / "claims", lambda: False, waiting)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write to {folder} ({reason}); set paths.outputs to another folder") from error
-    try:
-        yield
-    except BaseException:
-        held.release()
-        raise
-    held.finish(lambda: None)

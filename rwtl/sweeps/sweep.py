@@ -7,7 +7,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from rwtl.processes import exit_code, reason_of, terminable
 from rwtl.sections import chosen, typed
 from rwtl.sweeps.executors import Executor, Inline, InlineConfig, Processes, ProcessesConfig
 from rwtl.sweeps.jobs import Job, Main, planned, print_jobs, sweep_folder, write_sweep
-from rwtl.sweeps.scheduler import Outcome, Outcomes, build_all
+from rwtl.sweeps.scheduler import Outcomes, build_all
 from rwtl.sweeps.view import View, print_outcomes
 
 CONFIG = "multirun.yaml"
@@ -76,7 +76,8 @@ def make(work: Work) -> int:
     (job,) = work.jobs
     if job.artifact is None:
         raise InputError(job.problem)
-    outcomes = build_all([job.artifact], work.executor(), View(work.app))
+    with closing(work.executor()) as executor:
+        outcomes = build_all([job.artifact], executor, View(work.app))
     root = outcomes[job.artifact.path]
     if len(outcomes) > 1:
         print_outcomes(work.app, outcomes.values())
@@ -92,7 +93,8 @@ def made_of(roots: Iterable[Artifact], cfg: DictConfig, app: str) -> Outcomes:
 
     Raises KeyboardInterrupt where the user ends it.
     """
-    outcomes = build_all(roots, executor_of(cfg.get("executor") or INLINE, "executor", app), View(app))
+    with closing(executor_of(cfg.get("executor") or INLINE, "executor", app)) as executor:
+        outcomes = build_all(roots, executor, View(app))
     if outcomes.interrupt is not None:
         raise outcomes.interrupt
     return outcomes
@@ -100,22 +102,20 @@ def made_of(roots: Iterable[Artifact], cfg: DictConfig, app: str) -> Outcomes:
 
 def _make_sweep(work: Work, cfg: DictConfig) -> int:
     folder = sweep_folder(cfg)
-    work.executor()  # what is wrong with its section ends here, before a file is written
-    write_sweep(folder, work.app, work.jobs, ended=False)
-    OmegaConf.save(cfg, folder / CONFIG)
-    for job in work.jobs:
-        if job.problem:
-            print(f"error: job {job.number}: {job.problem}", file=sys.stderr, flush=True)
     roots = [job.artifact for job in work.jobs if job.artifact is not None]
     outcomes, size = Outcomes(), cfg.hydra.sweeper.max_batch_size or max(1, len(roots))
-    for first in range(0, len(roots), size):
-        made = build_all(roots[first : first + size], work.executor(), View(f"sweep {cfg.sweep}"))
-        outcomes.update(made)
-        outcomes.interrupt = made.interrupt
-        if made.interrupt is not None:
-            break
-    for root in roots:
-        outcomes.setdefault(root.path, Outcome(root))
+    with closing(work.executor()) as executor:  # what is wrong with its section ends here, before a file is written
+        write_sweep(folder, work.app, work.jobs, ended=False)
+        OmegaConf.save(cfg, folder / CONFIG)
+        for job in work.jobs:
+            if job.problem:
+                print(f"error: job {job.number}: {job.problem}", file=sys.stderr, flush=True)
+        for first in range(0, len(roots), size):
+            made = build_all(roots[first : first + size], executor, View(f"sweep {cfg.sweep}"))
+            outcomes.update(made)
+            outcomes.interrupt = made.interrupt
+            if made.interrupt is not None:
+                break
     write_sweep(folder, work.app, work.jobs, ended=True)
     succeeded = print_jobs(cfg.sweep, work.jobs, outcomes)
     if outcomes.interrupt is not None:
@@ -161,6 +161,18 @@ def run_sweep(
             code = carry_out(Work(app, jobs, lambda: executor_of(*section, app), config))
     if code:
         sys.exit(code)
+
+
+def require_making(carry_out: Callable[[Work], int] | None) -> None:
+    """Raise InputError where a search is to be previewed, or a program makes nothing to search with."""
+    if carry_out is None:
+        raise InputError(
+            "this program makes no artifact that a search could judge; search with pretrain, train or evaluate"
+        )
+    if carry_out is not make:
+        raise InputError(
+            "a search proposes its points as it goes: what it will make is not known; leave hparams_search out"
+        )
 
 
 def _run_each(config: DictConfig, main: Main, configs: Mapping[int, DictConfig], section: tuple[Any, str]) -> int:

@@ -22,7 +22,7 @@ STRATEGY = "transfer.name"
 INTERVAL = "clips.dt"
 MEASUREMENTS = ("loss", "learning_rate", "learning_rate_loaded", "gradient_norm", "throughput")
 # What is not asked of runs.
-UNCOMPARED = ("artifact", "logger", "paths", "trainer", "engine", "datasets", "_wandb", "sweep", "slurm")
+UNCOMPARED = ("artifact", "logger", "paths", "trainer", "engine", "datasets", "_wandb", "sweep", "slurm", "executor")
 COLUMNS = 24  # of a section
 
 
