@@ -196,8 +196,8 @@ def run_configs(cfg: DictConfig, config: ComparisonConfig) -> RunConfigs:
     return runs
 
 
-def _of_condition(cfg: DictConfig, condition: Condition) -> DictConfig:
-    run = _laid_over(cfg, condition.row)
+def _of_condition(run: DictConfig, condition: Condition) -> DictConfig:
+    _laid_over(run, condition.row)
     if condition.column is not None:
         OmegaConf.update(run, condition.key, condition.column)
     if condition.fraction is not None:
@@ -226,10 +226,10 @@ def _with(cfg: DictConfig, **changes: Any) -> DictConfig:
     return extended
 
 
-def _laid_over(cfg: DictConfig, row: str) -> DictConfig:
-    run = _with(cfg)
-    for changed, keys in setting(cfg, "comparison")["conditions"][row].items():
-        configured = setting(cfg, changed)
+def _laid_over(run: DictConfig, row: str) -> DictConfig:
+    """Return a configuration after a row's keys were laid over it, in place: copying one takes 20 ms."""
+    for changed, keys in setting(run, "comparison")["conditions"][row].items():
+        configured = setting(run, changed)
         replaces = configured is None or keys.get("kind", configured.get("kind")) != configured.get("kind")
         OmegaConf.update(run, changed, keys, merge=not replaces)
     return run

@@ -126,7 +126,7 @@ def alone(folder: Path, label: str) -> Iterator[None]:
 
     Raises InputError where the folder cannot be written.
     """
-    with _writable(folder):
+    with writable(folder):
         held = claim(folder / CLAIMS, lambda: False, Waiting(label, folder))
     try:
         yield
@@ -137,7 +137,8 @@ def alone(folder: Path, label: str) -> Iterator[None]:
 
 
 @contextmanager
-def _writable(folder: Path) -> Iterator[None]:
+def writable(folder: Path) -> Iterator[None]:
+    """Turn what the system says of a folder that cannot be written into an InputError."""
     try:
         yield
     except OSError as error:
@@ -297,7 +298,7 @@ def build(artifact: A) -> A:
     if not is_complete(path):
         for parent in artifact.parents.values():
             build(parent)
-    with _writable(path.parent):
+    with writable(path.parent):
         held = claim(path / CLAIMS, lambda: is_complete(path), Waiting(label, path))
     if held is not None:
         print(f"{label}: making {path}", flush=True)

@@ -1,15 +1,21 @@
 """What all programs share: Hydra's configuration, errors that a user can act on, and the making of artifacts."""
 
 import functools
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import env_override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from rwtl.composition import said
 from rwtl.config import CONF
 from rwtl.errors import InputError
 from rwtl.plugins import load_plugins
@@ -18,6 +24,7 @@ from rwtl.retired import require_current
 from rwtl.sweeps.jobs import Main, planned
 from rwtl.sweeps.sweep import INLINE, Work, executor_of, make, readable
 
+FULL_ERROR = "HYDRA_FULL_ERROR"
 Program = Callable[..., None]  # called without arguments, or with another way to carry out its work than `make`
 
 
@@ -65,10 +72,25 @@ def _program(config: str, main: Main, carry_out: Callable[[Work], int] | None) -
             require_current(given.overrides)
         if given.config_path is not None:
             sys.argv.append(f"--config-path={absolute_config_path(given.config_path)}")
-        configured()
+        with _in_one_line():
+            configured()
 
     called.makes = carry_out is not None
     return called
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Say in one line what Hydra says of a command line in several, unless the user has asked for all of it."""
+    if FULL_ERROR in os.environ:
+        yield
+        return
+    try:
+        with env_override({FULL_ERROR: "1"}):  # by which Hydra passes on what it has raised
+            yield
+    except (HydraException, OmegaConfBaseException) as error:
+        print(f"error: {said(error)}", file=sys.stderr, flush=True)
+        sys.exit(1)
 
 
 def _work(main: Main, cfg: DictConfig) -> Work:

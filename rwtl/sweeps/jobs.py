@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from rwtl.errors import InputError
 from rwtl.files import write_json
-from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.artifact import Artifact, writable
 from rwtl.pipeline.claim import Holder, this_process
 from rwtl.plugins import load_plugins
 from rwtl.sweeps.scheduler import SUCCEEDED, Outcomes, found
@@ -61,72 +61,61 @@ def write_sweep(folder: Path, app: str, jobs: Sequence[Job], ended: bool) -> Non
     Raises InputError where the folder cannot be written, or a living process runs other jobs as this sweep.
     """
     listed = [
-        {
-            "number": job.number,
-            "overrides": job.overrides,
-            "kind": job.artifact and job.artifact.kind,
-            "digest": job.artifact and job.artifact.digest,
-            "problem": job.problem,
-        }
+        {"number": job.number, "overrides": job.overrides, "problem": job.problem}
+        | {key: job.artifact and getattr(job.artifact, key) for key in ("kind", "digest")}
         for job in jobs
     ]
     content = {"app": app, "process": asdict(this_process()), "ended": ended, "jobs": listed}
-    try:
+    with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        before = read_sweep(folder)
-        holder = before["process"] if before and not before["ended"] else None
-        if holder is not None and holder != this_process() and holder.dead() is False:
+        before = _read(folder)
+        holder = Holder(**before["process"]) if before and not before["ended"] else this_process()
+        if holder != this_process() and holder.dead() is False:
             if ended:
-                return  # the other one says when it has ended
-            if _line_of(before) != _line_of(content):
+                return  # the same line runs there, and says when it has ended
+            if before["jobs"] != listed:
                 raise InputError(
                     f"sweep {folder.name} is being run by {holder}, with other jobs: wait for it, or give this one "
                     "another name: sweep=..."
                 )
         write_json(folder / FILE, content)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write to {folder} ({reason}); set paths.outputs to another folder") from error
 
 
-def _line_of(content: Mapping[str, Any]) -> tuple[str, list[list[str]]]:
-    return content["app"], [job["overrides"] for job in content["jobs"]]
-
-
-def read_sweep(folder: Path) -> dict[str, Any] | None:
-    """Return what a sweep's file says, `process` as a Holder; None where there is none.
-
-    One that is damaged is an InputError.
-    """
+def _read(folder: Path) -> dict[str, Any] | None:
+    """What a sweep's file says; None where there is none."""
     file = folder / FILE
     try:
         content = json.loads(file.read_text())
-        keys = ("number", "overrides", "kind", "digest", "problem")
-        jobs = [{key: job[key] for key in keys} for job in content["jobs"]]
-        return {key: content[key] for key in ("app", "ended")} | {"process": Holder(**content["process"]), "jobs": jobs}
+        Holder(**content["process"]), content["ended"], [job["digest"] for job in content["jobs"]]
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{file} is damaged ({type(error).__name__}: {error}); remove it, and the sweep's line writes it anew"
         ) from error
+    return content
 
 
-def artifacts_of(folder: Path) -> list[Path | None]:
-    """Return the folder of what each job of a sweep makes, in order; None for a job that could not be planned.
+def read_jobs(folder: Path) -> list[Job]:
+    """Return the jobs of a sweep, in order, with artifacts that can be read but not made: none where there is no sweep.
 
-    Sweeps of earlier versions have a file for each job that lists folders.
+    Sweeps of earlier versions have a file for each job that lists folders. A damaged file is an InputError.
     """
-    content = read_sweep(folder)
-    if content is not None:
-        outputs = folder.parents[1]
-        return [outputs / job["kind"] / job["digest"] if job["digest"] else None for job in content["jobs"]]
-    files = sorted((file for file in folder.glob("*.json") if file.stem.isdigit()), key=lambda file: int(file.stem))
-    try:
-        made = [json.loads(file.read_text())["artifacts"] for file in files]
-        return [Path(paths[-1]) if paths else None for paths in made]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"a file of a job in {folder} is damaged ({type(error).__name__}: {error})") from error
+    content = _read(folder)
+    if content is None:
+        files = sorted((file for file in folder.glob("*.json") if file.stem.isdigit()), key=lambda file: int(file.stem))
+        try:
+            found = [json.loads(file.read_text()) for file in files]
+            paths = [Path(job["artifacts"][-1]) if job["artifacts"] else None for job in found]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"a file of a job in {folder} is damaged ({type(error).__name__}: {error})") from error
+    else:
+        found, outputs = content["jobs"], folder.parents[1]
+        paths = [outputs / job["kind"] / job["digest"] if job["digest"] else None for job in found]
+    return [
+        Job(job["number"], job["overrides"], path and Artifact.at(path), job.get("problem", ""))
+        for job, path in zip(found, paths, strict=True)
+    ]
 
 
 def print_jobs(name: str, jobs: Sequence[Job], outcomes: Outcomes, values: Mapping[int, float] | None = None) -> bool:
@@ -165,16 +154,6 @@ def print_jobs(name: str, jobs: Sequence[Job], outcomes: Outcomes, values: Mappi
     show(table)
     print_counts(states)
     return all(state in SUCCEEDED for state in states)
-
-
-def earlier_jobs(folder: Path) -> dict[int, Job]:
-    """Return the jobs that the file of a sweep tells of, by number, with artifacts that can be read but not made."""
-    content = read_sweep(folder) or {"jobs": []}
-    found = {}
-    for job in content["jobs"]:
-        artifact = Artifact.at(folder.parents[1] / job["kind"] / job["digest"]) if job["digest"] else None
-        found[job["number"]] = Job(job["number"], job["overrides"], artifact, job["problem"])
-    return found
 
 
 def differing(jobs: Mapping[int, Iterable[str]]) -> dict[int, str]:

@@ -15,7 +15,7 @@ from rwtl.config import flat
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, alone
 from rwtl.sections import Count, OneOf, Share, section, typed
-from rwtl.sweeps.jobs import Job, Main, earlier_jobs, planned, print_jobs, sweep_folder, write_sweep
+from rwtl.sweeps.jobs import Job, Main, planned, print_jobs, read_jobs, sweep_folder, write_sweep
 from rwtl.sweeps.scheduler import Outcome, Outcomes, build_all
 from rwtl.sweeps.space import override_of, search_space
 from rwtl.sweeps.sweep import CONFIG, configured, executor_of, executor_section
@@ -87,7 +87,7 @@ def run_search(config: DictConfig, loader: ConfigLoaderImpl, main: Main, argumen
         trials = Trials(search.study_name, search.storage, search.direction, search.sampler, space, about)
         trials.take_up(lambda point: _objective(job_of(0, point), Outcomes()))
         OmegaConf.save(config, folder / CONFIG)
-        jobs, outcomes = earlier_jobs(folder), Outcomes()
+        jobs, outcomes = {job.number: job for job in read_jobs(folder)}, Outcomes()
         while len(trials.all()) < search.n_trials and len(trials.failed()) <= allowed:
             points = trials.ask(min(side_by_side, search.n_trials - len(trials.all())))
             batch = {number: job_of(number, point) for number, point in points.items()}

@@ -15,9 +15,9 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import CLAIMS, FORMAT, is_complete, read_status, reason_of, state_of
+from rwtl.pipeline.artifact import CLAIMS, FORMAT, Artifact, is_complete, read_status, reason_of, state_of
 from rwtl.pipeline.claim import Holder, claim, holder_of
-from rwtl.sweeps.jobs import SWEEPS, artifacts_of
+from rwtl.sweeps.jobs import SWEEPS, read_jobs
 from rwtl.terminal import show
 
 STATES = ("complete", "running", "interrupted", "failed", "outdated", "damaged")
@@ -143,7 +143,7 @@ def print_sweeps(outputs: Path) -> None:
     """Print how the jobs of each sweep stand, by the artifacts that they make; a file that is damaged is named."""
     for folder in sorted((outputs / SWEEPS).glob("*/")):
         try:
-            states = Counter("failed" if path is None else _state(path) for path in artifacts_of(folder))
+            states = Counter("failed" if job.artifact is None else _state(job.artifact) for job in read_jobs(folder))
         except InputError as error:
             print(f"sweep {folder.name}: {error}")
             continue
@@ -151,9 +151,9 @@ def print_sweeps(outputs: Path) -> None:
             print(f"sweep {folder.name}: {', '.join(f'{count} {state}' for state, count in states.items())}")
 
 
-def _state(path: Path) -> str:
+def _state(artifact: Artifact) -> str:
     try:
-        return state_of(path)
+        return artifact.state()
     except InputError:
         return "damaged"
 

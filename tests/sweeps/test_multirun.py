@@ -16,8 +16,9 @@ from tiny import run, start
 
 from rwtl.comparing.runs import find_runs
 from rwtl.errors import InputError
+from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import this_process
-from rwtl.sweeps.jobs import Job, artifacts_of, read_sweep, write_sweep
+from rwtl.sweeps.jobs import Job, read_jobs, write_sweep
 from rwtl.sweeps.status import print_sweeps
 
 SHAPES = ["recording=moving_shapes", "recording.rows=24", "recording.columns=24", "recording.duration=8"]
@@ -51,6 +52,15 @@ def sweep_of(outputs):
     return folder
 
 
+def made_by(sweep):
+    """The folder of what each job makes."""
+    return [job.artifact and job.artifact.path for job in read_jobs(sweep)]
+
+
+def file_of(sweep):
+    return json.loads((sweep / "sweep.json").read_text())
+
+
 def status_of(folder):
     return json.loads((folder / "status.json").read_text())
 
@@ -69,9 +79,9 @@ def test_a_failed_job_neither_stops_nor_hides_the_others_and_alone_is_tried_agai
     ]
     assert "Traceback" not in first.stderr
 
-    one, none, two = artifacts_of(sweep_of(outputs))
+    one, none, two = made_by(sweep_of(outputs))
     assert none is None and {one, two} == set(outputs.glob("recording/*"))
-    sweep = json.loads((sweep_of(outputs) / "sweep.json").read_text())
+    sweep = file_of(sweep_of(outputs))
     assert sweep["app"] == "simulate" and sweep["ended"]
     assert "recording.seed=2" in sweep["jobs"][2]["overrides"] and "recording.seed is -1" in sweep["jobs"][1]["problem"]
     assert row(first.stdout, 2)[-1] in str(two)
@@ -219,7 +229,7 @@ def test_jobs_run_side_by_side_and_all_but_the_dead_one_finish(tmp_path):
     outputs = tmp_path / "outputs"
     job = pretrain(outputs, *JOBLIB, f"pretraining.steps={LONG},100,0,4")
     wait_for_lines(job, "training clips", 2)
-    made = artifacts_of(sweep_of(outputs))
+    made = made_by(sweep_of(outputs))
     began = [status_of(folder) for folder in made[:2]]
     assert [status["state"] for status in began] == ["running", "running"]
     assert len({status["pid"] for status in began} | {job.pid}) == 3
@@ -237,8 +247,8 @@ def test_processes_make_a_sweep_that_any_executor_goes_on_with(tmp_path):
     line = ["-m", *SHAPES, "recording.seed=1,2"]
     done = run("simulate", tmp_path, *line, *PROCESSES)
     assert done.returncode == 0 and states(done.stdout, 2) == ["done", "done"], done.stderr
-    makers = {status_of(folder)["pid"] for folder in artifacts_of(sweep_of(tmp_path))}
-    assert len(makers) == 2 and read_sweep(sweep_of(tmp_path))["process"].pid not in makers
+    makers = {status_of(folder)["pid"] for folder in made_by(sweep_of(tmp_path))}
+    assert len(makers) == 2 and file_of(sweep_of(tmp_path))["process"]["pid"] not in makers
     again = run("simulate", tmp_path, *line)
     assert again.returncode == 0 and states(again.stdout, 2) == ["reused", "reused"]
     assert sweep_of(tmp_path), "where it is made is no part of the sweep's name"
@@ -299,7 +309,7 @@ def test_ctrl_c_ends_the_whole_sweep_whose_name_nobody_takes_meanwhile(how, tmp_
     assert states(output, 3) == ["interrupted", "interrupted" if how else "not started", "not started"], output
     assert errors.strip().splitlines()[-1].startswith("interrupted (Ctrl-C); what is finished is kept")
     assert "Traceback" not in errors
-    assert read_sweep(outputs / "sweeps" / "mine")["ended"]
+    assert file_of(outputs / "sweeps" / "mine")["ended"]
     running = [status_of(folder)["state"] for folder in outputs.glob("pretraining/*")]
     assert running == ["interrupted"] * (2 if how else 1)
 
@@ -316,18 +326,19 @@ def test_the_same_line_at_the_same_time_shares_what_is_made(tmp_path):
     output = began + "".join(said for said, _ in both)
     assert output.count(": making ") == 2 and len(list(tmp_path.glob("recording/*"))) == 2
     assert re.search(rf"process {first.pid} on .* is making .*; waiting for it", both[1][0])
-    assert set(states(both[1][0], 2)) == {"done", "reused"} and read_sweep(tmp_path / "sweeps" / "mine")["ended"]
+    assert set(states(both[1][0], 2)) == {"done", "reused"} and file_of(tmp_path / "sweeps" / "mine")["ended"]
 
 
-def jobs(*overrides):
-    return [Job(number, [each]) for number, each in enumerate(overrides)]
+def jobs(kind, *overrides):
+    """Jobs that make artifacts of a kind."""
+    made = [Artifact.at(Path("outputs") / kind / each) for each in overrides]
+    return [Job(number, [artifact.digest], artifact) for number, artifact in enumerate(made)]
 
 
-def written_by(folder, holder, app="train", overrides=("seed=1",), ended=False):
+def written_by(folder, holder, override="seed=1", ended=False):
     """The file of a sweep as a process has written it."""
-    write_sweep(folder, app, jobs(*overrides), ended)
-    content = json.loads((folder / "sweep.json").read_text())
-    (folder / "sweep.json").write_text(json.dumps(content | {"process": holder}))
+    write_sweep(folder, "train", jobs("training", override), ended)
+    (folder / "sweep.json").write_text(json.dumps(file_of(folder) | {"process": holder}))
 
 
 @pytest.fixture
@@ -346,23 +357,21 @@ def test_a_name_is_of_one_line_while_it_runs(tmp_path, another):
     process, holder = another
     said = rf"sweep {tmp_path.name} is being run by process {process.pid} on .*, with other jobs"
     written_by(tmp_path, holder)
-    for app, overrides in (("train", ["seed=2"]), ("train", ["seed=1", "seed=2"]), ("evaluate", ["seed=1"])):
+    for other in (("training", "seed=2"), ("training", "seed=1", "seed=2"), ("evaluation", "seed=1")):
         with pytest.raises(InputError, match=said):
-            write_sweep(tmp_path, app, jobs(*overrides), ended=False)
-    assert read_sweep(tmp_path)["process"].pid == process.pid
+            write_sweep(tmp_path, "train", jobs(*other), ended=False)
+    assert file_of(tmp_path)["process"] == holder
 
-    write_sweep(tmp_path, "train", jobs("seed=1"), ended=True)
-    assert not read_sweep(tmp_path)["ended"], "the other one still runs"
-    write_sweep(tmp_path, "train", jobs("seed=1"), ended=False)
-    assert read_sweep(tmp_path)["process"] == this_process()
-    written_by(tmp_path, holder, overrides=["seed=3"])
+    same = jobs("training", "seed=1")
+    write_sweep(tmp_path, "train", same, ended=True)
+    assert not file_of(tmp_path)["ended"], "the other one still runs"
+    write_sweep(tmp_path, "train", same, ended=False)
+    assert file_of(tmp_path)["process"] == asdict(this_process())
+    written_by(tmp_path, holder, "seed=3")
     process.kill()
     process.wait()
-    write_sweep(tmp_path, "train", jobs("seed=2"), ended=False)
-    assert read_sweep(tmp_path)["jobs"][0]["overrides"] == ["seed=2"], "what a dead process left is taken over"
-    written_by(tmp_path, holder, ended=True)
-    write_sweep(tmp_path, "train", jobs("seed=2"), ended=True)
-    assert read_sweep(tmp_path)["process"] == this_process()
+    write_sweep(tmp_path, "train", same, ended=False)
+    assert file_of(tmp_path)["jobs"][0]["overrides"] == ["seed=1"], "what a dead process left is taken over"
 
 
 DAMAGED = {
@@ -380,7 +389,7 @@ def test_a_damaged_file_of_a_sweep_is_named(damage, tmp_path):
     file = tmp_path / "sweep.json"
     file.write_text(DAMAGED[damage].replace("PROCESS", json.dumps(asdict(this_process()))))
     said = rf"^{re.escape(str(file))} is damaged \(.*\); remove it, and the sweep's line writes it anew$"
-    for use in (read_sweep, artifacts_of, lambda folder: write_sweep(folder, "simulate", [], ended=False)):
+    for use in (read_jobs, lambda folder: write_sweep(folder, "simulate", [], ended=False)):
         with pytest.raises(InputError, match=said):
             use(tmp_path)
 
@@ -396,7 +405,7 @@ def test_a_sweep_of_an_earlier_version_is_read(tmp_path, capsys):
     for number, paths in artifacts.items():
         record = {"number": number, "overrides": [], "state": "complete", "reused": False, "artifacts": paths}
         (folder / f"{number}.json").write_text(json.dumps(record))
-    assert artifacts_of(folder) == [None, trained]
+    assert made_by(folder) == [None, trained]
     (found,) = find_runs(folder)
     assert found.folder == trained
     print_sweeps(tmp_path)
@@ -422,7 +431,7 @@ def test_a_damaged_sweep_is_named_by_all_that_read_it_and_hides_no_other(tmp_pat
     assert listed.returncode == 0 and f"sweep mine: {file} is damaged" in listed.stdout
     assert "sweep other: 1 complete\n" in listed.stdout
     file.unlink()
-    assert run(*line).returncode == 0 and read_sweep(file.parent)["ended"]
+    assert run(*line).returncode == 0 and file_of(file.parent)["ended"]
 
 
 def test_a_folder_that_cannot_be_written_says_where(tmp_path):
