@@ -64,8 +64,8 @@ class Executor:
         """Wait a while for artifacts to end, and return those that have, by folder."""
         raise NotImplementedError
 
-    def says(self, artifact: Artifact) -> str:
-        """Return what there is to say of one that it has begun, such as that it is queued."""
+    def waits(self, artifact: Artifact) -> str:
+        """Return why one that it has been handed does not run yet; an empty text where it does."""
         return ""
 
     def drop(self, artifact: Artifact) -> None:

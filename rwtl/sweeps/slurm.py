@@ -209,13 +209,9 @@ class Slurm(Executor):
     def _log(self, job: str) -> str:
         return f"{self._config.submitit_folder.replace('%j', job)}/{job}_0_log.out"
 
-    def says(self, artifact: Artifact) -> str:
-        job = self._jobs.get(artifact.path, "")
-        queued_job = self._queue.get(job)
-        if queued_job is None:
-            return f"SLURM job {job}"
-        waits = f"waits: {queued_job.reason}" if queued_job.waits else "runs"
-        return f"SLURM job {job} {waits}"
+    def waits(self, artifact: Artifact) -> str:
+        job = self._queue.get(self._jobs.get(artifact.path, ""))
+        return f"queued ({job.reason})" if job is not None and job.waits else ""
 
     def drop(self, artifact: Artifact) -> None:
         """Forget a job that SLURM cancels itself, for it can no longer begin."""

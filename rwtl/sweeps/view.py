@@ -1,7 +1,6 @@
 """How the making of many artifacts goes on: a live table on a terminal, lines elsewhere; and the table at the end."""
 
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -41,7 +40,6 @@ class View(Watcher):
         self._began: dict[str, float] = {}
         self._said = time.monotonic()
         self._live: Live | None = None
-        self._lock = threading.Lock()  # the live table is drawn by a thread of its own
 
     def begin(self, outcomes: Outcomes, executor: Executor) -> None:
         self._outcomes, self._executor = outcomes, executor
@@ -73,15 +71,12 @@ class View(Watcher):
 
     def look(self) -> None:
         """Remind, where there are only lines, of what runs."""
-        with self._lock:
-            for outcome in self._running():
-                self._began.setdefault(outcome.artifact.digest, time.monotonic())
         if self._live is None and time.monotonic() - self._said > REMIND:
             self._said = time.monotonic()
-            running = self._running()
-            counted = Counter(self._says(outcome.artifact)[0] for outcome in running)
-            states = ", ".join(f"{count} {state}" for state, count in counted.most_common(4))
-            print(f"{self._name}: {self._count()} · {states}", flush=True)
+            running = "; ".join(
+                f"{each.artifact.label}: {self._says(each.artifact)[0]}" for each in self._running()[:4]
+            )
+            print(f"{self._name}: {self._count()} · {self._states()} · {running}", flush=True)
 
     def end(self) -> None:
         if self._live is not None:
@@ -90,7 +85,16 @@ class View(Watcher):
             silence(False)
 
     def _running(self) -> list[Outcome]:
-        return [outcome for outcome in list(self._outcomes.values()) if outcome.state == "running"]
+        """Those that run, and after them those that wait on a cluster."""
+        running = [outcome for outcome in list(self._outcomes.values()) if outcome.state == "running"]
+        return sorted(running, key=lambda outcome: bool(self._executor.waits(outcome.artifact)))
+
+    def _states(self) -> str:
+        counted: Counter[str] = Counter()
+        for outcome in self._outcomes.values():
+            queued = outcome.state == "running" and self._executor.waits(outcome.artifact)
+            counted["queued" if queued else outcome.state] += 1
+        return ", ".join(f"{count} {state}" for state, count in counted.items())
 
     def _count(self) -> str:
         return f"{sum(each.state not in UNSETTLED for each in self._outcomes.values())} of {len(self._outcomes)}"
@@ -106,7 +110,7 @@ class View(Watcher):
                 waiting.append(outcome.artifact.kind)
         if any(kind not in took for kind in waiting):
             return None
-        side_by_side = max(1, len(self._running()))
+        side_by_side = max(1, sum(not self._executor.waits(outcome.artifact) for outcome in self._running()))
         return sum(fmean(took[kind]) for kind in waiting) / side_by_side
 
     def _says(self, artifact: Artifact) -> tuple[str, str]:
@@ -119,25 +123,24 @@ class View(Watcher):
             left = progress["left"]
             said = f"{progress['done']:g}/{progress['total']:g} {progress['unit']}"
             return said, "" if left is None else clock_of(left)
-        return self._executor.says(artifact) or ("running" if held else "starting"), ""
+        return self._executor.waits(artifact) or ("running" if held else "starting"), ""
 
     def _table(self) -> Group:
-        with self._lock:
-            table = Table("running", Column("digest", no_wrap=True), "", Column("since", justify="right"))
-            table.add_column("left", justify="right")
-            running = self._running()
-            for outcome in running[:SHOWN]:
-                artifact = outcome.artifact
-                said, left = self._says(artifact)
+        """The live table, which a thread of its own draws."""
+        table = Table("running", Column("digest", no_wrap=True), "", Column("since", justify="right"))
+        table.add_column("left", justify="right")
+        running = self._running()
+        for outcome in running[:SHOWN]:
+            artifact = outcome.artifact
+            said, left = self._says(artifact)
+            since = ""
+            if not self._executor.waits(artifact):
                 began = self._began.setdefault(artifact.digest, time.monotonic())
-                cells = [artifact.label, artifact.digest, said, clock_of(time.monotonic() - began), left]
-                table.add_row(*map(escape, cells))
-            more = f" ({len(running) - SHOWN} more running)" if len(running) > SHOWN else ""
-            counted = Counter(outcome.state for outcome in self._outcomes.values())
-            states = ", ".join(f"{count} {state}" for state, count in counted.items())
-            left = self._left()
-            clock = f" · about {clock_of(left)} left" if left else ""
-            return Group(table, Text(f"{self._name}: {states}{more}{clock}"))
+                since = clock_of(time.monotonic() - began)
+            table.add_row(*map(escape, [artifact.label, artifact.digest, said, since, left]))
+        left = self._left()
+        clock = f" · about {clock_of(left)} left" if left else ""
+        return Group(table, Text(f"{self._name}: {self._states()}{clock}"))
 
 
 def _is_ours(holder: Holder) -> bool:
