@@ -18,7 +18,7 @@ sys.path.append(str(DOCS))
 from reference import CONF, GROUPS, descriptions, reference  # noqa: E402
 
 # What a group's files hold beside the arguments of its classes.
-AROUND = {"defaults", "kind", "name", "_target_"}
+AROUND = {"defaults", "kind", "name", "_target_", "_recursive_"}
 LAUNCHERS = {"submitit_folder", "additional_parameters", "poll", "stages", "n_jobs"}  # explained in their files
 
 

@@ -51,7 +51,7 @@ def test_a_source_task_is_a_class_and_made_on_demand_and_a_row_of_a_comparison(o
     frozen = ["pretraining.kind=arrow_of_time", "transfer=freeze_encoder", "seed=1"]
     trained = run("train", outputs, *task, *frozen)
     assert trained.returncode == 0, trained.stderr
-    assert "pretrain: 4/4 steps" in trained.stdout and "149 tensors loaded" in trained.stdout
+    assert "pretrain freeze_encoder: 4/4 steps" in trained.stdout and "149 tensors loaded" in trained.stdout
     (verdict,) = (file for file in outputs.glob("pretraining/*/verdict.txt") if "cross_entropy" in file.read_text())
     assert verdict.read_text().startswith("validation after 4 steps: cross_entropy 0.")
     (folder,) = re.findall(r"^training .*: making (.*)$", trained.stdout, re.MULTILINE)

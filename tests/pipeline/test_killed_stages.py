@@ -58,7 +58,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(app, tmp_path):
         job.send_signal(how)
         printed, errors = job.communicate()
         assert job.returncode == CODES[how], printed + errors
-        assert how is signal.SIGKILL or "the same command goes on from there" in errors.splitlines()[-1]
+        assert how is signal.SIGKILL or "the same line goes on from there" in errors.splitlines()[-1]
         steps += map(int, re.findall(r"goes on after step (\d+) of 90", printed))
     again, texts_again, printed = finished(app, outputs)
     assert app == "train" or "recording of moving shapes: reused" in printed

@@ -123,7 +123,7 @@ BAD_LINES = {
     "no value": (["recording.seed=range(1,1)"], r"no jobs"),
     "an unknown executor": (
         ["recording.seed=1,2", "executor=cloud"],
-        r"(?s)Could not find 'executor/cloud'.*inline\s+processes\s+slurm",
+        r"^error: .*Could not find 'executor/cloud'; .*: inline, processes, slurm\n$",
     ),
     "two executors": (["recording.seed=1,2", "executor=inline,processes"], r"executor=inline,processes: .* one exec"),
     "two numbers of processes": (
