@@ -7,8 +7,8 @@ meanwhile, and time out.
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,17 +93,25 @@ class Slurm(Executor):
         folder = artifacts[0].outputs / FOLDER
         with alone(folder, "SLURM jobs"):
             self._queue = queued()
-            ledger = {path: job for path, job in _read(folder).items() if job in self._queue}
+            ledger = {key: job for key, job in _read(folder).items() if job in self._queue}
             found = {each.path: job for each in artifacts if (job := ledger.get(_key(each)))}
-            submitted = self._submit([each for each in artifacts if each.path not in found], found)
-            made = {_key(self._artifacts[path]): job for path, job in submitted.items()}
-            write_json(folder / LEDGER, ledger | made)
+            submitted: dict[Path, str] = {}
+            with closing(self._submit([each for each in artifacts if each.path not in found], found)) as arrays:
+                for new in arrays:
+                    submitted |= new
+                    ledger |= {_key(self._artifacts[path]): job for path, job in new.items()}
+                    write_json(folder / LEDGER, ledger)  # at once: a line that is killed now leaves no job unknown
         self._jobs |= found | submitted
         logs = self._config.submitit_folder
         print(f"{len(submitted)} SLURM jobs submitted, {len(found)} were in the queue; logs: {logs}", flush=True)
 
-    def _submit(self, artifacts: Sequence[Artifact], known: Mapping[Path, str]) -> dict[Path, str]:
-        """Submit an array for each kind and set of needs, parents first; return the jobs."""
+    def _submit(
+        self, artifacts: Sequence[Artifact], known: Mapping[Path, str]
+    ) -> Generator[dict[Path, str], None, None]:
+        """Submit an array for each kind and set of needs, parents first, and yield its jobs.
+
+        Where one is refused, or the caller is interrupted, all are cancelled.
+        """
         jobs = {**self._jobs, **known}
         made: dict[Path, str] = {}
         left = list(artifacts)
@@ -123,11 +131,11 @@ class Slurm(Executor):
                             array = [executor.submit(StageJob(member)) for member in members]
                         new = {member.path: job.job_id for member, job in zip(members, array, strict=True)}
                         made, jobs = made | new, jobs | new
+                        yield new
                     left = [artifact for artifact in left if artifact.path not in made]
         except BaseException:
             cancel(list(made.values()))
             raise
-        return made
 
     def _executor(self, kind: str, after: list[str]) -> AutoExecutor:
         resources = self._config.resources(kind)
