@@ -93,10 +93,12 @@ def build_all(roots: Iterable[Artifact], executor: Executor, watcher: Watcher | 
         while any(outcome.state in UNSETTLED for outcome in outcomes.values()):
             _start(outcomes, executor, watcher)
             running = any(outcome.state == "running" for outcome in outcomes.values())
-            for path, said in executor.ended().items() if running else ():
-                _settle(outcomes[path], said)
-                hush(outcomes[path].artifact)  # that it is there was said by the process that made it
-                watcher.settled(outcomes[path])
+            ended = executor.ended() if running else {}
+            for path in [path for path in outcomes if path in ended]:  # parents first
+                if not _lost(outcomes[path], outcomes):
+                    _settle(outcomes[path], ended[path])
+                    hush(outcomes[path].artifact)  # that it is there was said by the process that made it
+                    watcher.settled(outcomes[path])
             _give_up(outcomes, executor, watcher)
             watcher.look()
     except KeyboardInterrupt as interrupt:

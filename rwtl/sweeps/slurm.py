@@ -202,6 +202,8 @@ class Slurm(Executor):
         status = self._artifacts[path].status()
         if status.get("state") == "complete":
             return Ended(log=log)
+        if any(parent.path in self._jobs for parent in self._artifacts[path].parents.values()):
+            return None  # it was cancelled because a parent failed, of which the reason is still to come
         waited = time.monotonic() - self._left.setdefault(job, time.monotonic())
         end = ends.get(job)
         if end is None or end.state in ("", "COMPLETED", "RUNNING", "PENDING", "REQUEUED", "COMPLETING"):
