@@ -48,7 +48,8 @@ class View(Watcher):
             return
         if sys.stdout.isatty():
             silence()
-            self._live = Live(get_renderable=self._table, refresh_per_second=1, console=console(), transient=True)
+            here = {"console": console(), "redirect_stderr": sys.stderr.isatty()}  # errors in a file stay there
+            self._live = Live(get_renderable=self._table, refresh_per_second=1, transient=True, **here)
             self._live.start()
         elif len(left) > 1:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(left).items())

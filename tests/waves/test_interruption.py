@@ -88,7 +88,7 @@ def test_stopped_at_random_moments_it_ends_with_the_same_bits(undisturbed, tmp_p
         _, errors = job.communicate()
         assert job.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[how], errors
         if how is not signal.SIGKILL:
-            assert "Traceback" not in errors and "the same command goes on from there" in errors
+            assert "Traceback" not in errors and "the same line goes on from there" in errors
         recording = open_recording(recording_in(outputs))
         stopped.append(recording.valid_frames)
         assert not recording.complete and recording.valid_frames > before
