@@ -86,7 +86,11 @@ def _read(folder: Path) -> dict[str, Any] | None:
     file = folder / FILE
     try:
         content = json.loads(file.read_text())
-        Holder(**content["process"]), content["ended"], [job["digest"] for job in content["jobs"]]
+        (
+            Holder(**content["process"]),
+            content["ended"],
+            [(job["number"], job["overrides"], job["kind"], job["digest"]) for job in content["jobs"]],
+        )
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError) as error:

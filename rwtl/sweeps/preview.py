@@ -18,6 +18,7 @@ WILL = {"complete": "reuse", "interrupted": "go on with", "failed": "try again",
 def preview(work: Work) -> int:
     """Print what would become of all that a command line asks for, and make nothing; return the exit code: 1 where some
     of its configurations are bad."""
+    work.executor().close()  # whose section may be bad
     artifacts: dict[Path, Artifact] = {}  # parents first
     jobs: Counter[Path] = Counter()
     missing: set[Path] = set()

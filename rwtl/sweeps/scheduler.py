@@ -8,6 +8,7 @@ from typing import Any
 
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, hush, reason_of
+from rwtl.processes import reason_of as reason_of_interrupt
 from rwtl.sweeps.executors import Ended, Executor, make
 
 SUCCEEDED = ("done", "reused")
@@ -86,10 +87,10 @@ def build_all(roots: Iterable[Artifact], executor: Executor, watcher: Watcher | 
     try:
         for root in roots:
             _plan(root, outcomes)
+        watcher.begin(outcomes, executor)
         for outcome in outcomes.values():
             if outcome.state not in UNSETTLED:
                 watcher.settled(outcome)
-        watcher.begin(outcomes, executor)
         while any(outcome.state in UNSETTLED for outcome in outcomes.values()):
             _start(outcomes, executor, watcher)
             running = any(outcome.state == "running" for outcome in outcomes.values())
@@ -105,7 +106,7 @@ def build_all(roots: Iterable[Artifact], executor: Executor, watcher: Watcher | 
         executor.leave(interrupt)
         for outcome in outcomes.values():
             if outcome.state == "running":
-                _stop(outcome)
+                _stop(outcome, interrupt)
         outcomes.interrupt = interrupt
     finally:
         watcher.end()
@@ -199,10 +200,11 @@ def found(artifact: Artifact) -> Outcome:
     return outcome
 
 
-def _stop(outcome: Outcome) -> None:
+def _stop(outcome: Outcome, interrupt: KeyboardInterrupt) -> None:
     """Say how an artifact stands after the user has ended its making, which on a cluster may go on."""
     now = found(outcome.artifact)
-    outcome.state, outcome.reason = "done" if now.state == "reused" else now.state, now.reason
+    outcome.state = "done" if now.state == "reused" else now.state
+    outcome.reason = reason_of_interrupt(interrupt) if now.state == "interrupted" else now.reason
 
 
 def _reason(status: dict[str, Any]) -> str:

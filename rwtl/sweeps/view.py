@@ -62,12 +62,15 @@ class View(Watcher):
             print(f"error: {artifact.label}: {outcome.reason or outcome.state}", file=sys.stderr, flush=True)
             return
         self._said = time.monotonic()
-        if outcome.state == "reused" or len(self._outcomes) < 2:
+        if len(self._outcomes) < 2:
+            return
+        said = f" · {artifact.headline}" if artifact.headline else ""
+        if outcome.state == "reused":
+            print(f"{self._name}: {artifact.label} was there{said}", flush=True)
             return
         left = self._left()
         clock = f" · about {clock_of(left)} left" if left else ""
         took = f" in {clock_of(outcome.seconds)}" if outcome.seconds is not None else ""
-        said = f" · {artifact.headline}" if artifact.headline else ""
         print(f"{self._name}: {self._count()} · {artifact.label} {outcome.state}{took}{said}{clock}", flush=True)
 
     def look(self) -> None:
