@@ -47,10 +47,11 @@ class SearchSweeper(Sweeper):
         pass
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from rwtl.sweeps.sweep import name_sweep, readable
+        from rwtl.sweeps.sweep import name_sweep, readable, require_name
 
         self.config, self.loader, self.program = config, hydra_context.config_loader, task_function
         with readable():
+            require_name(config)
             name_sweep(config, f"{config.hydra.job.name}-{config.hydra.sweeper.study_name}")
 
     def sweep(self, arguments: list[str]) -> None:

@@ -76,9 +76,11 @@ def build_all(artifacts: Iterable[A], executor: str = "processes", **settings: A
     ['complete', 'complete']
     """
     listed = list(artifacts)
-    outputs = listed[0].outputs if listed else None
+    if not listed:
+        return []
+    outputs = listed[0].outputs
     cfg = compose("simulate", f"executor={executor}", outputs=outputs, executor=settings)
-    outcomes = made_of(listed, cfg, "rwtl")
+    outcomes = made_of(listed, cfg, "build_all")
     print_outcomes("build_all", outcomes.values())
     failed = [each for each in outcomes.values() if each.state not in SUCCEEDED]
     if failed:

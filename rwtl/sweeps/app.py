@@ -22,7 +22,8 @@ from rwtl.plugins import load_plugins
 from rwtl.processes import end_fast
 from rwtl.retired import require_current
 from rwtl.sweeps.jobs import Main, planned
-from rwtl.sweeps.sweep import INLINE, Work, executor_of, make, readable
+from rwtl.sweeps.sweep import Work, executor_of, make, own_executor, readable
+from rwtl.terminal import Lasting
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 Program = Callable[..., None]  # called without arguments, or with another way to carry out its work than `make`
@@ -67,11 +68,16 @@ def _program(config: str, main: Main, carry_out: Callable[[Work], int] | None) -
     @functools.wraps(configured)
     def called(instead: Callable[[Work], int] | None = None) -> None:
         alone.carry_out = instead or carry_out
+        if not isinstance(sys.stdout, Lasting):
+            sys.stdout = Lasting(sys.stdout)
         given = get_args_parser().parse_args()
         with readable():
             require_current(given.overrides)
         if given.config_path is not None:
             sys.argv.append(f"--config-path={absolute_config_path(given.config_path)}")
+            if given.multirun:  # a configuration that an artifact keeps says nothing of Hydra
+                last = len(sys.argv) - sys.argv[::-1].index(given.overrides[-1]) if given.overrides else len(sys.argv)
+                sys.argv.insert(last, "hydra/sweeper=recorded")
         with _in_one_line():
             configured()
 
@@ -103,7 +109,7 @@ def _work(main: Main, cfg: DictConfig) -> Work:
             raise InputError(
                 f"{launchers[0]} is for the jobs of --multirun; write executor=processes or executor=slurm"
             )
-    section = cfg.get("executor") or INLINE
+    section = own_executor(cfg)
     return Work(app, [planned(main, 0, overrides, cfg)], lambda: executor_of(section, "executor", app))
 
 

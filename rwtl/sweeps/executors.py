@@ -71,8 +71,9 @@ class Executor:
     def drop(self, artifact: Artifact) -> None:
         """Forget an artifact that cannot be made, because what it needs was not."""
 
-    def leave(self, interrupt: KeyboardInterrupt) -> None:
-        """End what runs, because the user has asked for it."""
+    def leave(self, interrupt: KeyboardInterrupt) -> bool:
+        """End what runs, because the user has asked for it, and return whether it goes on nonetheless."""
+        return False
 
     def close(self) -> None:
         """Let go of what it holds; nothing runs any more."""
@@ -111,11 +112,6 @@ class Inline(Executor):
 
 
 @section("executor")
-class InlineConfig:
-    """One artifact after the other, in the process that was started: there is nothing to choose."""
-
-
-@section("executor")
 class ProcessesConfig:
     """Several artifacts side by side on this machine.
 
@@ -134,6 +130,13 @@ class Processes(Executor):
     """
 
     def __init__(self, config: ProcessesConfig):
+        """Raises InputError where the program that runs cannot be imported again, as a new process does."""
+        file = getattr(sys.modules["__main__"], "__file__", None)
+        if file is not None and not Path(file).exists():
+            raise InputError(
+                f"the program is read from {file}, which other processes cannot import; put it into a file, below "
+                "if __name__ == '__main__':, or use executor=inline"
+            )
         self._jobs = config.jobs
         self._idle: list[_Worker] = []
         self._busy: dict[Future, tuple[Artifact, _Worker]] = {}
@@ -163,7 +166,7 @@ class Processes(Executor):
                 worker.close()
         return found
 
-    def leave(self, interrupt: KeyboardInterrupt) -> None:
+    def leave(self, interrupt: KeyboardInterrupt) -> bool:
         """Ask all to stop; another Ctrl-C asks again, which ends them at once."""
         while self._busy:
             for process in active_children():
@@ -171,6 +174,7 @@ class Processes(Executor):
             with suppress(KeyboardInterrupt):
                 wait(self._busy)
                 break
+        return False
 
     def close(self) -> None:
         for worker in [*self._idle, *(worker for _, worker in self._busy.values())]:

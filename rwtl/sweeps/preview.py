@@ -38,7 +38,8 @@ def preview(work: Work) -> int:
         cells += [f"{jobs[artifact.path]} of {len(work.jobs)}", _note(artifact, state)]
         table.add_row(*map(escape, cells), style=None if will in ("reuse", "not needed") else "bold")
         counted.setdefault(artifact.kind, Counter())[will] += 1
-    show(table)
+    if artifacts:
+        show(table)
     for kind, of_kind in counted.items():
         said = [f"{count} {will if will == 'not needed' else f'to {will}'}" for will, count in of_kind.items()]
         print(f"{kind}: {', '.join(said)}", flush=True)

@@ -103,10 +103,11 @@ def build_all(roots: Iterable[Artifact], executor: Executor, watcher: Watcher | 
             _give_up(outcomes, executor, watcher)
             watcher.look()
     except KeyboardInterrupt as interrupt:
-        executor.leave(interrupt)
+        watcher.end()  # before anything is asked on the terminal
+        goes_on = executor.leave(interrupt)
         for outcome in outcomes.values():
             if outcome.state == "running":
-                _stop(outcome, interrupt)
+                _stop(outcome, interrupt, goes_on)
         outcomes.interrupt = interrupt
     finally:
         watcher.end()
@@ -200,11 +201,13 @@ def found(artifact: Artifact) -> Outcome:
     return outcome
 
 
-def _stop(outcome: Outcome, interrupt: KeyboardInterrupt) -> None:
+def _stop(outcome: Outcome, interrupt: KeyboardInterrupt, goes_on: bool) -> None:
     """Say how an artifact stands after the user has ended its making, which on a cluster may go on."""
     now = found(outcome.artifact)
     outcome.state = "done" if now.state == "reused" else now.state
-    outcome.reason = reason_of_interrupt(interrupt) if now.state == "interrupted" else now.reason
+    if outcome.state == "running" and not goes_on:
+        outcome.state = "interrupted"
+    outcome.reason = reason_of_interrupt(interrupt) if outcome.state == "interrupted" else now.reason
 
 
 def _reason(status: dict[str, Any]) -> str:

@@ -82,6 +82,10 @@ def run_search(config: DictConfig, loader: ConfigLoaderImpl, main: Main, argumen
     values, name = executor_section(config)
     folder, allowed = sweep_folder(config), search.max_failure_rate * search.n_trials
     side_by_side = search.n_jobs or values.get("jobs", 1)
+    if side_by_side > 1 and values["kind"] == "inline":
+        raise InputError(
+            f"hydra.sweeper.n_jobs is {side_by_side}, but executor=inline makes one at a time; add executor=processes"
+        )
     made_by = executor_of(values, name, config.hydra.job.name)
     with alone(folder, f"search {search.study_name}"), closing(made_by) as executor:
         trials = Trials(search.study_name, search.storage, search.direction, search.sampler, space, about)
@@ -101,6 +105,7 @@ def run_search(config: DictConfig, loader: ConfigLoaderImpl, main: Main, argumen
                 break
             for number, job in batch.items():
                 trials.tell(number, _objective(job, outcomes))
+            _say(search, trials)
         write_sweep(folder, config.hydra.job.name, list(jobs.values()), ended=True)
     _show(config.sweep, trials, jobs, outcomes)
     if outcomes.interrupt is not None:
@@ -156,6 +161,12 @@ def _objective(job: Job, outcomes: Outcomes) -> float | None:
     except InputError as error:
         outcomes[job.artifact.path] = Outcome(job.artifact, "failed", str(error))
         return None
+
+
+def _say(search: SearchConfig, trials: Trials) -> None:
+    best = trials.best()
+    so_far = "" if best is None else f"; best so far {best.value:.4g}, trial {best.number}"
+    print(f"search {search.study_name}: {len(trials.all())} of {search.n_trials} trials{so_far}", flush=True)
 
 
 def _show(name: str, trials: Trials, jobs: Mapping[int, Job], outcomes: Outcomes) -> None:

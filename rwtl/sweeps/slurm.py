@@ -227,10 +227,10 @@ class Slurm(Executor):
         """Forget a job that SLURM cancels itself, for it can no longer begin."""
         self._jobs.pop(artifact.path, None)
 
-    def leave(self, interrupt: KeyboardInterrupt) -> None:
+    def leave(self, interrupt: KeyboardInterrupt) -> bool:
         """Ask whether to cancel the jobs, where there is somebody to ask; otherwise they go on."""
         if not self._jobs:
-            return
+            return False
         jobs = list(self._jobs.values())
         ids = " ".join(sorted({job.split("_")[0] for job in jobs}, key=int))
         answer = ""
@@ -242,8 +242,9 @@ class Slurm(Executor):
         if answer.strip().lower() in ("y", "yes"):
             cancel(jobs)
             print("the jobs are cancelled", flush=True)
-        else:
-            print(f"the jobs go on; the same line watches them again, and scancel {ids} ends them", flush=True)
+            return False
+        print(f"the jobs go on; the same line watches them again, and scancel {ids} ends them", flush=True)
+        return True
 
 
 def _key(artifact: Artifact) -> str:

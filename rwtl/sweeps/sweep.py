@@ -20,12 +20,13 @@ from hydra.core.utils import env_override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from rwtl.config import CONF
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
 from rwtl.plugins import load_plugins
 from rwtl.processes import exit_code, reason_of, terminable
 from rwtl.sections import chosen, typed
-from rwtl.sweeps.executors import Executor, Inline, InlineConfig, Processes, ProcessesConfig
+from rwtl.sweeps.executors import Executor, Inline, Processes, ProcessesConfig
 from rwtl.sweeps.jobs import Job, Main, planned, print_jobs, sweep_folder, write_sweep
 from rwtl.sweeps.scheduler import Outcomes, build_all
 from rwtl.sweeps.view import View, print_outcomes
@@ -93,7 +94,7 @@ def made_of(roots: Iterable[Artifact], cfg: DictConfig, app: str) -> Outcomes:
 
     Raises KeyboardInterrupt where the user ends it.
     """
-    with closing(executor_of(cfg.get("executor") or INLINE, "executor", app)) as executor:
+    with closing(executor_of(own_executor(cfg), "executor", app)) as executor:
         outcomes = build_all(roots, executor, View(app))
     if outcomes.interrupt is not None:
         raise outcomes.interrupt
@@ -163,6 +164,12 @@ def run_sweep(
         sys.exit(code)
 
 
+def require_name(config: DictConfig) -> None:
+    """Raise InputError where a search has no name."""
+    if config.hydra.sweeper.study_name is None:
+        raise InputError("hydra.sweeper.study_name is not set; give the search a name: hydra.sweeper.study_name=...")
+
+
 def require_making(carry_out: Callable[[Work], int] | None) -> None:
     """Raise InputError where a search is to be previewed, or a program makes nothing to search with."""
     if carry_out is None:
@@ -212,10 +219,8 @@ def executor_section(config: DictConfig) -> tuple[Mapping[str, Any], str]:
     Raises InputError where both are named, or the launcher is one that rwtl does not know.
     """
     launcher = config.hydra.runtime.choices.get("hydra/launcher")
-    own = config.get("executor")
-    own = INLINE if own is None else OmegaConf.to_container(own, resolve=True)
     if launcher == "basic":
-        return own, "executor"
+        return own_executor(config), "executor"
     named = [each for each in given(config) if each.partition("=")[0].lstrip("+") == "executor"]
     if named:
         raise InputError(f"hydra/launcher={launcher} and {named[-1]} both say where the jobs run; leave one out")
@@ -225,6 +230,23 @@ def executor_section(config: DictConfig) -> tuple[Mapping[str, Any], str]:
     if launcher == "joblib":
         return {"kind": "processes", "jobs": _count(keys.get("n_jobs"))}, "hydra.launcher"
     raise InputError(f"hydra/launcher is {launcher}; choose basic, joblib or slurm, or write executor=processes")
+
+
+def own_executor(cfg: DictConfig) -> dict[str, Any]:
+    """Return the section `executor` of a configuration; of one that says nothing of it, that of `inline`.
+
+    Where the configuration is one that an artifact keeps, `executor=slurm` on the command line is a mere word.
+    """
+    section = cfg.get("executor") or INLINE["kind"]
+    if isinstance(section, str):
+        file = CONF / "executor" / f"{section}.yaml"
+        if not file.is_file():
+            names = ", ".join(sorted(each.stem for each in file.parent.glob("*.yaml")))
+            raise InputError(f"executor is {section}; choose one of {names}")
+        loaded = OmegaConf.load(file)
+        loaded._set_parent(cfg)
+        section = loaded
+    return OmegaConf.to_container(section, resolve=True)
 
 
 def executor_of(values: Mapping[str, Any], name: str, app: str) -> Executor:
@@ -237,10 +259,10 @@ def executor_of(values: Mapping[str, Any], name: str, app: str) -> Executor:
 
     Raises InputError where a value is wrong.
     """
-    values = OmegaConf.to_container(values, resolve=True) if OmegaConf.is_config(values) else values
     kind, rest = chosen(("inline", "processes", "slurm"), values, name)
     if kind == "inline":
-        typed(InlineConfig, rest, name)
+        if rest:
+            raise InputError(f"{name}.{next(iter(rest))}: executor=inline has no keys; write executor=processes")
         return Inline()
     if kind == "processes":
         return Processes(typed(ProcessesConfig, rest, name))
@@ -293,7 +315,9 @@ def jobs_of(overrides: list[Override]) -> dict[int, list[str]]:
         swept_over = [each for each in overrides if each.key_or_group != "sweep"]
         (combinations,) = BasicSweeper.split_arguments(swept_over, None)
     except HydraException as error:
-        raise InputError(f"{error}; give its values one by one, or search with hparams_search=...") from error
+        raise InputError(
+            f"{error}; give its values one by one, or search with hydra/sweeper=search or hparams_search=..."
+        ) from error
     if not combinations:
         raise InputError("the sweep has no jobs: one of its overrides names no value")
     swept = [override.get_key_element() for override in overrides if override.is_sweep_override()]

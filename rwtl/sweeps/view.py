@@ -18,7 +18,7 @@ from rwtl.pipeline.artifact import CLAIMS, Artifact
 from rwtl.pipeline.claim import Holder, holder_of, this_process
 from rwtl.progress import clock_of, read_progress, silence
 from rwtl.sweeps.executors import Executor, Inline
-from rwtl.sweeps.scheduler import SUCCEEDED, UNSETTLED, Outcome, Outcomes, Watcher
+from rwtl.sweeps.scheduler import NEEDS, SUCCEEDED, UNSETTLED, Outcome, Outcomes, Watcher
 from rwtl.terminal import console, show
 
 REMIND = 60.0  # s between lines where nothing has ended
@@ -59,7 +59,10 @@ class View(Watcher):
     def settled(self, outcome: Outcome) -> None:
         artifact = outcome.artifact
         if outcome.state not in SUCCEEDED:
-            print(f"error: {artifact.label}: {outcome.reason or outcome.state}", file=sys.stderr, flush=True)
+            reason = outcome.reason or outcome.state
+            if reason.startswith(NEEDS):  # why, was said of what it needs
+                reason = f"{NEEDS}{reason.removeprefix(NEEDS).partition(': ')[0]}"
+            print(f"error: {artifact.label}: {reason}", file=sys.stderr, flush=True)
             return
         self._said = time.monotonic()
         if len(self._outcomes) < 2:

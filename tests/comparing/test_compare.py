@@ -200,7 +200,7 @@ def test_what_fails_is_named_and_the_others_are_compared(made, outputs):
     done = run("compare", outputs, TINY, *rows)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.count("error: pretraining quiet: clips.active") == 3, "each seed has a pre-training of its own"
-    assert done.stderr.count("error: evaluate quiet seed 1: what it needs was not made: pretraining quiet: ") == 1
+    assert done.stderr.count("error: evaluate quiet seed 1: what it needs was not made: pretraining quiet\n") == 1
     assert "error: comparison: without 9 of what it needs" in done.stderr
     assert "note: quiet seed 1 failed: what it needs was not made: pretraining quiet: " in done.stdout
     for row in ("scratch", "freeze_none"):

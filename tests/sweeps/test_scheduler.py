@@ -189,7 +189,7 @@ def test_a_watcher_is_told_of_all(tmp_path):
     [
         ({"kind": "cloud"}, "executor.kind is 'cloud'; choose one of inline, processes, slurm"),
         ({"kind": "processes", "jobs": 0}, "executor.jobs is 0"),
-        ({"kind": "inline", "jobs": 2}, "executor.jobs: executor has no such key"),
+        ({"kind": "inline", "jobs": 2}, "executor.jobs: executor=inline has no keys; write executor=processes"),
         ({"kind": "processes", "jobs": 1, "threads": 2}, "executor.threads: executor has no such key"),
     ],
 )

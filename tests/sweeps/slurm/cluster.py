@@ -1,6 +1,6 @@
 """A SLURM cluster of four nodes on this machine, as a program: it lives until its standard input closes.
 
-    python tests/slurm/cluster.py        # prints the variable that makes sbatch and the others speak to it
+    python tests/sweeps/slurm/cluster.py        # prints the variable that makes sbatch and the others speak to it
 
 It is made of Debian's packages (see machine.py), needs root, and keeps all its files in one folder below the temporary
 one, which it removes at its end. Every process of it, jobs included, is a descendant of this program and ends with it,
