@@ -463,3 +463,33 @@ def test_a_programs_recordings_are_made_by_the_executor_of_its_sweep(tmp_path):
     assert re.search(r"^sweep .*: job 0 failed, job 1 done$", output, re.MULTILINE), output
     (made,) = tmp_path.glob("recording/*")
     assert status_of(made)["pid"] != job.pid
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_enough_stops_no_work(tmp_path):
+    """As with `| head -1`: nobody reads on after the first line."""
+    job = start("simulate", tmp_path, "-m", *SHAPES, "recording.seed=1,2")
+    assert job.stdout.readline()
+    job.stdout.close()
+    assert job.wait(timeout=300) == 0 and "Traceback" not in job.stderr.read()
+    assert len([file for file in tmp_path.glob("recording/*/status.json") if '"complete"' in file.read_text()]) == 2
+
+
+@pytest.mark.slow
+def test_a_configuration_that_an_artifact_keeps_takes_an_executor_and_a_sweep(tmp_path):
+    assert run("simulate", tmp_path, *SHAPES).returncode == 0
+    (folder,) = tmp_path.glob("recording/*")
+    line = ["--config-path", str(folder), "--config-name", "config"]
+    again = run("simulate", tmp_path, *line, "executor=processes")
+    assert again.returncode == 0 and f"reused {folder}" in again.stdout, again.stderr
+    swept = run("simulate", tmp_path, *line, "-m", "recording.seed=1,2", "executor=processes")
+    assert swept.returncode == 0 and "2 done" in swept.stdout and (tmp_path / "sweeps").is_dir(), swept.stderr
+    wrong = run("simulate", tmp_path, *line, "executor=cloud")
+    assert wrong.returncode == 1 and "error: executor is cloud; choose one of inline, processes, slurm" in wrong.stderr
+
+
+def test_processes_need_a_program_that_they_can_import(tmp_path):
+    program = "import rwtl; rwtl.build_all([rwtl.recording(rwtl.compose('simulate', outputs='o'))])"
+    done = subprocess.run([sys.executable, "-"], input=program, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1 and "InputError: the program is read from <stdin>" in done.stderr
+    assert not (tmp_path / "o").exists()
