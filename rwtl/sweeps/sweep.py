@@ -32,7 +32,6 @@ from rwtl.sweeps.scheduler import Outcomes, build_all
 from rwtl.sweeps.view import View, print_outcomes
 
 CONFIG = "multirun.yaml"
-INLINE = {"kind": "inline"}
 
 
 @dataclass
@@ -237,7 +236,7 @@ def own_executor(cfg: DictConfig) -> dict[str, Any]:
 
     Where the configuration is one that an artifact keeps, `executor=slurm` on the command line is a mere word.
     """
-    section = cfg.get("executor") or INLINE["kind"]
+    section = cfg.get("executor") or "inline"
     if isinstance(section, str):
         file = CONF / "executor" / f"{section}.yaml"
         if not file.is_file():

@@ -4,7 +4,6 @@ import os
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -15,7 +14,7 @@ from rwtl.pipeline.artifact import CLAIMS, Artifact
 from rwtl.pipeline.claim import claim
 from rwtl.pipeline.recording import recording
 from rwtl.sweeps.executors import Inline, Processes, ProcessesConfig
-from rwtl.sweeps.scheduler import Outcomes, Watcher, build_all
+from rwtl.sweeps.scheduler import Outcome, Outcomes, Watcher, build_all
 from rwtl.sweeps.sweep import executor_of
 from rwtl.sweeps.view import View, print_outcomes
 
@@ -200,13 +199,18 @@ def test_bad_executors_are_named(values, said):
 
 
 def test_the_time_left_is_what_the_others_of_the_kind_took(tmp_path, capsys):
-    view, outcomes = View("all"), Outcomes()
-    roots = [part(tmp_path, name) for name in ("one", "two", "three")]
-    outcomes |= {path: outcome for path, outcome in build_all(roots[:1], Inline()).items()}
-    assert view._left() == 0
-    made = build_all(roots, Inline(), view)
-    assert "all: 2 to make (2 training), 1 there already" in capsys.readouterr().out and made.succeeded()
+    done, *waiting = (Outcome(part(tmp_path, name)) for name in ("one", "two", "three"))
+    outcomes = Outcomes({outcome.artifact.path: outcome for outcome in (done, *waiting)})
+    view = View("all")
+    view.begin(outcomes, Inline())
+    assert capsys.readouterr().out == "all: 3 to make (3 training), 0 there already\n"
+    assert view._left() is None, "nothing is known of how long one takes"
+    done.state, done.seconds = "done", 4.0
+    assert view._left() == 8.0
+    for outcome in waiting:
+        outcome.state = "running"
+    assert view._left() == 4.0, "two at a time"
 
 
 def test_no_roots_are_no_work():
-    assert build_all([], Inline()) == {} and Path()
+    assert build_all([], Inline()) == {}
