@@ -1,5 +1,7 @@
-"""The names of the files in an artifact's folder, to be read as `files.MODEL`, and writing a file in one step."""
+"""The names of the files in an artifact's folder, to be read as `files.MODEL`; reading what may be damaged, and writing
+a file in one step."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -7,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+from rwtl.errors import InputError
 
 # Of every artifact.
 STATUS = "status.json"  # state, values, parents, versions, times
@@ -89,3 +93,49 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, in one step; what JSON cannot hold is a TypeError and changes nothing."""
     write_atomically(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the value in a JSON file; None where there is no file.
+
+    Raises InputError where it cannot be read: another one's, a folder, not UTF-8, no JSON, nested too deeply.
+    """
+    try:
+        return json.loads(path.read_bytes().decode())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file in an artifact's folder, by its name; not of those in folders below it, nor of
+    what is not part of the result."""
+    return {
+        file.name: _sha256(file)
+        for file in sorted(folder.iterdir())
+        if file.is_file() and file.name not in (STATUS, PROGRESS, CHECKPOINT)
+    }
+
+
+def verified(path: Path) -> Path:
+    """Return the path of a file of a finished artifact, whose bytes are the ones that were written.
+
+    A file outside of artifacts, or in one that was made before digests of files were recorded, is not checked.
+
+    Raises InputError where the file differs from its digest in the `status.json` beside it.
+    """
+    status = read_json(path.parent / STATUS)
+    recorded = status.get("files") if isinstance(status, dict) else None
+    wanted = recorded.get(path.name) if isinstance(recorded, dict) else None
+    if wanted is not None and path.is_file() and _sha256(path) != wanted:
+        raise InputError(
+            f"{path} is damaged: its content is not what was written (SHA-256 in {STATUS}); remove {path.parent}, and "
+            "it is made anew"
+        )
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,20 +12,36 @@ from pathlib import Path
 from typing import Any
 
 _told: Path | None = None  # the file that hears of the progress in this process; it makes one artifact at a time
+_require: Callable[[bool], None] | None = None  # raises where another process has taken that artifact over
 _silent = False
 
 
 @contextmanager
-def told(file: Path) -> Iterator[None]:
-    """Let all progress in this process be told to a file within it, which is removed at the end."""
-    global _told
-    before, _told = _told, file
+def told(file: Path, require: Callable[[bool], None]) -> Iterator[None]:
+    """Let all progress in this process be told to a file within it, which is removed at the end.
+
+    Args:
+        file: hears of the progress.
+        require: raises where another process has taken over what is made here; it looks at files if its argument says
+            so. Whatever is made ends by it at its next progress, or at `require_ours`.
+    """
+    global _told, _require
+    before, _told, _require = (_told, _require), file, require
     try:
         yield
     finally:
-        _told = before
+        _told, _require = before
         with suppress(OSError):
             file.unlink(missing_ok=True)
+
+
+def require_ours() -> None:
+    """Raise where another process has taken over what this one makes.
+
+    To be called before each change of files that a later job resumes from.
+    """
+    if _require is not None:
+        _require(True)
 
 
 def read_progress(file: Path) -> dict[str, Any] | None:
@@ -70,6 +86,8 @@ class Progress:
 
     def __call__(self, done: int | float, note: str | Callable[[], str] = "") -> None:
         """Say that so much is done; a note that takes time to make is made only where a line is printed."""
+        if _require is not None:
+            _require(False)
         now = time.monotonic()
         finished = done >= self.total
         if self.origin is None:

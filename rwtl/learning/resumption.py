@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from rwtl.errors import InputError
 from rwtl.files import replaced
+from rwtl.progress import require_ours
 
 # Of a SLURM job, before its time limit and where it must make room: what submitit asks SLURM to send.
 PREEMPT_SIGNAL = "SUBMITIT_PREEMPT_SIGNAL"
@@ -120,6 +121,7 @@ class Resumption(Checkpoint):
 
     def _save(self, trainer: pl.Trainer) -> None:
         """Save a checkpoint, which the first process alone writes, and let a signal that waits take effect."""
+        require_ours()
         with replaced(self.file) if trainer.is_global_zero else nullcontext(self.file) as draft:
             trainer.save_checkpoint(draft)
         self.saved = time.monotonic()

@@ -1,17 +1,23 @@
 """Artifacts: what a stage makes, in a folder named by a digest of exactly the values that determine it.
 
-A stage returns an `Artifact`, which says what would be made and from what; `build` makes it. The status of an artifact
-is a file that any host may read while one job writes it.
+A stage returns an `Artifact`, which says what would be made and from what; `build` makes it.
+
+A folder outputs/kind/digest is a finished artifact. Until then there is outputs/kind/digest.making, with the claims
+(`rwtl.pipeline.claim`) and the folder of an attempt, which has its own `status.json`. A job takes over from an earlier
+one by renaming that one's attempt, after which nothing that the earlier job still does by any path reaches it, and it
+finishes by renaming its attempt to outputs/kind/digest. Each is one step, which only one job can do.
 """
 
 import errno
 import hashlib
 import json
+import os
+import secrets
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,12 +27,46 @@ from omegaconf import DictConfig
 from rwtl import files
 from rwtl.config import resolved_yaml
 from rwtl.errors import InputError
-from rwtl.pipeline.claim import POLL, SKEW, Claim, Holder, claim, clock_difference, holder_of
+from rwtl.pipeline.claim import CLAIMS, Claim, Holder, Waiting, claim, holder_of, writable
 from rwtl.pipeline.provenance import now, provenance
 from rwtl.progress import told
 
-CLAIMS = "claims"
+MAKING = ".making"  # end of the name of the folder beside an artifact's, while it is not finished
 A = TypeVar("A", bound="Artifact")
+
+
+def making(path: Path) -> Path:
+    """Return the folder beside an artifact's that holds claims and attempts until it is finished."""
+    return path.with_name(path.name + MAKING)
+
+
+def claims_of(path: Path) -> Path:
+    """Return the folder of the claims of an artifact."""
+    return making(path) / CLAIMS
+
+
+def maker_of(path: Path) -> tuple[Holder, bool | None, float] | None:
+    """Return who makes an artifact, as `holder_of` does."""
+    return holder_of(claims_of(path))
+
+
+def folder_of(path: Path) -> Path:
+    """Return where the files of an artifact are: its own folder when it is finished, else the newest attempt's."""
+    if path.exists():
+        return path
+    return max(_attempts(path), key=_number, default=path)
+
+
+def _attempts(path: Path) -> list[Path]:
+    try:
+        return [each for each in making(path).iterdir() if (each / files.STATUS).exists() and _number(each) >= 0]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _number(attempt: Path) -> int:
+    number = attempt.name.partition("-")[0]
+    return int(number) if number.isascii() and number.isdigit() else -1
 
 
 def state_of(path: Path) -> str:
@@ -35,27 +75,69 @@ def state_of(path: Path) -> str:
     if status is None:
         return "missing"
     if status["state"] == "running":
-        held = holder_of(path / CLAIMS)
+        held = maker_of(path)
         return "interrupted" if held is None or held[1] else "running"
     return status["state"]
 
 
 def read_status(path: Path) -> dict[str, Any] | None:
-    """Return an artifact's status; None where there is none. One that is damaged is an InputError."""
-    file = path / files.STATUS
+    """Return an artifact's status, or its newest attempt's; None where there is none.
+
+    Raises InputError where it is damaged: unreadable, or with a value of another type than is written.
+    """
+    folder = folder_of(path)
+    file = folder / files.STATUS
     try:
-        status = json.loads(file.read_text())
-    except (FileNotFoundError, NotADirectoryError):
+        status = files.read_json(file)
+    except InputError as error:
+        raise InputError(f"{error}; remove {folder}, and it is made anew") from error
+    if status is None:
         return None
-    except ValueError as error:
-        raise InputError(f"{file} is damaged ({error}); remove {path}, and it is made anew") from error
-    if not isinstance(status, dict) or "state" not in status:
-        raise InputError(f"{file} says no state; remove {path}, and it is made anew")
+    wrong = _wrong(status)
+    if wrong:
+        raise InputError(f"{file} is damaged ({wrong}); remove {folder}, and it is made anew")
     return status
+
+
+STATES = ("complete", "running", "interrupted", "failed")
+_TYPES = {
+    "label": str,
+    "kind": str,
+    "format": int,
+    "values": dict,
+    "reason": str,
+    "started": str,
+    "finished": str,
+    "command": list,
+    "history": list,
+    "files": dict,
+}
+
+
+def _wrong(status: Any) -> str:
+    """Say what is wrong with a status that was read; an empty text where nothing is."""
+    if not isinstance(status, dict):
+        return "it is no mapping"
+    if status.get("state") not in STATES:
+        return f"state is {status.get('state')!r}, none of {', '.join(STATES)}"
+    for name, type_ in _TYPES.items():
+        if name in status and not isinstance(status[name], type_):
+            return f"{name} is {status[name]!r}, no {type_.__name__}"
+    parents = status.get("parents", {})
+    if not isinstance(parents, dict) or not all(isinstance(digest, str) for digest in parents.values()):
+        return f"parents is {parents!r}, not a digest for each role"
+    for name in ("started", "finished"):
+        with suppress(ValueError):
+            datetime.fromisoformat(status.get(name, "2000-01-01"))
+            continue
+        return f"{name} is {status[name]!r}, no time"
+    return ""
 
 
 def is_complete(path: Path) -> bool:
     """Return whether an artifact is finished."""
+    if not path.exists():
+        return False
     status = read_status(path)
     return status is not None and status["state"] == "complete"
 
@@ -77,73 +159,6 @@ def history(path: Path) -> list[dict[str, Any]]:
         return []
     earlier = {key: value for key, value in before.items() if key not in ("label", "values", "parents", "history")}
     return [*before.get("history", []), earlier]
-
-
-REMIND = 60.0  # s between messages
-
-
-class Waiting:
-    """Says whom a job waits for, at first and now and then."""
-
-    def __init__(self, label: str, path: Path):
-        self.label, self.path = label, path
-        self.since = time.monotonic()
-        self.said: float | None = None
-        self.skew_said = False
-
-    def __call__(self, holder: Holder | None, silence: float) -> None:
-        if holder is None:
-            return
-        clock = time.monotonic()
-        if self.said is None:
-            print(f"{self.label}: {holder} is making {self.path}; waiting for it", flush=True)
-            self.said = clock
-        elif clock - self.said > REMIND:
-            print(
-                f"{self.label}: has waited {clock - self.since:.0f} s for {holder} to make {self.path}; its last sign "
-                f"of life was {silence:.0f} s ago",
-                flush=True,
-            )
-            self.said = clock
-        elif 0 < silence < 2 * POLL and not self.skew_said:
-            self._say_skew(holder)
-
-    def _say_skew(self, holder: Holder) -> None:
-        difference = clock_difference(self.path / CLAIMS)
-        if abs(difference) > SKEW:
-            self.skew_said = True
-            print(
-                f"{self.label}: the clock of {holder.host} or of the file server is {abs(difference):.0f} s "
-                f"{'ahead of' if difference > 0 else 'behind'} this host's: times of artifacts will not compare. "
-                "Claims do not depend on clocks",
-                flush=True,
-            )
-
-
-@contextmanager
-def alone(folder: Path, label: str) -> Iterator[None]:
-    """Let one process at a time be within it, of all that name this folder; the others wait, and say for whom.
-
-    Raises InputError where the folder cannot be written.
-    """
-    with writable(folder):
-        held = claim(folder / CLAIMS, lambda: False, Waiting(label, folder))
-    try:
-        yield
-    except BaseException:
-        held.release()
-        raise
-    held.finish(lambda: None)
-
-
-@contextmanager
-def writable(folder: Path) -> Iterator[None]:
-    """Turn what the system says of a folder that cannot be written into an InputError."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write to {folder} ({reason}); set paths.outputs to another folder") from error
 
 
 # Raised when a stage's results change for the same configuration: older artifacts are then not taken for new ones.
@@ -217,7 +232,7 @@ class Artifact:
         """Return the path of one of the artifact's files, of `rwtl.files`; raise InputError before it is complete."""
         if not is_complete(self.path):
             raise InputError(f"{self.label} is {self.state()}, not complete; make it with rwtl.build: {self.path}")
-        return self.path / name
+        return files.verified(self.path / name)
 
     def status(self) -> dict[str, Any]:
         """Return what was recorded of its making: values, parents, versions, commit, host, times."""
@@ -298,17 +313,23 @@ def build(artifact: A) -> A:
     if not is_complete(path):
         for parent in artifact.parents.values():
             build(parent)
+    claims = claims_of(path)
+    claims = claims_of(path)
     with writable(path.parent):
-        held = claim(path / CLAIMS, lambda: is_complete(path), Waiting(label, path))
-    if held is not None:
+        held = claim(claims, lambda: is_complete(path), Waiting(label, path, claims))
+        attempt = None if held is None else _take_over(path, held)
+    if held is not None and attempt is not None:
         print(f"{label}: making {path}", flush=True)
-        _make(artifact, held)
-    elif path not in _announced:
-        print(f"{label}: reused {path}", flush=True)
-    _announced.add(path)
-    if held is None:
+        _make(artifact, held, attempt)
+    else:
+        held_by = maker_of(path) if making(path).exists() else None
+        if held_by is None or held_by[1]:  # its maker was killed just after its end
+            _clear_away(path)
+        if path not in _announced:
+            print(f"{label}: reused {path}", flush=True)
         artifact.check(path)
-    return replace(artifact, reused=held is None)
+    _announced.add(path)
+    return replace(artifact, reused=attempt is None)
 
 
 def hush(artifact: Artifact) -> None:
@@ -316,43 +337,111 @@ def hush(artifact: Artifact) -> None:
     _announced.add(artifact.path)
 
 
-def _make(artifact: Artifact, held: Claim) -> None:
+def _take_over(path: Path, held: Claim) -> Path | None:
+    """Return the folder of an attempt, with what an earlier one left: from then on that one can change nothing.
+
+    None where a holder before has finished at this very moment.
+    """
+    work = making(path)
+    attempt = work / f"{held.number:06d}-{secrets.token_hex(4)}"
+    try:
+        left = max(_attempts(path), key=_number, default=None)
+        if left is None and path.exists() and not is_complete(path):
+            left = _of_earlier_version(path)
+        if left is None:
+            attempt.mkdir()
+        else:
+            with suppress(FileNotFoundError):  # its holder has finished at this very moment
+                os.rename(left, attempt)
+        if is_complete(path):
+            held.finish()
+            return None
+        attempt.mkdir(exist_ok=True)
+        for each in work.iterdir():  # what was made by somebody who woke after it was taken over
+            if each not in (attempt, work / CLAIMS):
+                shutil.rmtree(each, ignore_errors=True)
+    except BaseException:
+        held.release()
+        raise
+    return attempt
+
+
+def _of_earlier_version(path: Path) -> Path:
+    """Return an unfinished artifact's folder, as versions of rwtl without folders of attempts left it.
+
+    Raises InputError where the folder is no artifact's.
+    """
+    if not (path / files.STATUS).exists():
+        raise InputError(f"{path} is in the way: it is no artifact, for it has no {files.STATUS}; move it elsewhere")
+    shutil.rmtree(path / CLAIMS, ignore_errors=True)
+    return path
+
+
+def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:
     path, label, kind = artifact.path, artifact.label, artifact.kind
     parents = {role: parent.digest for role, parent in artifact.parents.items()}
     status = {"label": label, "kind": kind, "format": FORMAT[kind], "values": artifact.values, "parents": parents}
-    earlier = history(path) if artifact.resumable else []
-    status = {"state": "running", **status, **provenance(), "history": earlier}
-    finished = False
+    status |= {"attempt": attempt.name, **provenance()}
     try:
-        if not artifact.resumable:
-            _empty(path)
-        write_status(path, status)
+        if artifact.resumable:
+            status["history"] = history(attempt)
+        else:
+            _empty(attempt)
+        write_status(attempt, {"state": "running"} | status)
+        held.fence = attempt / files.STATUS
         if artifact.config is not None:
-            (path / files.CONFIG).write_text(resolved_yaml(artifact.config))
-        with told(path / files.PROGRESS):
-            artifact.make(path)
-        held.finish(lambda: write_status(path, status | {"state": "complete", "finished": now()}))
-        finished = True
+            (attempt / files.CONFIG).write_text(resolved_yaml(artifact.config))
+        with told(attempt / files.PROGRESS, held.require):
+            artifact.make(attempt)
+        _publish(attempt, path, status, held)
     except BaseException as error:
-        if held.lost and isinstance(error, KeyboardInterrupt):
-            raise InputError(held.lost_message()) from error
+        if _published(attempt, path):  # it was interrupted after its end
+            _clear_away(path)
+            raise
+        if isinstance(error, Exception):
+            held.require()
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         reason = f"{type(error).__name__}: {error}"
-        if not held.lost:
+        ended = {"state": "interrupted" if interrupted else "failed", "reason": reason, "finished": now()}
+        if (attempt / files.STATUS).exists():
             with suppress(OSError):  # on a full disk
-                ended = {"state": "interrupted" if interrupted else "failed", "reason": reason, "finished": now()}
-                write_status(path, status | ended)
+                write_status(attempt, ended | status)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise InputError(f"{label}: cannot write to {path} ({error.strerror}); what is finished is kept") from error
         raise
     finally:
-        if not finished and not held.lost:
-            held.release()
+        held.release()
+
+
+def _publish(attempt: Path, path: Path, status: dict[str, Any], held: Claim) -> None:
+    """Make an attempt the artifact. Raises TakenOver where another process has taken over."""
+    for partial in attempt.rglob("*.partial"):  # of a process that ended, or was taken over from, as it wrote
+        partial.unlink(missing_ok=True)
+    held.require()
+    write_status(attempt, {"state": "complete"} | status | {"finished": now(), "files": files.digests(attempt)})
+    held.require()
+    try:
+        os.rename(attempt, path)
+    except OSError:
+        if not _published(attempt, path):  # a file server may say so of what it has done
+            raise
+    _clear_away(path)
+
+
+def _clear_away(path: Path) -> None:
+    """Remove what a finished artifact needs no more."""
+    with suppress(OSError):  # of another user
+        (path / files.CHECKPOINT).unlink(missing_ok=True)
+    shutil.rmtree(making(path), ignore_errors=True)
+
+
+def _published(attempt: Path, path: Path) -> bool:
+    return is_complete(path) and (read_status(path) or {}).get("attempt") == attempt.name
 
 
 def _empty(path: Path) -> None:
     for entry in path.iterdir():
-        if entry.is_dir() and entry.name != CLAIMS:
+        if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
-        elif not entry.is_dir():
+        else:
             entry.unlink()

@@ -5,28 +5,37 @@ file system decides at its server: whoever creates number n + 1 holds the folder
 or is dead. Dead is a process that its own machine no longer has, an earlier run of the same SLURM job, or one on
 another machine that gave no sign of life for LEASE seconds. Signs of life are watched with the clock of the one who
 waits, so clocks of different hosts are never compared.
+
+A holder that was stopped for longer than LEASE may wake after its successor, and must then change nothing: see
+`Claim.lost`, and how `rwtl.pipeline.artifact` takes the folder of an attempt away from it.
 """
 
-import _thread
 import json
 import os
 import platform
 import shutil
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rwtl import files
 from rwtl.errors import InputError
 
+CLAIMS = "claims"
 HEARTBEAT = 5.0  # s between signs of life
 LEASE = 60.0  # s without one, after which a process on another machine is taken for dead
 POLL = 0.5  # s between looks at a live claim
 SKEW = 30.0  # s by which clocks may differ before a waiting process says so
+REMIND = 60.0  # s between messages of a waiting process
 _RELEASED = "released"
+
+
+class TakenOver(InputError):
+    """What a process was making was taken over by another one, for this one gave no sign of life for LEASE."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +65,14 @@ class Holder:
         """Return whether the process has ended, as far as can be told from here; None where only time will tell."""
         here = this_process()
         if self.machine == here.machine:
-            return _born(self.pid) != self.born
+            return _ended(self.pid, self.born)
         earlier = self.job and self.job == here.job and self.restarts < here.restarts
         return True if earlier else None  # SLURM runs a job again only after its end
 
 
 def this_process() -> Holder:
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
-    return Holder(platform.node(), _machine(), os.getpid(), _born(os.getpid()) or 0, _slurm_job(), restarts)
+    return Holder(platform.node(), _machine(), os.getpid(), _stat(os.getpid()) or 0, _slurm_job(), restarts)
 
 
 def _machine() -> str:
@@ -75,65 +84,100 @@ def _slurm_job() -> str:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
 
 
-def _born(pid: int) -> int | None:
-    """Return when a process was started, in clock ticks since the boot; None where there is none, or a zombie."""
+def _ended(pid: int, born: int) -> bool | None:
+    """Return whether a process of this machine has ended; None where another user's is hidden from this one."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        return _stat(pid) != born
+    except OSError:  # there is none, or /proc hides it (hidepid): that a process exists can be asked nonetheless
+        try:
+            os.kill(pid, 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:
+            pass
         return None
+
+
+def _stat(pid: int) -> int | None:
+    """Return when a process was started, in clock ticks since the boot; None for a zombie."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return None if fields[0] in "ZX" else int(fields[19])
 
 
 class Claim:
     """A claim that this process holds; a thread of its own gives signs of life until it is released or finished.
 
-    Where another process has taken over nonetheless, because this one was stopped for longer than LEASE, the main
-    thread is interrupted (KeyboardInterrupt) and `lost` is true.
+    Args:
+        file: of the claim, which has just been created.
+
+    Attributes:
+        number: of the claim; it grows from one holder of a folder to the next.
+        fence: a file that is there for as long as nobody has taken over, where there is such a file. With it the claim
+            outlives the removal of its own file, which is then written again.
+        lost: whether another process was seen to have taken over, because this one was stopped for longer than LEASE.
     """
 
     def __init__(self, file: Path):
         self._file = file
-        self._next = _file(file.parent, int(file.name) + 1)
-        self._ended = threading.Event()
+        self._content = file.read_text()
+        self.number = int(file.name)
+        self.fence: Path | None = None
         self.lost = False
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._give_signs, daemon=True)
         self._thread.start()
 
     def _give_signs(self) -> None:
         while not self._ended.wait(HEARTBEAT):
             with suppress(OSError):  # a file server that is away for a moment
+                if not self._ours():
+                    self.lost = True
+                    return
                 os.utime(self._file)
-            if self._next.exists():
-                self.lost = True
-                _thread.interrupt_main()
-                return
+
+    def _ours(self) -> bool:
+        """Look whether nobody has taken over, and write the claim again where somebody has removed it."""
+        if self.fence is not None and not self.fence.exists():
+            return False
+        newest = _newest(self._file.parent)
+        if newest is not None and int(newest.name) > self.number:
+            return False
+        try:
+            return self._file.read_text() == self._content
+        except FileNotFoundError:
+            if self.fence is None:
+                return False
+            self._file.parent.mkdir(exist_ok=True)
+            return _create(self._file) is not None
+
+    def require(self, look: bool = True) -> None:
+        """Raise TakenOver where another process has taken over.
+
+        Args:
+            look: look at the files now; otherwise only what the signs of life have seen counts.
+        """
+        if look and not self.lost:
+            with suppress(OSError):
+                self.lost = not self._ours()
+        if self.lost:
+            raise TakenOver(
+                f"{self._file.parent.parent} was taken over by another job, since this one ({this_process()}) gave no "
+                f"sign of life for {LEASE:g} s: was it stopped, or the file server away? The other job goes on"
+            )
 
     def release(self) -> None:
-        """Give the folder back, unfinished; the next one may claim it at once."""
+        """Give the folder back, unfinished; the next one may claim it at once. Where it is lost, nothing changes."""
         self._end()
-        with suppress(OSError):  # on a full disk the others wait for LEASE, or see that this process has ended
+        with suppress(OSError, TakenOver):  # on a full disk the others wait for LEASE, or see that this one has ended
+            self.require()
             self._file.write_text(json.dumps({_RELEASED: True}))
 
-    def finish(self, conclude: Callable[[], None]) -> None:
-        """Call `conclude`, which says for good that all is made, and clear the claims away.
-
-        Where it raises, the claim is still to be released.
-
-        Raises:
-            InputError: Another process has taken over.
-        """
+    def finish(self) -> None:
+        """Clear the claims away, when what they were for is made; where it is lost, nothing changes."""
         self._end()
-        if _create(self._next) is None:
-            raise InputError(self.lost_message())
-        self._file = self._next  # from here on nobody can take over
-        conclude()
-        shutil.rmtree(self._file.parent, ignore_errors=True)
-
-    def lost_message(self) -> str:
-        return (
-            f"{self._file.parent.parent} was taken over by another job, since this one ({this_process()}) gave no sign "
-            f"of life for {LEASE:g} s: was it stopped, or the file server away? The other job goes on"
-        )
+        with suppress(TakenOver):
+            self.require()
+            shutil.rmtree(self._file.parent, ignore_errors=True)
 
     def _end(self) -> None:
         self._ended.set()
@@ -165,7 +209,7 @@ def claim(folder: Path, done: Callable[[], bool], waiting: Callable[[Holder | No
             if sign != seen:
                 seen, since = sign, time.monotonic()
             silence = time.monotonic() - since
-            if not content.get(_RELEASED):
+            if content.get(_RELEASED) is not True:
                 holder = _holder(content)
                 dead = holder.dead() if holder else None
                 if dead is None:
@@ -177,13 +221,90 @@ def claim(folder: Path, done: Callable[[], bool], waiting: Callable[[Holder | No
         mine = _create(_file(folder, int(newest.name) + 1 if newest else 1))
         if mine is None:  # somebody else was faster
             continue
-        made = Claim(mine)
+        try:
+            made = Claim(mine)
+        except FileNotFoundError:  # somebody has finished, and cleared the claims away
+            continue
         if done():
-            made.release()
-            shutil.rmtree(folder, ignore_errors=True)
+            made.finish()
             return None
         return made
     return None
+
+
+class Waiting:
+    """Says whom a job waits for, at first and now and then.
+
+    Args:
+        label: of what waits.
+        path: what the other process makes.
+        claims: the folder that is claimed.
+    """
+
+    def __init__(self, label: str, path: Path, claims: Path):
+        self.label, self.path, self.claims = label, path, claims
+        self.since = time.monotonic()
+        self.said: float | None = None
+        self.skew_said = False
+
+    def __call__(self, holder: Holder | None, silence: float) -> None:
+        if holder is None:
+            return
+        clock = time.monotonic()
+        if self.said is None:
+            print(f"{self.label}: {holder} is making {self.path}; waiting for it", flush=True)
+            self.said = clock
+        elif clock - self.said > REMIND:
+            print(
+                f"{self.label}: has waited {clock - self.since:.0f} s for {holder} to make {self.path}; its last sign "
+                f"of life was {silence:.0f} s ago",
+                flush=True,
+            )
+            self.said = clock
+        elif 0 < silence < 2 * POLL and not self.skew_said:
+            self._say_skew(holder)
+
+    def _say_skew(self, holder: Holder) -> None:
+        difference = clock_difference(self.claims)
+        if abs(difference) > SKEW:
+            self.skew_said = True
+            print(
+                f"{self.label}: the clock of {holder.host} or of the file server is {abs(difference):.0f} s "
+                f"{'ahead of' if difference > 0 else 'behind'} this host's: times of artifacts will not compare. "
+                "Claims do not depend on clocks",
+                flush=True,
+            )
+
+
+@contextmanager
+def alone(folder: Path, label: str) -> Iterator[Callable[[], None]]:
+    """Let one process at a time be within it, of all that name this folder; the others wait, and say for whom.
+
+    Yields:
+        A function to call before each change of what the folder holds: it raises TakenOver where another process has
+        taken over.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    with writable(folder):
+        held = claim(folder / CLAIMS, lambda: False, Waiting(label, folder, folder / CLAIMS))
+    try:
+        yield held.require
+    except BaseException:
+        held.release()
+        raise
+    held.finish()
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Turn what the system says of a folder that cannot be written into an InputError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot write to {folder} ({reason}); set paths.outputs to another folder") from error
 
 
 def holder_of(folder: Path) -> tuple[Holder, bool | None, float] | None:
@@ -193,7 +314,7 @@ def holder_of(folder: Path) -> tuple[Holder, bool | None, float] | None:
         newest = _newest(folder)
         if newest is not None:
             content = _read(newest)
-            holder = None if content.get(_RELEASED) else _holder(content)
+            holder = None if content.get(_RELEASED) is True else _holder(content)
             if holder is not None:
                 return holder, holder.dead(), time.time() - newest.stat().st_mtime
     return None
@@ -211,9 +332,10 @@ def _file(folder: Path, number: int) -> Path:
 
 def _newest(folder: Path) -> Path | None:
     try:
-        return max((file for file in folder.iterdir() if file.name.isdigit()), default=None)
+        numbered = [file for file in folder.iterdir() if file.name.isascii() and file.name.isdigit()]
     except FileNotFoundError:
         return None
+    return max(numbered, key=lambda file: int(file.name), default=None)
 
 
 def _create(file: Path) -> Path | None:
@@ -228,16 +350,20 @@ def _create(file: Path) -> Path | None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Return a claim's content; empty while it is being written, or where a full disk left it so."""
+    """Return a claim's content; empty while it is being written, where a full disk left it so, and where it is no
+    claim's: only the lease tells then whether its holder lives."""
     try:
-        content = json.loads(file.read_text())
-    except json.JSONDecodeError:
+        content = files.read_json(file)
+    except InputError:
         return {}
+    if content is None and not file.exists():
+        raise FileNotFoundError(file)
     return content if isinstance(content, dict) else {}
 
 
 def _holder(content: dict[str, Any]) -> Holder | None:
-    try:
-        return Holder(**content)
-    except TypeError:
+    fields = Holder.__dataclass_fields__
+    if set(content) != set(fields):
         return None
+    of_type = all(isinstance(content[name], int if name in ("pid", "born", "restarts") else str) for name in fields)
+    return Holder(**content) if of_type and content["pid"] > 0 else None

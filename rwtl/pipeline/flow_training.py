@@ -154,7 +154,6 @@ def training(cfg: DictConfig) -> TrainedArtifact:
             curve.to_csv(folder / files.CURVE, index=False)
             save_model(folder / files.MODEL, "raft", arguments, model)
             tracker.model(folder / files.MODEL)
-        (folder / files.CHECKPOINT).unlink(missing_ok=True)
 
     label = f"training {config.name} seed {seed}"
     outputs = outputs_folder(cfg)

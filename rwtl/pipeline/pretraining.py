@@ -138,7 +138,6 @@ def pretraining(cfg: DictConfig) -> PretrainingArtifact:
             save_model(folder / files.MODEL, plan.task.model, plan.arguments, model)
             tracker.model(folder / files.MODEL)
         (folder / files.VERDICT).write_text(plan.task.results(folder, plan, model, data, curve) + "\n")
-        (folder / files.CHECKPOINT).unlink(missing_ok=True)
 
     outputs = outputs_folder(cfg)
     return PretrainingArtifact("pretraining", label, plan.values(), make, outputs, parents, resumable=True, config=cfg)

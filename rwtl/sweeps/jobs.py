@@ -12,8 +12,8 @@ from rich.table import Column, Table
 
 from rwtl.errors import InputError
 from rwtl.files import write_json
-from rwtl.pipeline.artifact import Artifact, writable
-from rwtl.pipeline.claim import Holder, this_process
+from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.claim import Holder, this_process, writable
 from rwtl.plugins import load_plugins
 from rwtl.sweeps.scheduler import SUCCEEDED, Outcomes, found
 from rwtl.sweeps.view import cells_of, print_counts, short

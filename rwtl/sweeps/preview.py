@@ -7,8 +7,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Column, Table
 
-from rwtl.pipeline.artifact import CLAIMS, FORMAT, Artifact, reason_of
-from rwtl.pipeline.claim import holder_of
+from rwtl.pipeline.artifact import FORMAT, Artifact, maker_of, reason_of
 from rwtl.sweeps.sweep import Work
 from rwtl.terminal import show
 
@@ -54,5 +53,5 @@ def _note(artifact: Artifact, state: str) -> str:
     """Who makes it, or why it failed."""
     if state == "failed":
         return reason_of(artifact.status())
-    held = holder_of(artifact.path / CLAIMS) if state == "running" else None
+    held = maker_of(artifact.path) if state == "running" else None
     return str(held[0]) if held else ""

@@ -13,7 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from rwtl.config import flat
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact, alone
+from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.claim import alone
 from rwtl.sections import Count, OneOf, Share, section, typed
 from rwtl.sweeps.jobs import Job, Main, planned, print_jobs, read_jobs, sweep_folder, write_sweep
 from rwtl.sweeps.scheduler import Outcome, Outcomes, build_all

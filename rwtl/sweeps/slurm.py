@@ -18,7 +18,8 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from rwtl.errors import InputError
 from rwtl.files import write_json
-from rwtl.pipeline.artifact import Artifact, alone, build
+from rwtl.pipeline.artifact import Artifact, build
+from rwtl.pipeline.claim import alone
 from rwtl.sweeps.executors import Ended, Executor
 from rwtl.sweeps.slurm_config import SlurmConfig, parameters
 from rwtl.sweeps.slurm_queue import Ended as EndOfJob

@@ -1,6 +1,7 @@
 """What is in the outputs: every artifact, its state, age, size and parents; and the removal of artifacts."""
 
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -14,13 +15,27 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Column, Table
 
+from rwtl import files
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import CLAIMS, FORMAT, Artifact, is_complete, read_status, reason_of, state_of
-from rwtl.pipeline.claim import Holder, claim, holder_of
+from rwtl.pipeline.artifact import (
+    FORMAT,
+    MAKING,
+    STATES,
+    Artifact,
+    claims_of,
+    folder_of,
+    is_complete,
+    maker_of,
+    making,
+    read_status,
+    reason_of,
+    state_of,
+)
+from rwtl.pipeline.claim import CLAIMS, Holder, claim
 from rwtl.sweeps.jobs import SWEEPS, read_jobs
 from rwtl.terminal import show
 
-STATES = ("complete", "running", "interrupted", "failed", "outdated", "damaged")
+SHOWN = (*STATES, "outdated", "damaged")
 REMOVABLE = ("interrupted", "failed", "outdated", "damaged")
 
 
@@ -30,7 +45,7 @@ class Entry:
 
     Args:
         kind, digest, path, label: which it is.
-        state: one of STATES; `outdated` is what an older version made, which is never reused.
+        state: one of SHOWN; `outdated` is what an older version made, which is never reused.
         note: who makes it, or why it is not complete.
         age: since its end, or else its start, s; None where that is not known.
         size: bytes.
@@ -55,19 +70,30 @@ def entries_of(outputs: Path, stage: str | None = None, state: str | None = None
     """
     if stage is not None and stage not in FORMAT:
         raise InputError(f"stage is {stage!r}; choose one of {', '.join(FORMAT)}")
-    if state is not None and state not in STATES:
-        raise InputError(f"state is {state!r}; choose one of {', '.join(STATES)}")
+    if state is not None and state not in SHOWN:
+        raise InputError(f"state is {state!r}; choose one of {', '.join(SHOWN)}")
     kinds = FORMAT if stage is None else [stage]
-    folders = [folder for kind in kinds for folder in sorted((outputs / kind).glob("*")) if folder.is_dir()]
-    found = [entry_of(folder) for folder in folders]
+    found = [entry_of(path) for kind in kinds for path in _artifacts(outputs / kind)]
     shown = [entry for entry in found if state is None or entry.state == state]
     return sorted(shown, key=lambda entry: (list(FORMAT).index(entry.kind), -(entry.age or 0.0)))
 
 
+def _artifacts(folder: Path) -> list[Path]:
+    """Return the paths of the artifacts of a kind, finished or not; what else somebody keeps there is not ours."""
+    paths = {each.with_name(each.name.removesuffix(MAKING)) for each in folder.glob("*")}
+    return sorted(path for path in paths if re.fullmatch("[0-9a-f]{12}", path.name) and _is_ours(path))
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether there is an artifact, for which its status or its claims speak."""
+    ours = (folder_of(path) / files.STATUS, path / CLAIMS, claims_of(path))
+    return any(os.path.lexists(each) for each in ours)
+
+
 def entry_of(path: Path) -> Entry:
-    """Return what there is to say of the artifact in a folder outputs/kind/digest."""
+    """Return what there is to say of the artifact of a path outputs/kind/digest, which need not be finished."""
     kind, digest = path.parent.name, path.name
-    size = _size(path)
+    size = _size(path) + _size(making(path))
     try:
         state, status = state_of(path), read_status(path) or {}
     except InputError as error:
@@ -85,7 +111,7 @@ def entry_of(path: Path) -> Entry:
 def _note(path: Path, state: str, status: dict[str, Any]) -> str:
     if state == "failed":
         return reason_of(status)
-    held = holder_of(path / CLAIMS)
+    held = maker_of(path)
     if state == "running" and held is not None:
         return f"{held[0]}, last sign of life {max(0.0, held[2]):.0f} s ago"
     if state == "interrupted":
@@ -100,10 +126,10 @@ def _age(status: dict[str, Any]) -> float | None:
 
 def _size(path: Path) -> int:
     total = 0
-    for folder, _, files in os.walk(path):
-        for file in files:
+    for folder, _, names in os.walk(path):
+        for name in names:
             with suppress(OSError):  # one that is just replaced
-                total += os.lstat(os.path.join(folder, file)).st_size
+                total += os.lstat(os.path.join(folder, name)).st_size
     return total
 
 
@@ -178,19 +204,20 @@ def remove(entries: Iterable[Entry], states: Collection[str]) -> None:
     for entry in entries:
         if entry.state not in states:
             continue
+        path, work = entry.path, making(entry.path)
         try:
-            held = claim(entry.path / CLAIMS, lambda: False, _refuse)
+            held = claim(claims_of(path), lambda: False, _refuse)
         except _InUse as holder:
-            print(f"{entry.path} is kept: {holder} works on it")
+            print(f"{path} is kept: {holder} works on it")
             continue
-        if entry.state != "outdated" and _complete(entry.path):  # somebody has made it since
-            held.release()
-            continue
-        held.finish(lambda path=entry.path: _clear(path))
+        kept = entry.state != "outdated" and _complete(path)  # somebody has made it since
+        if not kept:
+            _clear(path, work)
+            print(f"removed {path} ({entry.state}, {decimal(entry.size)})")
+            freed, count = freed + entry.size, count + 1
+        held.finish()
         with suppress(OSError):  # somebody begins to make it again
-            entry.path.rmdir()
-        print(f"removed {entry.path} ({entry.state}, {decimal(entry.size)})")
-        freed, count = freed + entry.size, count + 1
+            work.rmdir()
     print(f"{count} removed, {decimal(freed)} freed", flush=True)
 
 
@@ -206,8 +233,12 @@ def _complete(path: Path) -> bool:
         return False
 
 
-def _clear(path: Path) -> None:
-    for each in path.iterdir():
-        if each.name == CLAIMS:
-            continue
-        shutil.rmtree(each) if each.is_dir() else each.unlink()
+def _clear(path: Path, work: Path) -> None:
+    """Remove an artifact; of one that is a symbolic link only the link."""
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():  # in one step, so that a half of it is never taken for the whole
+        os.rename(path, work / f"{path.name}.removed")
+    for each in work.iterdir():
+        if each.name != CLAIMS:
+            each.unlink() if each.is_symlink() or not each.is_dir() else shutil.rmtree(each)

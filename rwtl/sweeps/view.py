@@ -14,8 +14,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rwtl import files
-from rwtl.pipeline.artifact import CLAIMS, Artifact
-from rwtl.pipeline.claim import Holder, holder_of, this_process
+from rwtl.pipeline.artifact import Artifact, folder_of, maker_of
+from rwtl.pipeline.claim import Holder, this_process
 from rwtl.progress import clock_of, read_progress, silence
 from rwtl.sweeps.executors import Executor, Inline
 from rwtl.sweeps.scheduler import NEEDS, SUCCEEDED, UNSETTLED, Outcome, Outcomes, Watcher
@@ -122,8 +122,8 @@ class View(Watcher):
 
     def _says(self, artifact: Artifact) -> tuple[str, str]:
         """What becomes of an artifact at this moment, and the time left."""
-        progress = read_progress(artifact.path / files.PROGRESS)
-        held = holder_of(artifact.path / CLAIMS)
+        progress = read_progress(folder_of(artifact.path) / files.PROGRESS)
+        held = maker_of(artifact.path)
         if held is not None and not held[0].job and not _is_ours(held[0]):
             return f"waits for {held[0]}", ""
         if progress is not None and held is not None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rwtl.errors import InputError
 from rwtl.pipeline import claim as claims
-from rwtl.pipeline.claim import claim, holder_of, this_process
+from rwtl.pipeline.claim import TakenOver, claim, holder_of, this_process
 
 
 def take(folder, done=lambda: False, waiting=lambda holder, silence: pytest.fail(f"waits for {holder}")):
@@ -33,23 +33,14 @@ def elsewhere(**changes):
 
 
 def test_a_claim_is_free_again_once_it_is_released_and_gone_once_all_is_made(tmp_path):
-    folder, concluded = tmp_path / "claims", []
+    folder = tmp_path / "claims"
     take(folder).release()
     assert holder_of(folder) is None
     held = take(folder)
     assert holder_of(folder)[:2] == (this_process(), False)
-    held.finish(lambda: concluded.append(folder.exists()))
-    assert concluded == [True] and not folder.exists()
+    held.finish()
+    assert not folder.exists()
     assert take(folder, done=lambda: True) is None and not folder.exists()
-
-
-def test_after_a_conclusion_that_fails_the_claim_can_be_given_back(tmp_path):
-    held = take(tmp_path / "claims")
-    with pytest.raises(OSError, match="no room"):
-        held.finish(lambda: (_ for _ in ()).throw(OSError("no room")))
-    assert holder_of(tmp_path / "claims")[0] == this_process()
-    held.release()
-    take(tmp_path / "claims").release()
 
 
 COUNTER = """
@@ -131,17 +122,90 @@ def test_the_same_slurm_job_run_again_does_not_wait_for_its_earlier_self(tmp_pat
     take(tmp_path / "claims").release()
 
 
-def test_who_was_taken_over_is_interrupted_and_cannot_finish(tmp_path, monkeypatch):
+def test_who_was_taken_over_learns_it_and_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "HEARTBEAT", 0.02)
-    held = take(tmp_path / "artifact" / "claims")
-    with pytest.raises(KeyboardInterrupt):
-        write_holder(tmp_path / "artifact" / "claims", number=2, **elsewhere())
-        while not held.lost:
+    for change in (claims.Claim.release, claims.Claim.finish):
+        folder = tmp_path / change.__name__ / "claims"
+        held = take(folder)
+        held.require()
+        write_holder(folder, number=2, **elsewhere())
+        with pytest.raises(TakenOver, match=f"{change.__name__} was taken over by another job"):
+            held.require()
+        held.lost = False
+        while not held.lost:  # the signs of life look too
             time.sleep(0.01)
-        time.sleep(1)
-    with pytest.raises(InputError, match=r"artifact was taken over by another job"):
-        held.finish(lambda: pytest.fail("concluded"))
-    assert json.loads((tmp_path / "artifact" / "claims" / "000002").read_text())["host"] == "n7"
+        with pytest.raises(TakenOver):
+            held.require(look=False)
+        change(held)
+        assert json.loads((folder / "000002").read_text())["host"] == "n7"
+
+
+def test_a_claim_that_somebody_removed_is_lost_unless_its_fence_stands(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "HEARTBEAT", 0.02)
+    held = take(tmp_path / "a" / "claims")
+    shutil.rmtree(held._file.parent)
+    with pytest.raises(TakenOver):
+        held.require()
+    held.release()
+    held = take(tmp_path / "b" / "claims")
+    held.fence = tmp_path / "fence"
+    held.fence.touch()
+    shutil.rmtree(held._file.parent)
+    while not held._file.exists():  # written again, so that nobody makes the same
+        time.sleep(0.01)
+    assert holder_of(tmp_path / "b" / "claims")[:2] == (this_process(), False)
+    held.fence.unlink()
+    with pytest.raises(TakenOver):
+        held.require()
+    held.release()
+
+
+def test_the_millionth_claim_is_the_newest(tmp_path):
+    write_holder(tmp_path / "claims", number=999_999, born=1)
+    take(tmp_path / "claims").release()
+    assert sorted(each.name for each in (tmp_path / "claims").iterdir()) == ["1000000", "999999"]
+    take(tmp_path / "claims").release()
+
+
+GARBAGE = [b"", b"\xff\xfe", b"[1, 2]", b"null", b'{"host": 1}', b"[" * 100_000, b'{"released": "yes"}']
+GARBAGE += [json.dumps(elsewhere(born=[], job="", restarts=0)).encode()]
+GARBAGE += [json.dumps({**asdict(this_process()), "pid": pid}).encode() for pid in (-1, 0, 10**40, "1", None)]
+
+
+@pytest.mark.parametrize("content", [*GARBAGE, "a folder", "²"], ids=repr)
+def test_what_is_no_claim_is_waited_for_as_long_as_the_lease(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(claims, "LEASE", 0.1)
+    monkeypatch.setattr(claims, "POLL", 0.02)
+    folder = tmp_path / "claims"
+    folder.mkdir()
+    if content == "a folder":
+        (folder / "000001").mkdir()
+    elif content == "²":
+        (folder / content).touch()
+    else:
+        (folder / "000001").write_bytes(content)
+    holder_of(folder)
+    take(folder, waiting=lambda holder, silence: None).release()
+    assert holder_of(folder) is None
+
+
+def test_a_process_that_proc_hides_is_dead_only_if_there_is_none(monkeypatch):
+    # Of another user's process under hidepid=2 there is nothing in /proc, and a signal to it is not permitted.
+    nobody = subprocess.Popen(["sleep", "60"], user=65534) if os.getuid() == 0 else None
+    pid = nobody.pid if nobody else 1
+    holder = replace(this_process(), pid=pid, born=claims._stat(pid))
+    assert holder.dead() is False
+
+    def hidden(_):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(claims, "_stat", hidden)
+    monkeypatch.setattr(claims, "this_process", lambda: holder)
+    assert holder.dead() is None
+    if nobody:
+        nobody.kill()
+        nobody.wait()
+        assert holder.dead() is True
 
 
 def test_what_was_made_while_one_was_waiting_is_not_made_again(tmp_path):
@@ -150,6 +214,7 @@ def test_what_was_made_while_one_was_waiting_is_not_made_again(tmp_path):
 
     def waiting(holder, silence):
         if not made.exists():
-            held.finish(made.touch)
+            made.touch()
+            held.finish()
 
     assert take(tmp_path / "claims", done=made.exists, waiting=waiting) is None
