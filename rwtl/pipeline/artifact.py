@@ -2,7 +2,7 @@
 
 A stage returns an `Artifact`, which says what would be made and from what; `build` makes it.
 
-A folder outputs/kind/digest is a finished artifact. Until then there is outputs/kind/digest.making, with the claims
+A folder outputs/kind/digest is a finished artifact. Until then there is outputs/unfinished/kind/digest, with the claims
 (`rwtl.pipeline.claim`) and the folder of an attempt, which has its own `status.json`. A job takes over from an earlier
 one by renaming that one's attempt, after which nothing that the earlier job still does by any path reaches it, and it
 finishes by renaming its attempt to outputs/kind/digest. Each is one step, which only one job can do.
@@ -31,18 +31,18 @@ from rwtl.pipeline.claim import CLAIMS, Claim, Holder, Waiting, claim, holder_of
 from rwtl.pipeline.provenance import now, provenance
 from rwtl.progress import told
 
-MAKING = ".making"  # end of the name of the folder beside an artifact's, while it is not finished
+UNFINISHED = "unfinished"  # the folder, below the outputs, of what is being made
 A = TypeVar("A", bound="Artifact")
 
 
-def making(path: Path) -> Path:
-    """Return the folder beside an artifact's that holds claims and attempts until it is finished."""
-    return path.with_name(path.name + MAKING)
+def unfinished(path: Path) -> Path:
+    """Return the folder that holds an artifact's claims and attempts until it is finished."""
+    return path.parents[1] / UNFINISHED / path.parent.name / path.name
 
 
 def claims_of(path: Path) -> Path:
     """Return the folder of the claims of an artifact."""
-    return making(path) / CLAIMS
+    return unfinished(path) / CLAIMS
 
 
 def maker_of(path: Path) -> tuple[Holder, bool | None, float] | None:
@@ -59,7 +59,7 @@ def folder_of(path: Path) -> Path:
 
 def _attempts(path: Path) -> list[Path]:
     try:
-        return [each for each in making(path).iterdir() if (each / files.STATUS).exists() and _number(each) >= 0]
+        return [each for each in unfinished(path).iterdir() if (each / files.STATUS).exists() and _number(each) >= 0]
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -315,14 +315,14 @@ def build(artifact: A) -> A:
             build(parent)
     claims = claims_of(path)
     claims = claims_of(path)
-    with writable(path.parent):
+    with writable(artifact.outputs):
         held = claim(claims, lambda: is_complete(path), Waiting(label, path, claims))
         attempt = None if held is None else _take_over(path, held)
     if held is not None and attempt is not None:
         print(f"{label}: making {path}", flush=True)
         _make(artifact, held, attempt)
     else:
-        held_by = maker_of(path) if making(path).exists() else None
+        held_by = maker_of(path) if unfinished(path).exists() else None
         if held_by is None or held_by[1]:  # its maker was killed just after its end
             _clear_away(path)
         if path not in _announced:
@@ -342,7 +342,7 @@ def _take_over(path: Path, held: Claim) -> Path | None:
 
     None where a holder before has finished at this very moment.
     """
-    work = making(path)
+    work = unfinished(path)
     attempt = work / f"{held.number:06d}-{secrets.token_hex(4)}"
     try:
         left = max(_attempts(path), key=_number, default=None)
@@ -420,6 +420,7 @@ def _publish(attempt: Path, path: Path, status: dict[str, Any], held: Claim) -> 
     held.require()
     write_status(attempt, {"state": "complete"} | status | {"finished": now(), "files": files.digests(attempt)})
     held.require()
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.rename(attempt, path)
     except OSError:
@@ -432,7 +433,7 @@ def _clear_away(path: Path) -> None:
     """Remove what a finished artifact needs no more."""
     with suppress(OSError):  # of another user
         (path / files.CHECKPOINT).unlink(missing_ok=True)
-    shutil.rmtree(making(path), ignore_errors=True)
+    shutil.rmtree(unfinished(path), ignore_errors=True)
 
 
 def _published(attempt: Path, path: Path) -> bool:

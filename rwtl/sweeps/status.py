@@ -19,17 +19,17 @@ from rwtl import files
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import (
     FORMAT,
-    MAKING,
     STATES,
+    UNFINISHED,
     Artifact,
     claims_of,
     folder_of,
     is_complete,
     maker_of,
-    making,
     read_status,
     reason_of,
     state_of,
+    unfinished,
 )
 from rwtl.pipeline.claim import CLAIMS, Holder, claim
 from rwtl.sweeps.jobs import SWEEPS, read_jobs
@@ -73,15 +73,16 @@ def entries_of(outputs: Path, stage: str | None = None, state: str | None = None
     if state is not None and state not in SHOWN:
         raise InputError(f"state is {state!r}; choose one of {', '.join(SHOWN)}")
     kinds = FORMAT if stage is None else [stage]
-    found = [entry_of(path) for kind in kinds for path in _artifacts(outputs / kind)]
+    found = [entry_of(path) for kind in kinds for path in _artifacts(outputs, kind)]
     shown = [entry for entry in found if state is None or entry.state == state]
     return sorted(shown, key=lambda entry: (list(FORMAT).index(entry.kind), -(entry.age or 0.0)))
 
 
-def _artifacts(folder: Path) -> list[Path]:
+def _artifacts(outputs: Path, kind: str) -> list[Path]:
     """Return the paths of the artifacts of a kind, finished or not; what else somebody keeps there is not ours."""
-    paths = {each.with_name(each.name.removesuffix(MAKING)) for each in folder.glob("*")}
-    return sorted(path for path in paths if re.fullmatch("[0-9a-f]{12}", path.name) and _is_ours(path))
+    names = {each.name for folder in (outputs, outputs / UNFINISHED) for each in (folder / kind).glob("*")}
+    paths = [outputs / kind / name for name in sorted(names) if re.fullmatch("[0-9a-f]{12}", name)]
+    return [path for path in paths if _is_ours(path)]
 
 
 def _is_ours(path: Path) -> bool:
@@ -93,7 +94,7 @@ def _is_ours(path: Path) -> bool:
 def entry_of(path: Path) -> Entry:
     """Return what there is to say of the artifact of a path outputs/kind/digest, which need not be finished."""
     kind, digest = path.parent.name, path.name
-    size = _size(path) + _size(making(path))
+    size = _size(path) + _size(unfinished(path))
     try:
         state, status = state_of(path), read_status(path) or {}
     except InputError as error:
@@ -204,18 +205,19 @@ def remove(entries: Iterable[Entry], states: Collection[str]) -> None:
     for entry in entries:
         if entry.state not in states:
             continue
-        path, work = entry.path, making(entry.path)
+        path, work = entry.path, unfinished(entry.path)
         try:
             held = claim(claims_of(path), lambda: False, _refuse)
         except _InUse as holder:
             print(f"{path} is kept: {holder} works on it")
             continue
-        kept = entry.state != "outdated" and _complete(path)  # somebody has made it since
-        if not kept:
-            _clear(path, work)
-            print(f"removed {path} ({entry.state}, {decimal(entry.size)})")
-            freed, count = freed + entry.size, count + 1
-        held.finish()
+        try:
+            if entry.state == "outdated" or not _complete(path):  # otherwise somebody has made it since
+                _clear(path, work)
+                print(f"removed {path} ({entry.state}, {decimal(entry.size)})")
+                freed, count = freed + entry.size, count + 1
+        finally:
+            held.finish()
         with suppress(OSError):  # somebody begins to make it again
             work.rmdir()
     print(f"{count} removed, {decimal(freed)} freed", flush=True)

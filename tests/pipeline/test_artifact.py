@@ -71,7 +71,7 @@ def test_a_failure_is_recorded_and_made_anew(tmp_path):
 def slow(folder):
     (folder / "begun").write_text(str(os.getpid()))
     time.sleep(1)
-    with (folder.parents[2] / "count").open("a") as file:
+    with (folder.parents[3] / "count").open("a") as file:
         file.write("x")
 
 
@@ -81,7 +81,7 @@ def make_slowly(outputs):
 
 def wait_for_begin(outputs):
     last = time.monotonic() + WAIT
-    while not list(outputs.glob("training/*.making/*/begun")):
+    while not list(outputs.glob("unfinished/training/*/*/begun")):
         assert time.monotonic() < last
         time.sleep(0.02)
 
@@ -109,7 +109,7 @@ def test_a_killed_job_leaves_no_lock_and_its_artifact_is_made_anew(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot write to .*/file/training.*paths\.outputs"):
+    with pytest.raises(InputError, match=r"cannot write to .*/file .*paths\.outputs"):
         make(tmp_path / "file", {})
 
 

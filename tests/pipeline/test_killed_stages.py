@@ -37,7 +37,7 @@ def finished(app, outputs):
     (folder,) = (outputs / APPS[app][0]).iterdir()
     weights = torch.load(folder / "model.pt", weights_only=True)["weights"]
     texts = {name: (folder / name).read_text() for name in ("curve.csv", "metrics.csv")}
-    assert not (folder / "training.ckpt").exists() and not (folder / "claims").exists()
+    assert not (folder / "training.ckpt").exists() and not list(outputs.glob("unfinished/*/*"))
     return weights, texts, printed
 
 
@@ -50,7 +50,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(app, tmp_path):
         job = start(app, outputs)
         checkpoint = time.time()
         while job.poll() is None:
-            file = next(outputs.glob(f"{APPS[app][0]}/*/training.ckpt"), None)
+            file = next(outputs.glob(f"unfinished/{APPS[app][0]}/*/*/training.ckpt"), None)
             if file is not None and file.stat().st_mtime > checkpoint:
                 break
             time.sleep(0.005)

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from rwtl.pipeline import claim as claims
-from rwtl.pipeline.artifact import Artifact, build, making
+from rwtl.pipeline.artifact import Artifact, build, unfinished
 
 STEPS = 10
 WAIT = 60.0  # s, at most, for what takes a few
@@ -121,12 +121,12 @@ def test_while_its_successor_works(tmp_path, resumable, ignored):
     os.kill(first.pid, signal.SIGSTOP)
     second = started(tmp_path, "two", resumable, True, 7)
     until_it_stops(second)
-    (work,) = (tmp_path / "training").iterdir()
+    (work,) = (tmp_path / "unfinished" / "training").iterdir()
     code, said = wake(first)
     assert (code, "was taken over by another job" in said) == (1, True), said
     second.communicate("\n", timeout=WAIT)
     assert second.returncode == 0
-    path = work.with_name(work.name.removesuffix(".making"))
+    path = tmp_path / "training" / work.name
     made_by = ["one"] * (4 if resumable else 0) + ["two"] * (STEPS - (4 if resumable else 0))
     assert [(path / "shards" / str(step)).read_text() for step in range(STEPS)] == made_by
     assert not work.exists()
@@ -145,7 +145,7 @@ def test_the_removal_of_its_claims_does_not_make_finished_work_failed(tmp_path):
 
     made = build(Artifact("training", "a run", {}, make, tmp_path))
     assert made.state() == "complete" and (made.path / "number").read_text() == "1"
-    assert not making(made.path).exists()
+    assert not unfinished(made.path).exists()
 
 
 @pytest.mark.parametrize("place", ["rename", "rmtree"])
@@ -164,7 +164,7 @@ def test_a_signal_after_the_end_leaves_it_complete(tmp_path, monkeypatch, place)
         build(artifact)
     monkeypatch.undo()
     assert artifact.state() == "complete"
-    assert build(artifact).reused and not making(artifact.path).exists()
+    assert build(artifact).reused and not unfinished(artifact.path).exists()
 
 
 def test_a_checkpoint_is_kept_until_what_it_led_to_is_in_place(tmp_path, monkeypatch):
@@ -182,6 +182,6 @@ def test_a_checkpoint_is_kept_until_what_it_led_to_is_in_place(tmp_path, monkeyp
     with pytest.raises(OSError, match="away"):
         build(artifact)
     monkeypatch.setattr(os, "rename", real)
-    assert artifact.state() == "failed" and next(making(artifact.path).glob("*/training.ckpt"))
+    assert artifact.state() == "failed" and next(unfinished(artifact.path).glob("*/training.ckpt"))
     made = build(artifact)
     assert not (made.path / "training.ckpt").exists()

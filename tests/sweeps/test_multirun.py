@@ -16,7 +16,7 @@ from tiny import run, start
 
 from rwtl.comparing.runs import find_runs
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.artifact import Artifact, folder_of
 from rwtl.pipeline.claim import this_process
 from rwtl.sweeps.jobs import Job, read_jobs, write_sweep
 from rwtl.sweeps.status import print_sweeps
@@ -62,7 +62,7 @@ def file_of(sweep):
 
 
 def status_of(folder):
-    return json.loads((folder / "status.json").read_text())
+    return json.loads((folder_of(folder) / "status.json").read_text())
 
 
 @pytest.mark.slow
@@ -310,7 +310,7 @@ def test_ctrl_c_ends_the_whole_sweep_whose_name_nobody_takes_meanwhile(how, tmp_
     assert errors.strip().splitlines()[-1].startswith("interrupted (Ctrl-C); what is finished is kept")
     assert "Traceback" not in errors
     assert file_of(outputs / "sweeps" / "mine")["ended"]
-    running = [status_of(folder)["state"] for folder in outputs.glob("pretraining/*")]
+    running = [status_of(folder)["state"] for folder in outputs.glob("unfinished/pretraining/*/*-*")]
     assert running == ["interrupted"] * (2 if how else 1)
 
 

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from rwtl.config import CONF
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import CLAIMS, Artifact
+from rwtl.pipeline.artifact import Artifact, claims_of, unfinished
 from rwtl.pipeline.claim import claim
 from rwtl.pipeline.recording import recording
 from rwtl.sweeps.executors import Inline, Processes, ProcessesConfig
@@ -123,8 +123,10 @@ def test_a_damaged_artifact_is_a_failure_of_its_own(tmp_path):
 
 def test_what_somebody_else_is_making_comes_last(tmp_path):
     taken, free = part(tmp_path, "taken"), part(tmp_path, "free")
-    held = claim(taken.path / CLAIMS, lambda: False, lambda *_: None)
-    (taken.path / "status.json").write_text('{"state": "running"}')
+    held = claim(claims_of(taken.path), lambda: False, lambda *_: None)
+    attempt = unfinished(taken.path) / "000001-0"
+    attempt.mkdir()
+    (attempt / "status.json").write_text('{"state": "running"}')
 
     class Release(Watcher):
         def settled(self, outcome):

@@ -11,20 +11,24 @@ from test_multirun import SCENES, SHAPES, SOURCE, TRAINING
 from tiny import run
 
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact, build, read_status, write_status
+from rwtl.pipeline.artifact import Artifact, build, claims_of, folder_of, read_status, write_status
 from rwtl.pipeline.claim import claim, this_process
-from rwtl.sweeps.status import age, entries_of, print_entries, print_sweeps, remove, states_of
+from rwtl.sweeps.status import REMOVABLE, age, entries_of, print_entries, print_sweeps, remove, states_of
 
 TARGET = [*SOURCE, *SCENES, "clips.dt=0.2", "pretraining.steps=0", *(f"training.{value}" for value in TRAINING)]
 
 
-def make(outputs, number, parents=None, error=None):
+def planned(outputs, number, parents=None, error=None):
     def function(folder):
         if error:
             raise error
         (folder / "data").write_bytes(b"0" * 2000)
 
-    return build(Artifact("training", f"run {number}", {"number": number}, function, outputs, parents or {}))
+    return Artifact("training", f"run {number}", {"number": number}, function, outputs, parents or {})
+
+
+def make(outputs, number, parents=None, error=None):
+    return build(planned(outputs, number, parents, error))
 
 
 @pytest.fixture
@@ -32,21 +36,20 @@ def outputs(tmp_path):
     """One artifact in each state, by name."""
     made = {"complete": make(tmp_path, 1).path}
     made["child"] = make(tmp_path, 2, {"source": make(tmp_path, 1)}).path
-    for number, (state, error) in enumerate(
-        (("failed", InputError("too few")), ("interrupted", KeyboardInterrupt())), 3
-    ):
+    ends = {"failed": InputError("too few"), "interrupted": KeyboardInterrupt(), "running": KeyboardInterrupt()}
+    for number, (state, error) in enumerate(ends.items(), 3):
         with pytest.raises(type(error)):
             make(tmp_path, number, error=error)
-        made[state] = (set((tmp_path / "training").iterdir()) - set(made.values())).pop()
-    made["outdated"], made["damaged"], made["running"] = (make(tmp_path, number).path for number in (5, 6, 7))
+        made[state] = planned(tmp_path, number).path
+    made["outdated"], made["damaged"] = (make(tmp_path, number).path for number in (6, 7))
     write_status(made["outdated"], read_status(made["outdated"]) | {"format": 1})
     (made["damaged"] / "status.json").write_text('{"state": ')
-    write_status(made["running"], read_status(made["running"]) | {"state": "running"})
+    write_status(folder_of(made["running"]), read_status(made["running"]) | {"state": "running"})
     return made
 
 
 def test_every_artifact_has_its_line(outputs, tmp_path, capsys):
-    held = claim(outputs["running"] / "claims", lambda: False, print)
+    held = claim(claims_of(outputs["running"]), lambda: False, print)
     entries = {entry.path: entry for entry in entries_of(tmp_path)}
     held.release()
     found = {name: entries[path] for name, path in outputs.items()}
@@ -81,15 +84,15 @@ def test_ages_are_those_of_the_end(outputs, tmp_path):
 
 
 def test_only_what_is_asked_for_is_removed_and_nothing_that_lives(outputs, tmp_path, capsys):
-    held = claim(outputs["failed"] / "claims", lambda: False, print)
+    held = claim(claims_of(outputs["failed"]), lambda: False, print)
     remove(entries_of(tmp_path), ["failed", "damaged", "outdated"])
     held.release()
     printed = capsys.readouterr().out
     assert f"{outputs['failed']} is kept: process {os.getpid()}" in printed and "2 removed" in printed
-    left = {name for name, path in outputs.items() if path.exists()}
+    left = {name for name, path in outputs.items() if folder_of(path).exists()}
     assert left == {"complete", "child", "failed", "interrupted", "running"}
     remove(entries_of(tmp_path), ["failed"])
-    assert not outputs["failed"].exists() and "1 removed" in capsys.readouterr().out
+    assert not folder_of(outputs["failed"]).exists() and "1 removed" in capsys.readouterr().out
     assert make(tmp_path, 3).path == outputs["failed"], "it can be made again"
 
 
@@ -98,6 +101,49 @@ def test_what_was_made_since_it_was_listed_is_kept(outputs, tmp_path):
     make(tmp_path, 3)
     remove(entries, ["failed"])
     assert (outputs["failed"] / "data").exists() and make(tmp_path, 3).reused
+
+
+def test_what_is_not_ours_is_neither_listed_nor_removed(outputs, tmp_path):
+    before, elsewhere = len(entries_of(tmp_path)), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for folder in (tmp_path / "training" / "my_notes", tmp_path / "training" / "0123456789ab", elsewhere):
+        folder.mkdir(exist_ok=True)
+        (folder / "thesis.txt").write_text("years of work")
+    (tmp_path / "training" / "fedcba987654").symlink_to(elsewhere)
+    (tmp_path / "training" / "thesis.txt").write_text("years of work")
+    (tmp_path / "training" / "0000000000aa").symlink_to(tmp_path / "nowhere")
+    entries = entries_of(tmp_path)
+    assert len(entries) == before
+    remove(entries, REMOVABLE)
+    notes = ("my_notes/thesis.txt", "0123456789ab/thesis.txt", "fedcba987654/thesis.txt", "thesis.txt")
+    assert [(tmp_path / "training" / note).read_text() for note in notes] == ["years of work"] * 4
+    assert {entry.state for entry in entries_of(tmp_path)} == {"complete"}
+
+
+def test_of_an_artifact_that_is_linked_only_the_link_is_removed(outputs, tmp_path):
+    """Also of links within an artifact, and within what is not finished."""
+    moved, kept = tmp_path / "other_disk", tmp_path / "kept"
+    kept.mkdir()
+    (kept / "thesis.txt").write_text("years of work")
+    outputs["outdated"].rename(moved)
+    outputs["outdated"].symlink_to(moved)
+    (outputs["damaged"] / "link").symlink_to(kept)
+    (folder_of(outputs["failed"]) / "link").symlink_to(kept)
+    remove(entries_of(tmp_path), ["outdated", "damaged", "failed"])
+    assert not any(os.path.lexists(outputs[name]) for name in ("outdated", "damaged", "failed"))
+    assert (moved / "data").exists() and (kept / "thesis.txt").exists()
+
+
+def test_a_removal_that_is_killed_leaves_no_half_of_an_artifact(outputs, tmp_path, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        remove(entries_of(tmp_path), ["outdated"])
+    monkeypatch.undo()
+    assert not outputs["outdated"].exists()
+    assert not make(tmp_path, 6).reused
 
 
 @pytest.mark.parametrize("bad", ["complete", "running", ["failed", "all"]])
@@ -113,7 +159,7 @@ def test_filters_that_are_unknown_are_refused(bad, tmp_path):
 
 
 def test_a_claim_without_a_status_is_of_a_job_that_died(tmp_path):
-    folder = tmp_path / "training" / "0123456789ab" / "claims"
+    folder = claims_of(tmp_path / "training" / "0123456789ab")
     folder.mkdir(parents=True)
     (folder / "000001").write_text(json.dumps(asdict(this_process()) | {"pid": 2**22 + 1}))
     (entry,) = entries_of(tmp_path)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 from contextlib import suppress
+from itertools import chain
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ def undisturbed(tmp_path_factory):
 def pretrainings(outputs):
     """The folder of each pre-training by its seed."""
     found = {}
-    for folder in outputs.glob("pretraining/*"):
+    for folder in chain(outputs.glob("unfinished/pretraining/*/*-*"), outputs.glob("pretraining/*")):
         with suppress(FileNotFoundError, ValueError):
             found[json.loads((folder / "status.json").read_text())["values"]["pretraining"]["seed"]] = folder
     return found
