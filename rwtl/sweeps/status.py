@@ -237,10 +237,11 @@ def _complete(path: Path) -> bool:
 
 def _clear(path: Path, work: Path) -> None:
     """Remove an artifact; of one that is a symbolic link only the link."""
+    for each in [each for each in work.iterdir() if each.name != CLAIMS]:
+        each.unlink() if each.is_symlink() or not each.is_dir() else shutil.rmtree(each)
     if path.is_symlink():
         path.unlink()
-    elif path.exists():  # in one step, so that a half of it is never taken for the whole
-        os.rename(path, work / f"{path.name}.removed")
-    for each in work.iterdir():
-        if each.name != CLAIMS:
-            each.unlink() if each.is_symlink() or not each.is_dir() else shutil.rmtree(each)
+    elif path.exists():
+        removed = work / "removed"
+        os.rename(path, removed)  # in one step, so that a half of it is never taken for the whole
+        shutil.rmtree(removed)

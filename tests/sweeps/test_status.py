@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
@@ -135,14 +136,19 @@ def test_of_an_artifact_that_is_linked_only_the_link_is_removed(outputs, tmp_pat
 
 
 def test_a_removal_that_is_killed_leaves_no_half_of_an_artifact(outputs, tmp_path, monkeypatch):
-    def killed(*_, **__):
-        raise KeyboardInterrupt
+    real = shutil.rmtree
+
+    def killed(folder, **named):
+        if folder.name == "removed":
+            raise KeyboardInterrupt
+        real(folder, **named)
 
     monkeypatch.setattr("shutil.rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         remove(entries_of(tmp_path), ["outdated"])
     monkeypatch.undo()
     assert not outputs["outdated"].exists()
+    remove(entries_of(tmp_path), ["outdated", "interrupted"])
     assert not make(tmp_path, 6).reused
 
 
