@@ -7,10 +7,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from rwtl.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Of every artifact.
 STATUS = "status.json"  # state, values, parents, versions, times
@@ -106,6 +109,22 @@ def read_json(path: Path) -> Any:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """Return the table in a CSV file of a finished artifact, with the column `pair` as text.
+
+    Raises InputError where the file is not there, is no table, or differs from its digest.
+    """
+    import pandas as pd  # not needed to know the names of files
+
+    try:
+        return pd.read_csv(verified(path), dtype={"pair": str})
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"{path} is damaged ({reason[0]}); remove {path.parent}, and it is made anew") from error
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from rwtl import files
 from rwtl.errors import InputError
 from rwtl.models.next_frame import build_next_frame
 from rwtl.models.raft import RAFT, build_raft
@@ -229,6 +230,7 @@ def _read(path: str | Path) -> dict:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"checkpoint {path} does not exist; name a file, such as a model.pt that train made")
+    files.verified(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead the unpickler to any exception at all

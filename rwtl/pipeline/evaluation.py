@@ -100,7 +100,7 @@ class EvaluationArtifact(Artifact):
     @property
     def errors(self) -> pd.DataFrame:
         """The errors, one row for each pair, as `evaluate` returns them."""
-        return pd.read_csv(self.file(files.ERRORS), dtype={"pair": str})
+        return files.read_table(self.file(files.ERRORS))
 
     @property
     def headline(self) -> str:

@@ -31,7 +31,7 @@ class TrainedArtifact(Artifact):
     @property
     def curve(self) -> pd.DataFrame:
         """The validations: `step` and one column for each metric."""
-        return pd.read_csv(self.file(files.CURVE))
+        return files.read_table(self.file(files.CURVE))
 
     def load_model(self) -> nn.Module:
         """Return the trained model, ready to evaluate on the CPU."""
@@ -65,7 +65,7 @@ class PretrainingArtifact(TrainedArtifact):
     def skill(self) -> pd.DataFrame | None:
         """The skill of next-frame prediction beside its baselines; None for other source tasks."""
         file = self.file(files.SKILL)
-        return pd.read_csv(file) if file.is_file() else None
+        return files.read_table(file) if file.is_file() else None
 
     @property
     def headline(self) -> str:
