@@ -104,27 +104,37 @@ def read_json(path: Path) -> Any:
     Raises InputError where it cannot be read: another one's, a folder, not UTF-8, no JSON, nested too deeply.
     """
     try:
-        return json.loads(path.read_bytes().decode())
+        value = json.loads(path.read_bytes().decode())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+    if value is None:
+        raise InputError(f"{path} is damaged (it holds nothing)")
+    return value
 
 
-def read_table(path: Path) -> "pd.DataFrame":
+def read_table(path: Path, *columns: str) -> "pd.DataFrame":
     """Return the table in a CSV file of a finished artifact, with the column `pair` as text.
 
-    Raises InputError where the file is not there, is no table, or differs from its digest.
+    Args:
+        path: the file.
+        columns: those that it must have.
+
+    Raises InputError where the file is not there, is no such table, or differs from its digest.
     """
     import pandas as pd  # not needed to know the names of files
 
+    verified(path)
     try:
-        return pd.read_csv(verified(path), dtype={"pair": str})
-    except InputError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{path} is damaged ({reason[0]}); remove {path.parent}, and it is made anew") from error
+        table = pd.read_csv(path, dtype={"pair": str})
+        lacking = [column for column in columns if column not in table]
+        if not lacking:
+            return table
+        reason = f"it has no column {lacking[0]}"
+    except (OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    raise InputError(f"{path} is damaged ({reason}); remove {path.parent}, and it is made anew")
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from rwtl import files
+from rwtl.errors import InputError
 
 
 def test_the_new_content_takes_the_place_of_the_old_and_nothing_else_is_left(tmp_path):
@@ -60,3 +61,54 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path):
     writer.join()
     assert file.read_text() == "x" * 2**20
     assert all(name == "model.pt" or name.endswith(".partial") for name in os.listdir(tmp_path))
+
+
+DAMAGED = {
+    "not UTF-8": b"\xff\xfe{}",
+    "no JSON": b'{"state": "comp',
+    "empty": b"",
+    "null": b"null",
+    "nested too deeply": b"[" * 100_000,
+    "zeros": bytes(4096),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_file_is_named_and_no_file_is_none(tmp_path, content):
+    (tmp_path / "file.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"file\.json is damaged \("):
+        files.read_json(tmp_path / "file.json")
+    assert files.read_json(tmp_path / "other.json") is None
+    assert files.read_json(tmp_path / "file.json" / "below.json") is None
+
+
+def test_a_folder_in_place_of_a_file_is_damage(tmp_path):
+    (tmp_path / "file.json").mkdir()
+    with pytest.raises(InputError, match=r"file\.json is damaged \(IsADirectoryError"):
+        files.read_json(tmp_path / "file.json")
+
+
+@pytest.mark.parametrize("content", [*DAMAGED.values(), b'step,b\n1,2\n"', b"stop,epe\n1,2\n"], ids=range(8))
+def test_a_damaged_table_is_named(tmp_path, content):
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"table\.csv is damaged \(.*\); remove .*, and it is made anew"):
+        files.read_table(tmp_path / "table.csv", "step")
+
+
+def test_a_table_is_read_with_the_names_of_pairs_as_text(tmp_path):
+    (tmp_path / "table.csv").write_text("pair,epe\n000001,nan\n")
+    table = files.read_table(tmp_path / "table.csv", "pair", "epe")
+    assert table.pair.tolist() == ["000001"] and table.epe.isna().all()
+    with pytest.raises(InputError, match=r"none\.csv is damaged \(.*No such file"):
+        files.read_table(tmp_path / "none.csv")
+
+
+def test_a_flipped_bit_is_found(tmp_path):
+    (tmp_path / "model.pt").write_bytes(bytes(1000))
+    files.write_json(tmp_path / files.STATUS, {"files": files.digests(tmp_path)})
+    assert files.verified(tmp_path / "model.pt") == tmp_path / "model.pt"
+    (tmp_path / "model.pt").write_bytes(bytes(500) + b"\x01" + bytes(499))
+    with pytest.raises(InputError, match=r"model\.pt is damaged: its content is not what was written"):
+        files.verified(tmp_path / "model.pt")
+    (tmp_path / "other.pt").write_bytes(b"of somebody else")
+    files.verified(tmp_path / "other.pt")

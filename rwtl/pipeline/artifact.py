@@ -20,14 +20,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, Required, TypeVar, get_args
 
 from omegaconf import DictConfig
+from pydantic import AfterValidator, StringConstraints, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # with typing's, pydantic wants Python 3.12
 
 from rwtl import files
 from rwtl.config import resolved_yaml
 from rwtl.errors import InputError
-from rwtl.pipeline.claim import CLAIMS, Claim, Holder, Waiting, claim, holder_of, writable
+from rwtl.pipeline.claim import CLAIMS, Claim, Holder, TakenOver, Waiting, claim, holder_of, writable
 from rwtl.pipeline.provenance import now, provenance
 from rwtl.progress import told
 
@@ -99,38 +101,52 @@ def read_status(path: Path) -> dict[str, Any] | None:
     return status
 
 
-STATES = ("complete", "running", "interrupted", "failed")
-_TYPES = {
-    "label": str,
-    "kind": str,
-    "format": int,
-    "values": dict,
-    "reason": str,
-    "started": str,
-    "finished": str,
-    "command": list,
-    "history": list,
-    "files": dict,
-}
+def _time(text: str) -> str:
+    """Check a time, which must say its zone."""
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("the time has no zone")
+    return text
+
+
+Time = Annotated[str, AfterValidator(_time)]
+Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{12}$")]
+State = Literal["complete", "running", "interrupted", "failed"]
+STATES = get_args(State)
+
+
+class _Job(TypedDict, total=False):
+    """What a status holds of a job, as far as anything reads it."""
+
+    state: Required[State]
+    reason: str
+    started: Time
+    finished: Time
+    command: list[str]
+    git_commit: str | None
+    slurm_job: str | None
+
+
+class _Status(_Job, total=False):
+    label: str
+    kind: str
+    format: int
+    values: dict[str, Any]
+    parents: dict[str, Digest]
+    history: list[_Job]
+    files: dict[str, str]
+
+
+_CHECK = TypeAdapter(_Status)
 
 
 def _wrong(status: Any) -> str:
     """Say what is wrong with a status that was read; an empty text where nothing is."""
-    if not isinstance(status, dict):
-        return "it is no mapping"
-    if status.get("state") not in STATES:
-        return f"state is {status.get('state')!r}, none of {', '.join(STATES)}"
-    for name, type_ in _TYPES.items():
-        if name in status and not isinstance(status[name], type_):
-            return f"{name} is {status[name]!r}, no {type_.__name__}"
-    parents = status.get("parents", {})
-    if not isinstance(parents, dict) or not all(isinstance(digest, str) for digest in parents.values()):
-        return f"parents is {parents!r}, not a digest for each role"
-    for name in ("started", "finished"):
-        with suppress(ValueError):
-            datetime.fromisoformat(status.get(name, "2000-01-01"))
-            continue
-        return f"{name} is {status[name]!r}, no time"
+    try:
+        _CHECK.validate_python(status, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        return f"{where}: {first['msg']}" if where else first["msg"]
     return ""
 
 
@@ -296,7 +312,8 @@ def build(artifact: A) -> A:
     goes on from it.
 
     The process that makes an artifact holds its claim (`rwtl.pipeline.claim`); a second one that needs the same waits,
-    says whom it waits for, and reuses. What a dead job left is taken over.
+    says whom it waits for, and reuses. What a dead job left is taken over. One that was only stopped, and wakes then,
+    changes nothing any more, and waits too.
 
     Args:
         artifact: a plan, as `recording`, `pretraining`, `training`, `evaluation` and `comparison` return it.
@@ -320,7 +337,11 @@ def build(artifact: A) -> A:
         attempt = None if held is None else _take_over(path, held)
     if held is not None and attempt is not None:
         print(f"{label}: making {path}", flush=True)
-        _make(artifact, held, attempt)
+        try:
+            _make(artifact, held, attempt)
+        except TakenOver as error:
+            print(f"{label}: {error}", flush=True)
+            return build(artifact)  # which waits for the other job
     else:
         held_by = maker_of(path) if unfinished(path).exists() else None
         if held_by is None or held_by[1]:  # its maker was killed just after its end

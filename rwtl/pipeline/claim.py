@@ -162,7 +162,7 @@ class Claim:
         if self.lost:
             raise TakenOver(
                 f"{self._file.parent.parent} was taken over by another job, since this one ({this_process()}) gave no "
-                f"sign of life for {LEASE:g} s: was it stopped, or the file server away? The other job goes on"
+                f"sign of life for {LEASE:g} s: was it stopped, or the file server away?"
             )
 
     def release(self) -> None:
@@ -356,7 +356,7 @@ def _read(file: Path) -> dict[str, Any]:
         content = files.read_json(file)
     except InputError:
         return {}
-    if content is None and not file.exists():
+    if content is None:
         raise FileNotFoundError(file)
     return content if isinstance(content, dict) else {}
 

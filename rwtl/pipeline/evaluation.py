@@ -100,7 +100,7 @@ class EvaluationArtifact(Artifact):
     @property
     def errors(self) -> pd.DataFrame:
         """The errors, one row for each pair, as `evaluate` returns them."""
-        return files.read_table(self.file(files.ERRORS))
+        return files.read_table(self.file(files.ERRORS), "dataset", "pair", "epe")
 
     @property
     def headline(self) -> str:

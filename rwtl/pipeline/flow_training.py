@@ -138,7 +138,7 @@ def training(cfg: DictConfig) -> TrainedArtifact:
             print(f"  starting from {cfg.start_from}: {plan.start_from}", flush=True)
         source = load_source(parents["pretraining"].path) if parents else plan.source
         transfer = Transfer(model, config, source, plan.colour, seed)
-        print(f"  transfer {config.name}: {transfer.report}; all names are in {folder / files.TRANSFER}", flush=True)
+        print(f"  transfer {config.name}: {transfer.report}; all names are in {files.TRANSFER}", flush=True)
         if config.load:
             print(indent(transfer.report.table(), "    "), flush=True)
         files.write_json(folder / files.TRANSFER, transfer.report.to_dict())

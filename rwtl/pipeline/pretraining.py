@@ -31,7 +31,7 @@ class TrainedArtifact(Artifact):
     @property
     def curve(self) -> pd.DataFrame:
         """The validations: `step` and one column for each metric."""
-        return files.read_table(self.file(files.CURVE))
+        return files.read_table(self.file(files.CURVE), "step")
 
     def load_model(self) -> nn.Module:
         """Return the trained model, ready to evaluate on the CPU."""

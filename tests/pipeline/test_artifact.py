@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 import shutil
@@ -9,7 +10,7 @@ from omegaconf import OmegaConf
 
 from rwtl.errors import InputError
 from rwtl.pipeline import claim as claims
-from rwtl.pipeline.artifact import Artifact, build, digest_of, folder_of, state_of
+from rwtl.pipeline.artifact import Artifact, build, digest_of, folder_of, read_status, state_of
 
 SPAWNED = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads can hang
 WAIT = 120.0  # s, at most, for what takes a few
@@ -225,3 +226,39 @@ def test_a_damaged_status_is_named(tmp_path):
     (made.path / "status.json").write_text('{"state": "comp')
     with pytest.raises(InputError, match=r"status\.json is damaged .*; remove .*, and it is made anew"):
         make(tmp_path, {})
+
+
+STATUS = {"state": "complete", "label": "a", "parents": {}, "history": [], "started": "2026-01-01T00:00:00+00:00"}
+WRONG = {
+    "state": [None, 3, "done", [], "COMPLETE"],
+    "label": [3, None, ["a"]],
+    "format": ["2", None, 2.5, [2]],
+    "values": [3, [], "a"],
+    "parents": [[], "a", {"source": 3}, {"source": "../../etc"}, {"source": None}, {"source": "x" * 12}],
+    "history": [{}, "a", [3], [{"started": 3, "state": "failed"}], [{"state": "failed", "finished": "soon"}], [[]]],
+    "started": ["now", 3, None, "2026-01-01T00:00:00"],
+    "finished": ["", 1e300, "99999-01-01T00:00:00+00:00"],
+    "reason": [3, None, ["a"]],
+    "files": [[], {"model.pt": 3}, "a"],
+}
+CASES = [(key, value) for key, values in WRONG.items() for value in values]
+
+
+@pytest.mark.parametrize(("key", "value"), CASES, ids=[f"{key}={value!r:.30}" for key, value in CASES])
+def test_a_status_with_a_value_of_another_type_is_damaged(tmp_path, key, value):
+    made = make(tmp_path, {})
+    (made.path / "status.json").write_text(json.dumps(STATUS | {key: value}))
+    with pytest.raises(
+        InputError, match=rf"status\.json is damaged \({key}.*\); remove .*, and it is made anew"
+    ) as error:
+        read_status(made.path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null", '"complete"', "{}", "", "[" * 100_000])
+def test_a_status_that_is_none_is_damaged(tmp_path, content):
+    made = make(tmp_path, {})
+    (made.path / "status.json").write_text(content)
+    for look in (read_status, state_of):
+        with pytest.raises(InputError, match=r"status\.json is damaged"):
+            look(made.path)
