@@ -20,11 +20,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Required, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from omegaconf import DictConfig
-from pydantic import AfterValidator, StringConstraints, TypeAdapter, ValidationError
-from typing_extensions import TypedDict  # with typing's, pydantic wants Python 3.12
+from pydantic import AfterValidator, BaseModel, StringConstraints, ValidationError
 
 from rwtl import files
 from rwtl.config import resolved_yaml
@@ -114,35 +113,32 @@ State = Literal["complete", "running", "interrupted", "failed"]
 STATES = get_args(State)
 
 
-class _Job(TypedDict, total=False):
+class _Job(BaseModel, strict=True):
     """What a status holds of a job, as far as anything reads it."""
 
-    state: Required[State]
-    reason: str
-    started: Time
-    finished: Time
-    command: list[str]
-    git_commit: str | None
-    slurm_job: str | None
+    state: State
+    reason: str = ""
+    started: Time | None = None
+    finished: Time | None = None
+    command: list[str] = []
+    git_commit: str | None = None
+    slurm_job: str | None = None
 
 
-class _Status(_Job, total=False):
-    label: str
-    kind: str
-    format: int
-    values: dict[str, Any]
-    parents: dict[str, Digest]
-    history: list[_Job]
-    files: dict[str, str]
-
-
-_CHECK = TypeAdapter(_Status)
+class _Status(_Job, strict=True):
+    label: str = ""
+    kind: str = ""
+    format: int = 0
+    values: dict[str, Any] = {}
+    parents: dict[str, Digest] = {}
+    history: list[_Job] = []
+    files: dict[str, str] = {}
 
 
 def _wrong(status: Any) -> str:
     """Say what is wrong with a status that was read; an empty text where nothing is."""
     try:
-        _CHECK.validate_python(status, strict=True)
+        _Status.model_validate(status)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

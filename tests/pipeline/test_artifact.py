@@ -236,7 +236,7 @@ WRONG = {
     "values": [3, [], "a"],
     "parents": [[], "a", {"source": 3}, {"source": "../../etc"}, {"source": None}, {"source": "x" * 12}],
     "history": [{}, "a", [3], [{"started": 3, "state": "failed"}], [{"state": "failed", "finished": "soon"}], [[]]],
-    "started": ["now", 3, None, "2026-01-01T00:00:00"],
+    "started": ["now", 3, "2026-01-01T00:00:00"],
     "finished": ["", 1e300, "99999-01-01T00:00:00+00:00"],
     "reason": [3, None, ["a"]],
     "files": [[], {"model.pt": 3}, "a"],
