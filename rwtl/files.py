@@ -104,6 +104,8 @@ def read_json(path: Path) -> Any:
     Raises InputError where it cannot be read: another one's, a folder, not UTF-8, no JSON, nested too deeply.
     """
     try:
+        if path.exists() and not path.is_file():  # to open a FIFO would wait for ever
+            raise ValueError("it is no file")
         value = json.loads(path.read_bytes().decode())
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -127,6 +129,8 @@ def read_table(path: Path, *columns: str) -> "pd.DataFrame":
 
     verified(path)
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
         table = pd.read_csv(path, dtype={"pair": str})
         lacking = [column for column in columns if column not in table]
         if not lacking:

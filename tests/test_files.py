@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -82,10 +83,12 @@ def test_a_damaged_file_is_named_and_no_file_is_none(tmp_path, content):
     assert files.read_json(tmp_path / "file.json" / "below.json") is None
 
 
-def test_a_folder_in_place_of_a_file_is_damage(tmp_path):
-    (tmp_path / "file.json").mkdir()
-    with pytest.raises(InputError, match=r"file\.json is damaged \(IsADirectoryError"):
-        files.read_json(tmp_path / "file.json")
+@pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_in_place_of_one_is_damage(tmp_path, put):
+    put(tmp_path / "file.json")
+    for read in (files.read_json, files.read_table):
+        with pytest.raises(InputError, match=r"file\.json is damaged \(.*it is no file"):
+            read(tmp_path / "file.json")
 
 
 @pytest.mark.parametrize("content", [*DAMAGED.values(), b'step,b\n1,2\n"', b"stop,epe\n1,2\n"], ids=range(8))

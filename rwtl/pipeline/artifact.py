@@ -60,7 +60,9 @@ def folder_of(path: Path) -> Path:
 
 def _attempts(path: Path) -> list[Path]:
     try:
-        return [each for each in unfinished(path).iterdir() if (each / files.STATUS).exists() and _number(each) >= 0]
+        return [
+            each for each in unfinished(path).iterdir() if os.path.lexists(each / files.STATUS) and _number(each) >= 0
+        ]
     except (FileNotFoundError, NotADirectoryError):
         return []
 

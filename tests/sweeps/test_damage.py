@@ -1,0 +1,127 @@
+"""One damaged file is shown as damaged, with its reason, and stops no view of the others."""
+
+import json
+import os
+
+import pytest
+
+from rwtl.errors import InputError
+from rwtl.pipeline.artifact import Artifact, build, claims_of
+from rwtl.sweeps.status import entries_of, print_entries, print_sweeps, remove
+
+GARBAGE = {
+    "empty": b"",
+    "not UTF-8": b"\xff\xfe\x00",
+    "cut off": b'{"state": "compl',
+    "a list": b"[1, 2]",
+    "a number": b"7",
+    "null": b"null",
+    "nested too deeply": b'{"a":' * 100_000,
+    "zeros": bytes(10_000),
+    "no keys": b"{}",
+    "another's": b'{"version": 3, "jobs": 5, "state": 1, "process": [], "ended": "x"}',
+    "of wrong types": b'{"app": 1, "process": {"host": 1}, "ended": 3, "jobs": [{"number": "a"}, 3, null]}',
+}
+
+
+def damage(file, how):
+    """Put garbage in the place of a file, or what is no file."""
+    if file.exists():
+        file.unlink()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    match how:
+        case "a folder":
+            file.mkdir()
+        case "a link to itself":
+            file.symlink_to(file)
+        case "a dangling link":
+            file.symlink_to(file.with_name("nowhere"))
+        case "a FIFO":
+            os.mkfifo(file)
+        case _:
+            file.write_bytes(GARBAGE[how])
+
+
+ODD = ("a folder", "a link to itself", "a FIFO")
+
+
+def make(outputs, number, fail=False):
+    def function(folder):
+        (folder / "data").write_bytes(b"0" * 2000)
+        if fail:
+            raise InputError("too few")
+
+    artifact = Artifact("training", f"run {number}", {"number": number}, function, outputs)
+    if fail:
+        with pytest.raises(InputError):
+            build(artifact)
+        return artifact
+    return build(artifact)
+
+
+@pytest.mark.parametrize("how", [*GARBAGE, *ODD])
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_damaged_status(tmp_path, capsys, how, finished):
+    made, whole = make(tmp_path, 1, fail=not finished), make(tmp_path, 2)
+    file = made.path / "status.json" if finished else next(tmp_path.glob("unfinished/*/*/*-*/status.json"))
+    damage(file, how)
+    entries = {entry.digest: entry for entry in entries_of(tmp_path)}
+    assert {digest: entry.state for digest, entry in entries.items()} == {
+        made.digest: "damaged",
+        whole.digest: "complete",
+    }
+    assert "status.json is damaged (" in entries[made.digest].note
+    print_entries(list(entries.values()))
+    assert "1 damaged" in capsys.readouterr().out
+    if finished:  # otherwise it is made anew
+        with pytest.raises(InputError, match=r"status\.json is damaged \("):
+            make(tmp_path, 1)
+    remove(entries.values(), ["damaged"])
+    assert [entry.digest for entry in entries_of(tmp_path)] == [whole.digest]
+    assert make(tmp_path, 1).state() == "complete"
+
+
+@pytest.mark.parametrize("how", [*GARBAGE, *ODD])
+def test_a_damaged_claim(tmp_path, how):
+    made, whole = make(tmp_path, 1, fail=True), make(tmp_path, 2)
+    damage(claims_of(made.path) / "000001", how)
+    states = {entry.digest: entry.state for entry in entries_of(tmp_path)}
+    assert states == {made.digest: "failed", whole.digest: "complete"}
+
+
+@pytest.mark.parametrize("how", [*GARBAGE, *ODD])
+def test_a_damaged_file_of_a_sweep(tmp_path, capsys, how):
+    damage(tmp_path / "sweeps" / "first" / "sweep.json", how)
+    content = {"app": "train", "process": PROCESS, "ended": True, "jobs": [JOB]}
+    (tmp_path / "sweeps" / "second").mkdir()
+    (tmp_path / "sweeps" / "second" / "sweep.json").write_text(json.dumps(content))
+    print_sweeps(tmp_path)
+    said = capsys.readouterr().out
+    assert "sweep first: " in said and "is damaged" in said and "sweep second: 1 missing" in said
+
+
+PROCESS = {"host": "h", "machine": "m", "pid": 1, "born": 2, "job": "", "restarts": 0}
+JOB = {"number": 0, "overrides": ["seed=1"], "problem": "", "kind": "training", "digest": "0123456789ab"}
+WRONG = {
+    "process": [None, 3, {}, {**PROCESS, "pid": "a"}, {**PROCESS, "more": 1}],
+    "ended": [None, "yes", 3],
+    "jobs": [
+        None,
+        {},
+        [3],
+        [{**JOB, "digest": "../../etc"}],
+        [{**JOB, "kind": "nothing"}],
+        [{**JOB, "overrides": "a"}],
+    ],
+}
+CASES = [(key, value) for key, values in WRONG.items() for value in values]
+
+
+@pytest.mark.parametrize(("key", "value"), CASES, ids=[f"{key}={value!r:.40}" for key, value in CASES])
+def test_a_sweep_whose_file_has_a_value_of_another_type(tmp_path, capsys, key, value):
+    folder = tmp_path / "sweeps" / "first"
+    folder.mkdir(parents=True)
+    content = {"app": "train", "process": PROCESS, "ended": True, "jobs": [JOB]} | {key: value}
+    (folder / "sweep.json").write_text(json.dumps(content))
+    print_sweeps(tmp_path)
+    assert f"sweep first: {folder}/sweep.json is damaged (" in capsys.readouterr().out
