@@ -94,6 +94,11 @@ def make(artifact: Artifact) -> Ended:
     return Ended(reused=bool(made.reused))
 
 
+def sent(artifact: Artifact) -> tuple[str, dict[str, Any], str]:
+    """Return what travels of an artifact to another process: its kind, configuration and digest."""
+    return artifact.kind, OmegaConf.to_container(artifact.config, resolve=False), artifact.digest
+
+
 class Inline(Executor):
     """Makes one artifact after the other in this process."""
 
@@ -148,9 +153,7 @@ class Processes(Executor):
         share = min(self._jobs, len(self._busy) + len(artifacts))
         for artifact in artifacts:
             worker = self._idle.pop() if self._idle else _Worker()
-            config = OmegaConf.to_container(artifact.config, resolve=False)
-            task = (artifact.kind, config, artifact.digest, share)
-            self._busy[worker.pool.submit(_make, *task)] = (artifact, worker)
+            self._busy[worker.pool.submit(_make, *sent(artifact), share)] = (artifact, worker)
 
     def ended(self) -> dict[Path, Ended]:
         done, _ = wait(self._busy, POLL, FIRST_COMPLETED)

@@ -7,56 +7,41 @@ meanwhile, and time out.
 import json
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 from submitit import AutoExecutor
-from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError
 
 from rwtl.errors import InputError
 from rwtl.files import write_json
 from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.claim import alone
-from rwtl.sweeps.executors import Ended, Executor
+from rwtl.pipeline.stages import artifact_of
+from rwtl.sweeps.executors import Ended, Executor, sent
 from rwtl.sweeps.slurm_config import SlurmConfig, parameters
-from rwtl.sweeps.slurm_queue import Ended as EndOfJob
-from rwtl.sweeps.slurm_queue import Queued, cancel, command, ended, queued, require_controller
+from rwtl.sweeps.slurm_queue import cancel, command, ended, queued, require_controller
 
 GRACE = 60.0  # s for an artifact's status, and for the accounts, to arrive after a job has left the queue
-INTERRUPTED = ("CANCELLED", "PREEMPTED")
 FOLDER = "slurm"  # below the outputs: the ledger, its claims, and by default the jobs' logs
 LEDGER = "jobs.json"
 
 
-class StageJob:
-    """Is called on the cluster, and again after it was queued again.
+def make_on_cluster(kind: str, config: dict[str, Any], digest: str) -> None:
+    """Make the artifact of a configuration: called by a job, and again where SLURM or submitit runs the job again."""
+    try:
+        made = build(artifact_of(kind, OmegaConf.create(config), digest))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        raise
+    print(made.headline, flush=True)
 
-    Args:
-        artifact: of which kind, configuration and digest are sent to the cluster.
-    """
 
-    def __init__(self, artifact: Artifact):
-        self.kind, self.digest = artifact.kind, artifact.digest
-        self.config = OmegaConf.to_container(artifact.config, resolve=False)
-
-    def __call__(self) -> None:
-        from rwtl.pipeline.stages import artifact_of  # PyTorch is loaded on the cluster alone
-
-        try:
-            made = build(artifact_of(self.kind, OmegaConf.create(self.config), self.digest))
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            raise
-        print(made.headline, flush=True)
-
-    def checkpoint(self) -> Any:
-        """What submitit queues again: the artifact itself is what is gone on with."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
+make_on_cluster.checkpoint = partial(DelayedSubmission, make_on_cluster)  # for submitit, near the time limit
 
 
 class Slurm(Executor):
@@ -75,7 +60,7 @@ class Slurm(Executor):
         self._name = config.name or app
         self._jobs: dict[Path, str] = {}  # the job that makes each artifact, until it has ended
         self._artifacts: dict[Path, Artifact] = {}
-        self._queue: dict[str, Queued] = {}
+        self._queue: dict[str, str] = {}
         self._left: dict[str, float] = {}  # when a job was first seen to have left the queue
         self._away = False
 
@@ -97,64 +82,35 @@ class Slurm(Executor):
             ledger = {key: job for key, job in _read(folder).items() if job in self._queue}
             found = {each.path: job for each in artifacts if (job := ledger.get(_key(each)))}
             submitted: dict[Path, str] = {}
-            with closing(self._submit([each for each in artifacts if each.path not in found], found)) as arrays:
-                for new in arrays:
-                    submitted |= new
-                    ledger |= {_key(self._artifacts[path]): job for path, job in new.items()}
-                    write_json(folder / LEDGER, ledger)  # at once: a line that is killed now leaves no job unknown
+            try:
+                while left := [each for each in artifacts if each.path not in found | submitted]:
+                    for (kind, after), members in _arrays(left, self._jobs | found | submitted).items():
+                        submitted |= (new := self._submit(kind, after, members))
+                        ledger |= {_key(each): new[each.path] for each in members}
+                        write_json(folder / LEDGER, ledger)  # at once: a line that is killed now leaves no job unknown
+            except BaseException:
+                cancel(submitted.values())
+                raise
         self._jobs |= found | submitted
         logs = self._config.submitit_folder
         print(f"{len(submitted)} SLURM jobs submitted, {len(found)} were in the queue; logs: {logs}", flush=True)
 
-    def _submit(
-        self, artifacts: Sequence[Artifact], known: Mapping[Path, str]
-    ) -> Generator[dict[Path, str], None, None]:
-        """Submit an array for each kind and set of needs, parents first, and yield its jobs.
-
-        Where one is refused, or the caller is interrupted, all are cancelled.
-        """
-        jobs = {**self._jobs, **known}
-        made: dict[Path, str] = {}
-        left = list(artifacts)
-        paths = {artifact.path for artifact in artifacts}
+    def _submit(self, kind: str, after: Sequence[str], members: Sequence[Artifact]) -> dict[Path, str]:
+        """Submit an array of jobs that begin when the jobs `after` have succeeded, and return them by folder."""
+        config, asked = self._config, self._config.resources(kind)
         try:
-            with self._readable():
-                while left:
-                    groups: dict[tuple[str, frozenset[str]], list[Artifact]] = {}
-                    for artifact in left:
-                        parents = [parent.path for parent in artifact.parents.values()]
-                        if not any(path in paths and path not in made for path in parents):
-                            after = frozenset(jobs[path] for path in parents if path in jobs)
-                            groups.setdefault((artifact.kind, after), []).append(artifact)
-                    for (kind, after), members in groups.items():
-                        executor = self._executor(kind, sorted(after))
-                        with executor.batch():
-                            array = [executor.submit(StageJob(member)) for member in members]
-                        new = {member.path: job.job_id for member, job in zip(members, array, strict=True)}
-                        made, jobs = made | new, jobs | new
-                        yield new
-                    left = [artifact for artifact in left if artifact.path not in made]
-        except BaseException:
-            cancel(list(made.values()))
-            raise
-
-    def _executor(self, kind: str, after: list[str]) -> AutoExecutor:
-        resources = self._config.resources(kind)
-        executor = AutoExecutor(self._config.submitit_folder, "slurm", slurm_max_num_timeout=resources.max_num_timeout)
-        executor.update_parameters(**parameters(self._config, resources, f"{self._name}-{kind}", after))
-        return executor
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
+            executor = AutoExecutor(config.submitit_folder, "slurm", slurm_max_num_timeout=asked.max_num_timeout)
+            executor.update_parameters(**parameters(config, asked, f"{self._name}-{kind}", after))
+            with executor.batch():
+                array = [executor.submit(make_on_cluster, *sent(each)) for each in members]
         except (FailedJobError, FailedSubmissionError) as error:
             raise InputError(self._refused(str(error))) from error
         except OSError as error:
             raise InputError(
-                f"cannot write to {self._config.submitit_folder} ({error.strerror}); set paths.outputs to a folder "
-                "that all nodes share"
+                f"cannot write to {config.submitit_folder} ({error.strerror}); set paths.outputs to a folder that all "
+                "nodes share"
             ) from error
+        return {member.path: job.job_id for member, job in zip(members, array, strict=True)}
 
     def _refused(self, message: str) -> str:
         said = " ".join(line.removeprefix("sbatch: error: ") for line in message.splitlines() if line.strip())
@@ -167,62 +123,46 @@ class Slurm(Executor):
         return f"SLURM refuses a job, and nothing was submitted: {said}{remedy}"
 
     def ended(self) -> dict[Path, Ended]:
-        alive = self._look()
-        if alive is None:
-            time.sleep(self._config.poll)
-            return {}
-        self._queue = alive
-        gone = {path: job for path, job in self._jobs.items() if job not in alive}
-        ends = ended(list(gone.values())) if gone else {}
-        found = {}
-        for path, job in gone.items():
-            said = self._end(path, job, ends)
-            if said is not None:
-                found[path] = said
-                del self._jobs[path]
-        if not found:
-            time.sleep(self._config.poll)
-        return found
-
-    def _look(self) -> dict[str, Queued] | None:
+        found: dict[Path, Ended] = {}
         try:
-            alive = queued()
+            self._queue = queued()
         except InputError as error:
             if not self._away:
                 print(f"{error}; the jobs go on meanwhile, and this waits", flush=True)
             self._away = True
-            return None
-        if self._away:
-            print("SLURM answers again", flush=True)
-        self._away = False
-        return alive
+        else:
+            if self._away:
+                print("SLURM answers again", flush=True)
+            self._away = False
+            gone = {path: job for path, job in self._jobs.items() if job not in self._queue}
+            ends = ended(gone.values()) if gone else {}
+            for path, job in gone.items():
+                if said := self._end(path, job, ends.get(job)):
+                    found[path] = said
+                    del self._jobs[path]
+        if not found:
+            time.sleep(self._config.poll)
+        return found
 
-    def _end(self, path: Path, job: str, ends: Mapping[str, EndOfJob]) -> Ended | None:
+    def _end(self, path: Path, job: str, end: Ended | None) -> Ended | None:
         """How a job ended; None while its artifact's status, or the accounts, may still come."""
-        log = self._log(job)
-        status = self._artifacts[path].status()
-        if status.get("state") == "complete":
+        artifact, log = self._artifacts[path], f"{self._config.submitit_folder.replace('%j', job)}/{job}_0_log.out"
+        if artifact.status().get("state") == "complete":
             return Ended(log=log)
-        if any(parent.path in self._jobs for parent in self._artifacts[path].parents.values()):
+        if any(parent.path in self._jobs for parent in artifact.parents.values()):
             return None  # it was cancelled because a parent failed, of which the reason is still to come
         waited = time.monotonic() - self._left.setdefault(job, time.monotonic())
-        end = ends.get(job)
-        if end is None or end.state in ("", "COMPLETED", "RUNNING", "PENDING", "REQUEUED", "COMPLETING"):
-            if waited < GRACE:
-                return None
-            end = end or EndOfJob("", f"SLURM job {job} left the queue without a word")
-        detail = end.detail
-        if not Path(log).exists():
-            detail += f", before it wrote a log: can its node write to {self._artifacts[path].outputs}?"
-            log = ""
-        return Ended("interrupted" if end.state in INTERRUPTED else "died", detail, log=log)
-
-    def _log(self, job: str) -> str:
-        return f"{self._config.submitit_folder.replace('%j', job)}/{job}_0_log.out"
+        if waited < GRACE and not (end and end.state):
+            return None
+        end = end or Ended(detail=f"SLURM job {job} left the queue without a word")
+        if Path(log).exists():
+            return Ended(end.state or "died", end.detail, log=log)
+        unwritten = f"before it wrote a log: can its node write to {artifact.outputs}?"
+        return Ended(end.state or "died", f"{end.detail}, {unwritten}")
 
     def waits(self, artifact: Artifact) -> str:
-        job = self._queue.get(self._jobs.get(artifact.path, ""))
-        return f"queued ({job.reason})" if job is not None and job.waits else ""
+        reason = self._queue.get(self._jobs.get(artifact.path, ""))
+        return f"queued ({reason})" if reason else ""
 
     def drop(self, artifact: Artifact) -> None:
         """Forget a job that SLURM cancels itself, for it can no longer begin."""
@@ -236,10 +176,8 @@ class Slurm(Executor):
         ids = " ".join(sorted({job.split("_")[0] for job in jobs}, key=int))
         answer = ""
         if not str(interrupt) and sys.stdin.isatty():
-            try:
+            with suppress(KeyboardInterrupt, EOFError):
                 answer = input(f"\ncancel the jobs, queued or running ({ids})? [y/N] ")
-            except (KeyboardInterrupt, EOFError):
-                answer = ""
         if answer.strip().lower() in ("y", "yes"):
             cancel(jobs)
             print("the jobs are cancelled", flush=True)
@@ -250,6 +188,18 @@ class Slurm(Executor):
 
 def _key(artifact: Artifact) -> str:
     return f"{artifact.kind}/{artifact.digest}"
+
+
+def _arrays(left: Sequence[Artifact], jobs: Mapping[Path, str]) -> dict[tuple[str, tuple[str, ...]], list[Artifact]]:
+    """Those that need nothing of the others, by kind and by the jobs that make what they need."""
+    paths = {each.path for each in left}
+    arrays: dict[tuple[str, tuple[str, ...]], list[Artifact]] = {}
+    for artifact in left:
+        parents = {parent.path for parent in artifact.parents.values()}
+        if not parents & paths:
+            after = tuple(sorted({jobs[path] for path in parents if path in jobs}))
+            arrays.setdefault((artifact.kind, after), []).append(artifact)
+    return arrays
 
 
 def _read(folder: Path) -> dict[str, str]:

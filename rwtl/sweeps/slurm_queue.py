@@ -3,42 +3,13 @@
 import re
 import subprocess
 from collections.abc import Collection
-from dataclasses import dataclass
-from functools import cache
 
 from rwtl.errors import InputError
+from rwtl.sweeps.executors import Ended
 
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "CONFIGURING", "SUSPENDED", "STOPPED")
-
-
-@dataclass(frozen=True)
-class Queued:
-    """A job that SLURM has yet to run, runs, or runs again.
-
-    Args:
-        state: SLURM's, such as PENDING.
-        reason: why it waits, such as Resources.
-    """
-
-    state: str
-    reason: str
-
-    @property
-    def waits(self) -> bool:
-        return self.state in WAITING
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How SLURM says that a job ended.
-
-    Args:
-        state: SLURM's, such as CANCELLED, or "" where it does not tell.
-        detail: a clause for people.
-    """
-
-    state: str
-    detail: str
+INTERRUPTED = ("CANCELLED", "PREEMPTED")
+GOING = ("COMPLETED", "RUNNING", "PENDING", "REQUEUED", "COMPLETING")  # say nothing of an end, or not yet
 
 
 def command(*words: str) -> str:
@@ -73,56 +44,42 @@ def require_controller() -> None:
         )
 
 
-def queued() -> dict[str, Queued]:
-    """Return the user's jobs that have not ended, by their id: 17, or 17_3 of an array.
+def queued() -> dict[str, str]:
+    """Return why each of the user's jobs waits that have not ended, such as Resources: an empty text for one that runs.
+
+    They are named by their id: 17, or 17_3 of an array.
 
     Raises InputError where the controller does not answer.
     """
     lines = command("squeue", "--me", "--noheader", "--array", "--format=%i|%T|%r").splitlines()
     rows = (line.split("|") for line in lines)
-    return {job: Queued(state, reason) for job, state, reason in rows if state not in ("COMPLETED", "CANCELLED")}
+    alive = ((job, state, reason) for job, state, reason in rows if state not in ("COMPLETED", "CANCELLED"))
+    return {job: reason if state in WAITING else "" for job, state, reason in alive}
 
 
 def ended(jobs: Collection[str]) -> dict[str, Ended]:
-    """Return how jobs ended that are no longer queued, as far as the accounting knows."""
-    problem = _no_accounting()
-    if problem:
-        return {job: Ended("", f"SLURM cannot say how: {problem}") for job in jobs}
+    """Return how jobs ended that are no longer queued, as far as the accounting knows.
+
+    Their state is `interrupted` or `died`, and empty where the accounting does not tell, or not yet.
+    """
     arguments = ["--allocations", "--noheader", "--parsable2", "--format=JobID,State,ExitCode,NodeList"]
     try:
+        if re.search(r"AccountingStorageType\s*=\s*\S*none", command("scontrol", "show", "config")):
+            raise InputError("the cluster keeps no accounts")  # as many small ones
         lines = command("sacct", *arguments, f"--jobs={','.join(jobs)}").splitlines()
     except InputError as error:
-        return {job: Ended("", f"SLURM cannot say how: {error}") for job in jobs}
+        return {job: Ended(detail=f"SLURM cannot say how: {error}") for job in jobs}
     found = {}
-    for job, state, code, nodes in (line.split("|") for line in lines):
+    for job, said, code, nodes in (line.split("|") for line in lines):
         if job in jobs:
+            state = said.split()[0]  # of CANCELLED by 1000
+            what = state.lower() if state in INTERRUPTED else f"ended as {state}"
             where = "" if nodes in ("", "None assigned") else f" on {nodes}"
-            found[job] = Ended(state.split()[0], f"SLURM job {job} was {_said(state)}{where} (exit code {code})")
+            became = "interrupted" if state in INTERRUPTED else "" if state in GOING else "died"
+            found[job] = Ended(became, f"SLURM job {job} was {what}{where} (exit code {code})")
     return found
-
-
-def _said(state: str) -> str:
-    """CANCELLED by 1000 as `cancelled`, OUT_OF_MEMORY as `ended by OUT_OF_MEMORY`."""
-    name = state.split()[0]
-    return "cancelled" if name == "CANCELLED" else "preempted" if name == "PREEMPTED" else f"ended as {name}"
-
-
-@cache
-def _no_accounting() -> str | None:
-    """Why there is no accounting, which many small clusters lack; None where there is."""
-    try:
-        configured = command("scontrol", "show", "config")
-        if re.search(r"AccountingStorageType\s*=\s*\S*none", configured):
-            return "the cluster keeps no accounts"
-        command("sacct", "--version")
-    except InputError as error:
-        return str(error)
-    return None
 
 
 def cancel(jobs: Collection[str]) -> None:
     """Cancel jobs; those that have ended meanwhile are no error."""
-    for first in range(0, len(jobs), 100):
-        subprocess.run(
-            ["scancel", "--quiet", *list(jobs)[first : first + 100]], stdin=subprocess.DEVNULL, capture_output=True
-        )
+    subprocess.run(["scancel", "--quiet", *jobs], stdin=subprocess.DEVNULL, capture_output=True)

@@ -141,7 +141,6 @@ def test_without_accounts_jobs_are_judged_all_the_same(cluster, tmp_path, monkey
     artifacts, jobs = held(tmp_path, 3)
     monkeypatch.setenv("PATH", without("sacct", tmp_path))
     monkeypatch.setattr(slurm_executor, "GRACE", 1.0)
-    slurm_queue._no_accounting.cache_clear()
     real, calls = slurm_queue.command, []
 
     def command(*words):
@@ -154,10 +153,7 @@ def test_without_accounts_jobs_are_judged_all_the_same(cluster, tmp_path, monkey
         return real(*words)
 
     monkeypatch.setattr(slurm_queue, "command", command)
-    try:
-        outcomes = watched(tmp_path, artifacts)
-    finally:
-        slurm_queue._no_accounting.cache_clear()
+    outcomes = watched(tmp_path, artifacts)
     assert [outcome.state for outcome in outcomes] == ["died", "done", "died"]
     assert "SLURM cannot say how: sacct cannot be called (No such file or directory)" in outcomes[0].reason
 
