@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, build
@@ -85,13 +85,16 @@ def make(artifact: Artifact) -> Ended:
     KeyboardInterrupt is passed on.
     """
     try:
-        made = build(artifact)
-    except InputError as error:
-        return Ended("failed", str(error))
+        return Ended(reused=bool(build(artifact).reused))
     except Exception as error:
-        traceback.print_exc()
-        return Ended("failed", "".join(traceback.format_exception_only(error)).strip())
-    return Ended(reused=bool(made.reused))
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Ended:
+    if isinstance(error, InputError):
+        return Ended("failed", str(error))
+    traceback.print_exc()
+    return Ended("failed", "".join(traceback.format_exception_only(error)).strip())
 
 
 def sent(artifact: Artifact) -> tuple[str, dict[str, Any], str]:
@@ -143,8 +146,8 @@ class Processes(Executor):
                 "if __name__ == '__main__':, or use executor=inline"
             )
         self._jobs = config.jobs
-        self._idle: list[_Worker] = []
-        self._busy: dict[Future, tuple[Artifact, _Worker]] = {}
+        self._idle: list[ProcessPoolExecutor] = []
+        self._busy: dict[Future, tuple[Artifact, ProcessPoolExecutor]] = {}
 
     def free(self) -> int:
         return self._jobs - len(self._busy)
@@ -152,21 +155,20 @@ class Processes(Executor):
     def start(self, artifacts: Sequence[Artifact]) -> None:
         share = min(self._jobs, len(self._busy) + len(artifacts))
         for artifact in artifacts:
-            worker = self._idle.pop() if self._idle else _Worker()
-            self._busy[worker.pool.submit(_make, *sent(artifact), share)] = (artifact, worker)
+            pool = self._idle.pop() if self._idle else _worker()
+            self._busy[pool.submit(_make, *sent(artifact), share)] = (artifact, pool)
 
     def ended(self) -> dict[Path, Ended]:
         done, _ = wait(self._busy, POLL, FIRST_COMPLETED)
         found = {}
         for future in done:
-            artifact, worker = self._busy.pop(future)
-            error = future.exception()
-            if error is None:
+            artifact, pool = self._busy.pop(future)
+            try:
                 found[artifact.path] = future.result()
-                self._idle.append(worker)
-            else:
-                found[artifact.path] = _death(error)
-                worker.close()
+                self._idle.append(pool)
+            except BrokenProcessPool:
+                said = "its process ended without an error message (killed, or out of memory?)"
+                found[artifact.path] = Ended("died", said)
         return found
 
     def leave(self, interrupt: KeyboardInterrupt) -> bool:
@@ -180,28 +182,18 @@ class Processes(Executor):
         return False
 
     def close(self) -> None:
-        for worker in [*self._idle, *(worker for _, worker in self._busy.values())]:
-            worker.close()
+        for pool in [*self._idle, *(pool for _, pool in self._busy.values())]:
+            pool.shutdown(cancel_futures=True)
 
 
-def _death(error: BaseException) -> Ended:
-    if isinstance(error, BrokenProcessPool):
-        return Ended("died", "its process ended without an error message (killed, or out of memory?)")
-    return Ended("failed", "".join(traceback.format_exception_only(error)).strip())
-
-
-class _Worker:
+def _worker() -> ProcessPoolExecutor:
     """A process of its own for one artifact after the other, whose output is printed here line by line."""
-
-    def __init__(self) -> None:
-        reading, writing = Pipe(duplex=False)
-        self.pool = ProcessPoolExecutor(1, helper_context(), _begin, (writing, is_silent()))
-        self.pool.submit(os.getpid)  # which starts it; from then on it has its end of the pipe
-        writing.close()
-        threading.Thread(target=_print_lines, args=(reading,), daemon=True).start()
-
-    def close(self) -> None:
-        self.pool.shutdown(cancel_futures=True)
+    reading, writing = Pipe(duplex=False)
+    pool = ProcessPoolExecutor(1, helper_context(), _begin, (writing, is_silent()))
+    pool.submit(os.getpid)  # which starts it; from then on it has its end of the pipe
+    writing.close()
+    threading.Thread(target=_print_lines, args=(reading,), daemon=True).start()
+    return pool
 
 
 def _print_lines(reading: Connection) -> None:
@@ -226,18 +218,14 @@ def _begin(writing: Connection, quiet: bool) -> None:
 
 def _make(kind: str, config: dict[str, Any], digest: str, share: int) -> Ended:
     """Make the artifact of a configuration in this process, one of `share` that work at the same time."""
+    cfg = OmegaConf.create(config)
+    for key in ("trainer.threads", "engine.threads"):
+        if isinstance(threads := OmegaConf.select(cfg, key), int):
+            OmegaConf.update(cfg, key, max(1, threads // share))
     try:
         with terminable():
-            return make(artifact_of(kind, _shared(OmegaConf.create(config), share), digest))
-    except InputError as error:
-        return Ended("failed", str(error))
+            return make(artifact_of(kind, cfg, digest))
     except KeyboardInterrupt as interrupt:
         return Ended("interrupted", reason_of(interrupt))
-
-
-def _shared(cfg: DictConfig, share: int) -> DictConfig:
-    for key in ("trainer.threads", "engine.threads"):
-        threads = OmegaConf.select(cfg, key)
-        if isinstance(threads, int):
-            OmegaConf.update(cfg, key, max(1, threads // share))
-    return cfg
+    except Exception as error:  # while it was planned
+        return _failed(error)
