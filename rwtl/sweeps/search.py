@@ -16,10 +16,10 @@ from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import alone
 from rwtl.sections import Count, OneOf, Share, section, typed
-from rwtl.sweeps.jobs import Job, Main, planned, print_jobs, read_jobs, sweep_folder, write_sweep
+from rwtl.sweeps.jobs import Job, planned, print_jobs, read_jobs, sweep_folder, write_sweep
 from rwtl.sweeps.scheduler import Outcome, Outcomes, build_all
 from rwtl.sweeps.space import override_of, search_space
-from rwtl.sweeps.sweep import CONFIG, configured, executor_of, executor_section
+from rwtl.sweeps.sweep import CONFIG, configured, executor_of, executor_section, given, make, name_sweep, readable
 from rwtl.sweeps.trials import Trials
 from rwtl.sweeps.view import View
 
@@ -51,7 +51,8 @@ class SearchConfig:
     params: dict[str, Any]
 
 
-def run_search(config: DictConfig, loader: ConfigLoaderImpl, main: Main, arguments: Sequence[str]) -> None:
+@readable()
+def run_search(config: DictConfig, loader: ConfigLoaderImpl, program: Any) -> None:
     """Run a search until it has `n_trials` trials in all, and print its table and the best.
 
     Another process that runs the same search is waited for, and its trials count.
@@ -59,25 +60,33 @@ def run_search(config: DictConfig, loader: ConfigLoaderImpl, main: Main, argumen
     Args:
         config: of the multirun.
         loader: composes the configurations of the trials.
-        main: plans the artifact of a configuration, whose `objective` is minimised.
-        arguments: the overrides of the command line.
+        program: `program.main` plans the artifact of a configuration, whose `objective` is minimised.
 
-    Raises:
-        InputError: A setting is wrong, the study is of something else, or too many trials failed.
-        HydraException: A trial's configuration cannot be composed.
-        KeyboardInterrupt: The user has ended it; the same line resumes it.
+    Raises HydraException where a trial's configuration cannot be composed. The process ends with code 1 where a setting
+    is wrong, the study is of something else, or too many trials failed, and after Ctrl-C; the same line resumes it.
     """
+    if config.hydra.sweeper.study_name is None:
+        raise InputError("hydra.sweeper.study_name is not set; give the search a name: hydra.sweeper.study_name=...")
+    name_sweep(config, f"{config.hydra.job.name}-{config.hydra.sweeper.study_name}")
+    if program.carry_out is None:
+        raise InputError(
+            "this program makes no artifact that a search could judge; search with pretrain, train or evaluate"
+        )
+    if program.carry_out is not make:
+        raise InputError(
+            "a search proposes its points as it goes: what it will make is not known; leave hparams_search out"
+        )
     values = {key: value for key, value in config.hydra.sweeper.items() if not key.startswith("_")}
     search = typed(SearchConfig, OmegaConf.to_container(OmegaConf.create(values), resolve=True), "hydra.sweeper")
     if str(search.sampler.get("_target_")).endswith("GridSampler"):
         raise InputError("hydra/sweeper/sampler is grid; a sweep tries all combinations: key=1,2 in place of a search")
     parser = OverridesParser.create(config_loader=loader)
-    space, fixed = search_space(search.params, parser.parse_overrides(list(arguments)), parser)
+    space, fixed = search_space(search.params, parser.parse_overrides(given(config)), parser)
     fixed = [*(each for each in fixed if each.partition("=")[0] != "sweep"), f"sweep={config.sweep}"]
 
     def job_of(number: int, point: Mapping[str, Any]) -> Job:
         overrides = [*fixed, *(override_of(key, value) for key, value in point.items())]
-        return planned(main, number, overrides, configured(loader.load_sweep_config(config, overrides), number))
+        return planned(program.main, number, overrides, configured(loader.load_sweep_config(config, overrides), number))
 
     about = _about([job_of(0, point) for point in _forms(space, loader)])
     values, name = executor_section(config)

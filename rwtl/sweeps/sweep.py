@@ -125,80 +125,54 @@ def _make_sweep(work: Work, cfg: DictConfig) -> int:
     return 0 if succeeded else 1
 
 
-def run_sweep(
-    config: DictConfig,
-    loader: ConfigLoaderImpl,
-    main: Main,
-    carry_out: Callable[[Work], int] | None,
-    arguments: Sequence[str],
-) -> None:
-    """Run the jobs of a multirun; ends the process with code 1 where one did not succeed.
+@readable()
+def run_sweep(config: DictConfig, loader: ConfigLoaderImpl, program: Any) -> None:
+    """Run the jobs of a multirun; ends the process with code 1 where one did not succeed, or the line makes no sense.
 
     Args:
         config: of the multirun.
         loader: composes the configurations of its jobs.
-        main: plans the artifact of a configuration, or, without `carry_out`, does its work.
-        carry_out: makes the artifacts, or previews it.
-        arguments: the overrides of the command line.
+        program: `program.main` plans the artifact of a configuration, and `program.carry_out` makes or previews it;
+            where that is None, `main` does the work itself.
 
-    Raises:
-        InputError: Jobs are equal, there are none, or two executors are named.
-        HydraException: A job's configuration cannot be composed.
+    Raises HydraException where a job's configuration cannot be composed.
     """
+    params, size = dict(config.hydra.sweeper.params or {}), config.hydra.sweeper.max_batch_size
+    _name_by_digest(config, params)
     app, section = config.hydra.job.name, executor_section(config)
-    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides([*params, *arguments])
-    listed = {number: [*job, f"sweep={config.sweep}"] for number, job in jobs_of(overrides).items()}
-    size = config.hydra.sweeper.max_batch_size
+    lines = [*(f"{key}={value}" for key, value in params.items()), *given(config)]
+    combinations = jobs_of(OverridesParser.create(config_loader=loader).parse_overrides(lines))
     if size is not None and size < 1:
         raise InputError(f"hydra.sweeper.max_batch_size is {size}; it must be positive, or null")
-    configs = {number: loader.load_sweep_config(config, job) for number, job in listed.items()}
+    listed = [[*job, f"sweep={config.sweep}"] for job in combinations]
+    configs = [loader.load_sweep_config(config, overrides) for overrides in listed]
     with env_override(dict(config.hydra.job.env_set)):
-        if carry_out is None:
-            code = _run_each(config, main, configs, section)
+        if program.carry_out is None:
+            code = _run_each(config.sweep, program.main, configs, section[0])
         else:
-            jobs = [planned(main, number, job, configured(configs[number], number)) for number, job in listed.items()]
-            code = carry_out(Work(app, jobs, lambda: executor_of(*section, app), config))
+            numbered = enumerate(zip(listed, configs, strict=True))
+            jobs = [planned(program.main, number, job, configured(cfg, number)) for number, (job, cfg) in numbered]
+            code = program.carry_out(Work(app, jobs, lambda: executor_of(*section, app), config))
     if code:
         sys.exit(code)
 
 
-def require_name(config: DictConfig) -> None:
-    """Raise InputError where a search has no name."""
-    if config.hydra.sweeper.study_name is None:
-        raise InputError("hydra.sweeper.study_name is not set; give the search a name: hydra.sweeper.study_name=...")
-
-
-def require_making(carry_out: Callable[[Work], int] | None) -> None:
-    """Raise InputError where a search is to be previewed, or a program makes nothing to search with."""
-    if carry_out is None:
-        raise InputError(
-            "this program makes no artifact that a search could judge; search with pretrain, train or evaluate"
-        )
-    if carry_out is not make:
-        raise InputError(
-            "a search proposes its points as it goes: what it will make is not known; leave hparams_search out"
-        )
-
-
-def _run_each(config: DictConfig, main: Main, configs: Mapping[int, DictConfig], section: tuple[Any, str]) -> int:
+def _run_each(name: str, main: Main, configs: Sequence[DictConfig], executor: Mapping[str, Any]) -> int:
     """Run programs that make no artifact, such as tables, one after the other in this process."""
     states: list[str] = []
-    for number, of_job in configs.items():
-        cfg = configured(of_job, number)
+    for number, composed in enumerate(configs):
+        cfg = configured(composed, number)
         with open_dict(cfg):
-            cfg.executor = section[0]
+            cfg.executor = executor
         try:
             load_plugins(cfg)
             main(cfg)
             states.append("done")
-        except InputError as error:
-            print(f"error: job {number}: {error}", file=sys.stderr, flush=True)
+        except Exception as error:
+            said = f" {error}" if isinstance(error, InputError) else f"\n{traceback.format_exc()}"
+            print(f"error: job {number}:{said}", file=sys.stderr, flush=True)
             states.append("failed")
-        except Exception:
-            print(f"error: job {number}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
-            states.append("failed")
-    print(f"sweep {config.sweep}: {', '.join(f'job {n} {state}' for n, state in zip(configs, states, strict=True))}")
+    print(f"sweep {name}: {', '.join(f'job {number} {state}' for number, state in enumerate(states))}")
     return int("failed" in states)
 
 
@@ -206,8 +180,7 @@ def configured(cfg: DictConfig, number: int) -> DictConfig:
     """Return the composed configuration of a job as Hydra gives it to a program."""
     with open_dict(cfg):
         cfg.hydra.job.num, cfg.hydra.job.id = number, f"job_id_for_{number}"
-    HydraConfig.instance().set_config(cfg)  # to which a program may refer
-    with open_dict(cfg):
+        HydraConfig.instance().set_config(cfg)  # to which a program may refer
         del cfg["hydra"]
     return cfg
 
@@ -227,7 +200,11 @@ def executor_section(config: DictConfig) -> tuple[Mapping[str, Any], str]:
     if launcher == "slurm":
         return keys, "hydra.launcher"
     if launcher == "joblib":
-        return {"kind": "processes", "jobs": _count(keys.get("n_jobs"))}, "hydra.launcher"
+        count = keys.get("n_jobs")
+        if not isinstance(count, int) or isinstance(count, bool) or count == 0:
+            raise InputError(f"hydra.launcher.n_jobs is {count!r}; it must be a whole number, and not 0")
+        jobs = count if count > 0 else max(1, (os.cpu_count() or 1) + 1 + count)  # as joblib counts
+        return {"kind": "processes", "jobs": jobs}, "hydra.launcher"
     raise InputError(f"hydra/launcher is {launcher}; choose basic, joblib or slurm, or write executor=processes")
 
 
@@ -270,13 +247,6 @@ def executor_of(values: Mapping[str, Any], name: str, app: str) -> Executor:
     return Slurm(typed(SlurmConfig, rest, name), name, app)
 
 
-def _count(n_jobs: Any) -> int:
-    """The processes that joblib would start."""
-    if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
-        raise InputError(f"hydra.launcher.n_jobs is {n_jobs!r}; it must be a whole number, and not 0")
-    return n_jobs if n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + n_jobs)
-
-
 def given(config: DictConfig) -> list[str]:
     """Return the overrides of the command line as they were given."""
     return OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
@@ -293,15 +263,15 @@ def name_sweep(config: DictConfig, default: str) -> None:
         raise InputError(f"sweep is {config.sweep!r}; it must be a name of letters, digits, '_', '.' and '-'")
 
 
-def digest_name(config: DictConfig, params: Mapping[str, str] | None) -> str:
-    """Return the app and a digest of what is swept over, so that the same line, on any executor, is the same sweep."""
+def _name_by_digest(config: DictConfig, params: Mapping[str, Any]) -> None:
+    """Name a sweep by a digest of what is swept over, so that the same line, on any executor, is the same sweep."""
     overrides = [each for each in given(config) if not re.match(r"\+*executor[.=]", each)]
-    swept = json.dumps([overrides, dict(params or {})])
-    return f"{config.hydra.job.name}-{hashlib.sha256(swept.encode()).hexdigest()[:8]}"
+    swept = json.dumps([overrides, params])
+    name_sweep(config, f"{config.hydra.job.name}-{hashlib.sha256(swept.encode()).hexdigest()[:8]}")
 
 
-def jobs_of(overrides: list[Override]) -> dict[int, list[str]]:
-    """Return the overrides of each job of a sweep, by number: all combinations.
+def jobs_of(overrides: list[Override]) -> list[list[str]]:
+    """Return the overrides of each job of a sweep: all combinations.
 
     Raises InputError where two jobs are equal, or there are none.
     """
@@ -325,4 +295,4 @@ def jobs_of(overrides: list[Override]) -> dict[int, list[str]]:
         if (same := first.setdefault(tuple(job), number)) != number:
             values = " ".join(each for each in job if each.partition("=")[0] in swept)
             raise InputError(f"jobs {same} and {number} of the sweep are the same, {values}; name every value once")
-    return {number: list(job) for number, job in enumerate(combinations)}
+    return combinations
