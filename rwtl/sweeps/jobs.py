@@ -1,7 +1,7 @@
 """Jobs of a sweep: what each would make, the file that a sweep keeps of them, and the table that it ends with."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import Holder, this_process, writable
 from rwtl.plugins import load_plugins
 from rwtl.sweeps.scheduler import SUCCEEDED, Outcomes, found
-from rwtl.sweeps.view import cells_of, print_counts, short
+from rwtl.sweeps.view import cells_of, counted, short
 from rwtl.terminal import show
 
 SWEEPS = "sweeps"
@@ -140,27 +140,22 @@ def print_jobs(name: str, jobs: Sequence[Job], outcomes: Outcomes, values: Mappi
     columns += [Column("value", justify="right")] if values is not None else []
     columns += ["reason", Column("time", justify="right", no_wrap=True), Column("log or result", overflow="fold")]
     table = Table(*columns, title=f"sweep {name}")
-    differences, seen, states = differing({job.number: job.overrides for job in jobs}), set(), []
+    shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    seen, states = set(), []
     for job in jobs:
         path = job.artifact and job.artifact.path
         if path is not None and path not in outcomes:
             outcomes[path] = found(job.artifact)
-        state, reason, took, where = (
-            ("failed", short(job.problem), "", "") if path is None else cells_of(outcomes[path])
-        )
+        ended = ("failed", short(job.problem), "", "") if path is None else cells_of(outcomes[path])
+        state, reason, took, where = ended
         if state == "done" and path in seen:
             state, took = "reused", ""
         seen.add(path)
         states.append(state)
         value = [f"{values[job.number]:.4g}" if job.number in values else "-"] if values is not None else []
-        cells = [str(job.number), differences[job.number], state, *value, reason, took, where]
+        differs = " ".join(each for each in job.overrides if each not in shared)
+        cells = [str(job.number), differs, state, *value, reason, took, where]
         table.add_row(*map(escape, cells), style=None if state in SUCCEEDED else "bold")
     show(table)
-    print_counts(states)
+    print(counted(states), flush=True)
     return all(state in SUCCEEDED for state in states)
-
-
-def differing(jobs: Mapping[int, Iterable[str]]) -> dict[int, str]:
-    """Return the overrides of each job that not all jobs share, as one text."""
-    shared = set.intersection(*(set(overrides) for overrides in jobs.values())) if len(jobs) > 1 else set()
-    return {number: " ".join(each for each in overrides if each not in shared) for number, overrides in jobs.items()}

@@ -9,6 +9,7 @@ from rich.table import Column, Table
 
 from rwtl.pipeline.artifact import FORMAT, Artifact, maker_of, reason_of
 from rwtl.sweeps.sweep import Work
+from rwtl.sweeps.view import counted
 from rwtl.terminal import show
 
 WILL = {"complete": "reuse", "interrupted": "go on with", "failed": "try again", "missing": "make"}
@@ -28,7 +29,7 @@ def preview(work: Work) -> int:
                 artifacts.setdefault(artifact.path, artifact)
                 jobs[artifact.path] += 1
     table = Table("stage", Column("digest", no_wrap=True), "label", "will", Column("for jobs", justify="right"), "note")
-    counted: dict[str, Counter] = {}
+    becomes: dict[str, list[str]] = {}
     for artifact in sorted(artifacts.values(), key=lambda each: list(FORMAT).index(each.kind)):
         state = artifact.state()
         needed = state == "complete" or artifact.path in missing  # one that is gone, but not needed, stays so
@@ -36,12 +37,11 @@ def preview(work: Work) -> int:
         cells = [artifact.kind, artifact.digest, artifact.label, will]
         cells += [f"{jobs[artifact.path]} of {len(work.jobs)}", _note(artifact, state)]
         table.add_row(*map(escape, cells), style=None if will in ("reuse", "not needed") else "bold")
-        counted.setdefault(artifact.kind, Counter())[will] += 1
+        becomes.setdefault(artifact.kind, []).append(f"to {will}" if needed else will)
     if artifacts:
         show(table)
-    for kind, of_kind in counted.items():
-        said = [f"{count} {will if will == 'not needed' else f'to {will}'}" for will, count in of_kind.items()]
-        print(f"{kind}: {', '.join(said)}", flush=True)
+    for kind, of_kind in becomes.items():
+        print(f"{kind}: {counted(of_kind)}", flush=True)
     problems = [job for job in work.jobs if job.problem]
     for job in problems:
         which = f"job {job.number} ({' '.join(job.overrides)}): " if work.cfg is not None else ""

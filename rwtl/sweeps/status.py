@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from rwtl.pipeline.artifact import (
 )
 from rwtl.pipeline.claim import CLAIMS, Holder, claim
 from rwtl.sweeps.jobs import SWEEPS, read_jobs
+from rwtl.sweeps.view import counted
 from rwtl.terminal import show
 
 SHOWN = (*STATES, "outdated", "damaged")
@@ -157,8 +157,8 @@ def print_entries(entries: Sequence[Entry]) -> None:
         style = None if entry.state == "complete" else "bold"
         table.add_row(*(escape(cell) for cell in (*cells, _parents(entry), entry.note)), style=style)
     show(table)
-    counted = ", ".join(f"{count} {state}" for state, count in Counter(entry.state for entry in entries).items())
-    print(f"{len(entries)} artifacts, {decimal(sum(entry.size for entry in entries))}: {counted or 'none'}", flush=True)
+    states = counted(entry.state for entry in entries) or "none"
+    print(f"{len(entries)} artifacts, {decimal(sum(entry.size for entry in entries))}: {states}", flush=True)
 
 
 def _parents(entry: Entry) -> str:
@@ -170,12 +170,12 @@ def print_sweeps(outputs: Path) -> None:
     """Print how the jobs of each sweep stand, by the artifacts that they make; a file that is damaged is named."""
     for folder in sorted((outputs / SWEEPS).glob("*/")):
         try:
-            states = Counter("failed" if job.artifact is None else _state(job.artifact) for job in read_jobs(folder))
+            states = counted("failed" if job.artifact is None else _state(job.artifact) for job in read_jobs(folder))
         except InputError as error:
             print(f"sweep {folder.name}: {error}")
             continue
         if states:
-            print(f"sweep {folder.name}: {', '.join(f'{count} {state}' for state, count in states.items())}")
+            print(f"sweep {folder.name}: {states}")
 
 
 def _state(artifact: Artifact) -> str:

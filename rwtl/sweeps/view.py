@@ -52,9 +52,8 @@ class View(Watcher):
             self._live = Live(get_renderable=self._table, refresh_per_second=1, transient=True, **here)
             self._live.start()
         elif len(left) > 1:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(left).items())
             reused = len(outcomes) - len(left)
-            print(f"{self._name}: {len(left)} to make ({kinds}), {reused} there already", flush=True)
+            print(f"{self._name}: {len(left)} to make ({counted(left)}), {reused} there already", flush=True)
 
     def settled(self, outcome: Outcome) -> None:
         artifact = outcome.artifact
@@ -71,18 +70,17 @@ class View(Watcher):
         if outcome.state == "reused":
             print(f"{self._name}: {artifact.label} was there{said}", flush=True)
             return
-        left = self._left()
-        clock = f" · about {clock_of(left)} left" if left else ""
         took = f" in {clock_of(outcome.seconds)}" if outcome.seconds is not None else ""
-        print(f"{self._name}: {self._count()} · {artifact.label} {outcome.state}{took}{said}{clock}", flush=True)
+        print(
+            f"{self._name}: {self._count()} · {artifact.label} {outcome.state}{took}{said}{self._clock()}", flush=True
+        )
 
     def look(self) -> None:
         """Remind, where there are only lines, of what runs."""
         if self._live is None and time.monotonic() - self._said > REMIND:
             self._said = time.monotonic()
-            running = "; ".join(
-                f"{each.artifact.label}: {self._says(each.artifact)[0]}" for each in self._running()[:4]
-            )
+            shown = [each.artifact for each in self._running()[:4]]
+            running = "; ".join(f"{artifact.label}: {self._says(artifact)[0]}" for artifact in shown)
             print(f"{self._name}: {self._count()} · {self._states()} · {running}", flush=True)
 
     def end(self) -> None:
@@ -97,11 +95,9 @@ class View(Watcher):
         return sorted(running, key=lambda outcome: bool(self._executor.waits(outcome.artifact)))
 
     def _states(self) -> str:
-        counted: Counter[str] = Counter()
-        for outcome in self._outcomes.values():
-            queued = outcome.state == "running" and self._executor.waits(outcome.artifact)
-            counted["queued" if queued else outcome.state] += 1
-        return ", ".join(f"{count} {state}" for state, count in counted.items())
+        outcomes = self._outcomes.values()
+        queued = [each.state == "running" and self._executor.waits(each.artifact) for each in outcomes]
+        return counted("queued" if waits else each.state for each, waits in zip(outcomes, queued, strict=True))
 
     def _count(self) -> str:
         return f"{sum(each.state not in UNSETTLED for each in self._outcomes.values())} of {len(self._outcomes)}"
@@ -119,6 +115,10 @@ class View(Watcher):
             return None
         side_by_side = max(1, sum(not self._executor.waits(outcome.artifact) for outcome in self._running()))
         return sum(fmean(took[kind]) for kind in waiting) / side_by_side
+
+    def _clock(self) -> str:
+        left = self._left()
+        return f" · about {clock_of(left)} left" if left else ""
 
     def _says(self, artifact: Artifact) -> tuple[str, str]:
         """What becomes of an artifact at this moment, and the time left."""
@@ -145,9 +145,7 @@ class View(Watcher):
                 began = self._began.setdefault(artifact.digest, time.monotonic())
                 since = clock_of(time.monotonic() - began)
             table.add_row(*map(escape, [artifact.label, artifact.digest, said, since, left]))
-        left = self._left()
-        clock = f" · about {clock_of(left)} left" if left else ""
-        return Group(table, Text(f"{self._name}: {self._states()}{clock}"))
+        return Group(table, Text(f"{self._name}: {self._states()}{self._clock()}"))
 
 
 def _is_ours(holder: Holder) -> bool:
@@ -169,17 +167,15 @@ def print_outcomes(name: str, outcomes: Iterable[Outcome]) -> None:
         own = [outcome for outcome in outcomes if outcome.artifact.kind == kind]
         well = [outcome for outcome in own if outcome.state in SUCCEEDED]
         if len(well) > LISTED:
-            states = ", ".join(f"{count} {state}" for state, count in Counter(each.state for each in well).items())
-            took = sum(each.seconds or 0.0 for each in well if each.state == "done")
-            table.add_row(
-                kind, f"{len(well)} of {len(own)}", states, "", clock_of(took), str(well[0].artifact.path.parent)
-            )
+            took = clock_of(sum(each.seconds or 0.0 for each in well if each.state == "done"))
+            states, folder = counted(each.state for each in well), well[0].artifact.path.parent
+            table.add_row(kind, f"{len(well)} of {len(own)}", states, "", took, str(folder))
         for outcome in own:
             if len(well) <= LISTED or outcome.state not in SUCCEEDED:
                 cells = [kind, outcome.artifact.label, *cells_of(outcome)]
                 table.add_row(*map(escape, cells), style=None if outcome.state in SUCCEEDED else "bold")
     show(table)
-    print_counts(outcome.state for outcome in outcomes)
+    print(counted(outcome.state for outcome in outcomes), flush=True)
 
 
 def cells_of(outcome: Outcome) -> list[str]:
@@ -194,6 +190,6 @@ def short(reason: str) -> str:
     return reason if len(reason) <= REASON else f"{reason[: REASON - 1]}…"
 
 
-def print_counts(states: Iterable[str]) -> None:
-    """Print how many there are of each state."""
-    print(", ".join(f"{count} {state}" for state, count in Counter(states).items()), flush=True)
+def counted(states: Iterable[str]) -> str:
+    """Return how many there are of each state: `2 done, 1 failed`."""
+    return ", ".join(f"{count} {state}" for state, count in Counter(states).items())
