@@ -13,6 +13,7 @@ from rwtl.sweeps.executors import Ended, Executor, make
 
 SUCCEEDED = ("done", "reused")
 UNSETTLED = ("not started", "running")
+NEEDS = "what it needs was not made: "  # what is told of what needs it begins so
 
 
 @dataclass
@@ -86,7 +87,11 @@ def build_all(roots: Iterable[Artifact], executor: Executor, watcher: Watcher | 
     outcomes = Outcomes()
     try:
         for root in roots:
-            _plan(root, outcomes)
+            for artifact in root.missing():
+                outcomes.setdefault(artifact.path, Outcome(artifact))
+            if root.path not in outcomes:  # it is there
+                said = make(root)
+                outcomes[root.path] = Outcome(root, said.state or "reused", _line(said.detail))
         watcher.begin(outcomes, executor)
         for outcome in outcomes.values():
             if outcome.state not in UNSETTLED:
@@ -114,18 +119,6 @@ def build_all(roots: Iterable[Artifact], executor: Executor, watcher: Watcher | 
     return outcomes
 
 
-def _plan(root: Artifact, outcomes: Outcomes) -> None:
-    """Add a root, which is reused where it is complete, and else what is missing of it."""
-    if root.path in outcomes:
-        return
-    missing = root.missing()
-    if not missing:
-        said = make(root)
-        outcomes[root.path] = Outcome(root, said.state or "reused", _line(said.detail))
-    for artifact in missing:
-        outcomes.setdefault(artifact.path, Outcome(artifact))
-
-
 def _start(outcomes: Outcomes, executor: Executor, watcher: Watcher) -> None:
     """Begin what can be made now: what other processes are making comes last, for it would be waited for."""
     waiting = [outcome for outcome in outcomes.values() if outcome.state == "not started"]
@@ -144,10 +137,10 @@ def _start(outcomes: Outcomes, executor: Executor, watcher: Watcher) -> None:
 
 
 def _ready(outcome: Outcome, outcomes: Outcomes, executor: Executor) -> bool:
-    states = [parent.state for parent in _parents(outcome, outcomes)]
+    parents = _parents(outcome, outcomes)
     if outcome.artifact.without is not None:
-        return not any(state in UNSETTLED for state in states)
-    return (executor.ahead and not outcome.artifact.here) or all(state in SUCCEEDED for state in states)
+        return all(parent.state not in UNSETTLED for parent in parents)
+    return (executor.ahead and not outcome.artifact.here) or all(parent.state in SUCCEEDED for parent in parents)
 
 
 def _parents(outcome: Outcome, outcomes: Outcomes) -> list[Outcome]:
@@ -182,7 +175,9 @@ def _settle(outcome: Outcome, said: Ended) -> None:
     except InputError as error:
         outcome.state, outcome.reason = "failed", str(error)
         return
-    outcome.seconds = _seconds(status)
+    if status.get("finished"):
+        began, ended = (datetime.fromisoformat(status[key]) for key in ("started", "finished"))
+        outcome.seconds = (ended - began).total_seconds()
     if state == "complete":
         outcome.state = "reused" if said.reused else "done"
     elif said.state != "failed" and status.get("state") in ("failed", "interrupted"):
@@ -227,14 +222,5 @@ def _give_up(outcomes: Outcomes, executor: Executor, watcher: Watcher) -> None:
             watcher.settled(outcome)
 
 
-NEEDS = "what it needs was not made: "
-
-
 def _line(text: str) -> str:
     return (text.strip().splitlines() or [""])[0]
-
-
-def _seconds(status: dict[str, Any]) -> float | None:
-    if not status.get("finished"):
-        return None
-    return (datetime.fromisoformat(status["finished"]) - datetime.fromisoformat(status["started"])).total_seconds()
