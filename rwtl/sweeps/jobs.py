@@ -68,12 +68,11 @@ def write_sweep(folder: Path, app: str, jobs: Sequence[Job], ended: bool) -> Non
     content = {"app": app, "process": asdict(this_process()), "ended": ended, "jobs": listed}
     with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        before = _read(folder)
-        holder = Holder(**before["process"]) if before and not before["ended"] else this_process()
-        if holder != this_process() and holder.dead() is False:
+        holder, before = _read(folder)
+        if holder not in (None, this_process()) and holder.dead() is False:
             if ended:
                 return  # the same line runs there, and says when it has ended
-            if before["jobs"] != listed:
+            if before != listed:
                 raise InputError(
                     f"sweep {folder.name} is being run by {holder}, with other jobs: wait for it, or give this one "
                     "another name: sweep=..."
@@ -81,23 +80,20 @@ def write_sweep(folder: Path, app: str, jobs: Sequence[Job], ended: bool) -> Non
         write_json(folder / FILE, content)
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
-    """What a sweep's file says; None where there is none."""
+def _read(folder: Path) -> tuple[Holder | None, list[dict[str, Any]] | None]:
+    """Who runs a sweep, None where it has ended, and its jobs as they are listed; None where there is no file."""
     file = folder / FILE
     try:
         content = json.loads(file.read_text())
-        (
-            Holder(**content["process"]),
-            content["ended"],
-            [(job["number"], job["overrides"], job["kind"], job["digest"]) for job in content["jobs"]],
-        )
+        holder, jobs = Holder(**content["process"]), content["jobs"]
+        [(job["number"], job["overrides"], job["kind"], job["digest"]) for job in jobs]  # which all have
+        return None if content["ended"] else holder, jobs
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return None, None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{file} is damaged ({type(error).__name__}: {error}); remove it, and the sweep's line writes it anew"
         ) from error
-    return content
 
 
 def read_jobs(folder: Path) -> list[Job]:
@@ -105,8 +101,8 @@ def read_jobs(folder: Path) -> list[Job]:
 
     Sweeps of earlier versions have a file for each job that lists folders. A damaged file is an InputError.
     """
-    content = _read(folder)
-    if content is None:
+    _, found = _read(folder)
+    if found is None:
         files = sorted((file for file in folder.glob("*.json") if file.stem.isdigit()), key=lambda file: int(file.stem))
         try:
             found = [json.loads(file.read_text()) for file in files]
@@ -114,7 +110,7 @@ def read_jobs(folder: Path) -> list[Job]:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"a file of a job in {folder} is damaged ({type(error).__name__}: {error})") from error
     else:
-        found, outputs = content["jobs"], folder.parents[1]
+        outputs = folder.parents[1]
         paths = [outputs / job["kind"] / job["digest"] if job["digest"] else None for job in found]
     return [
         Job(job["number"], job["overrides"], path and Artifact.at(path), job.get("problem", ""))

@@ -71,9 +71,8 @@ class View(Watcher):
             print(f"{self._name}: {artifact.label} was there{said}", flush=True)
             return
         took = f" in {clock_of(outcome.seconds)}" if outcome.seconds is not None else ""
-        print(
-            f"{self._name}: {self._count()} · {artifact.label} {outcome.state}{took}{said}{self._clock()}", flush=True
-        )
+        became = f"{artifact.label} {outcome.state}{took}{said}{self._clock()}"
+        print(f"{self._name}: {self._count()} · {became}", flush=True)
 
     def look(self) -> None:
         """Remind, where there are only lines, of what runs."""
