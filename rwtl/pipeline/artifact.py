@@ -267,9 +267,7 @@ class Artifact:
 
         Raises InputError for artifacts of which none is.
         """
-        raise InputError(
-            f"a {self.kind} has no number that a search could minimise; search with pretrain, train or evaluate"
-        )
+        raise no_objective(self.kind)
 
     def ancestors(self) -> list["Artifact"]:
         """Return what it is made from, and what that is made from: parents first, each once, this one last."""
@@ -286,6 +284,11 @@ class Artifact:
         for parent in self.parents.values():
             found |= {each.path: each for each in parent.missing() if each.path not in found}
         return [*found.values(), self]
+
+
+def no_objective(kind: str) -> InputError:
+    """Return the error that artifacts of a kind have no number that a search could minimise."""
+    return InputError(f"a {kind} has no number that a search could minimise; search with pretrain, train or evaluate")
 
 
 def digest_of(kind: str, values: dict, parents: dict[str, str]) -> str:

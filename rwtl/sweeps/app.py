@@ -74,7 +74,9 @@ def _program(config: str, main: Main, carry_out: Callable[[Work], int] | None) -
         with readable():
             require_current(given.overrides)
         if given.config_path is not None:
-            sys.argv.append(f"--config-path={absolute_config_path(given.config_path)}")
+            here = Path(sys.argv[0]).resolve().parent  # of the file that was called; for `rwtl` the current folder
+            path = given.config_path if given.config_path.startswith("pkg://") else here / given.config_path
+            sys.argv.append(f"--config-path={path}")
             if given.multirun:  # a configuration that an artifact keeps says nothing of Hydra
                 last = len(sys.argv) - sys.argv[::-1].index(given.overrides[-1]) if given.overrides else len(sys.argv)
                 sys.argv.insert(last, "hydra/sweeper=recorded")
@@ -111,9 +113,3 @@ def _work(main: Main, cfg: DictConfig) -> Work:
             )
     section = own_executor(cfg)
     return Work(app, [planned(main, 0, overrides, cfg)], lambda: executor_of(section, "executor", app))
-
-
-def absolute_config_path(given: str) -> str:
-    """Return a `--config-path` as Hydra reads it everywhere: one is relative to the file that was called, and for the
-    command `rwtl` to the current folder."""
-    return given if given.startswith("pkg://") else str(Path(sys.argv[0]).resolve().parent / given)

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from rwtl.config import flat
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.artifact import Artifact, no_objective
 from rwtl.pipeline.claim import alone
 from rwtl.sections import Count, OneOf, Share, section, typed
 from rwtl.sweeps.jobs import Job, planned, print_jobs, read_jobs, sweep_folder, write_sweep
@@ -115,13 +115,13 @@ def run_search(config: DictConfig, loader: ConfigLoaderImpl, program: Any) -> No
                 break
             for number, job in batch.items():
                 trials.tell(number, _objective(job, outcomes))
-            _say(search, trials)
+            so_far = f"; best so far {best.value:.4g}, trial {best.number}" if (best := trials.best()) else ""
+            print(f"search {search.study_name}: {len(trials.all())} of {search.n_trials} trials{so_far}", flush=True)
         write_sweep(folder, config.hydra.job.name, list(jobs.values()), ended=True)
     _show(config.sweep, trials, jobs, outcomes)
     if outcomes.interrupt is not None:
         raise outcomes.interrupt
-    best = trials.best()
-    if best is not None:
+    if best := trials.best():
         results = {"name": "optuna", "best_params": best.params, "best_value": best.value}
         OmegaConf.save(OmegaConf.create(results), folder / RESULTS)
         point = " ".join(override_of(key, value) for key, value in best.params.items())
@@ -148,13 +148,13 @@ def _about(forms: Sequence[Job]) -> dict[str, str]:
 
     So a search is resumed under other threads, loggers or intervals of checkpoints, and refused for other data.
 
-    Raises InputError where no point of the space can be planned.
+    Raises InputError where no point of the space can be planned, or what it makes has no number to minimise.
     """
     job = next((each for each in forms if each.artifact is not None), None)
     if job is None:
         raise InputError(f"the search can make none of its trials: {forms[0].problem}")
     if type(job.artifact).objective is Artifact.objective:
-        job.artifact.objective  # noqa: B018 says why there is nothing to minimise
+        raise no_objective(job.artifact.kind)
     about = {}
     for number, artifact in enumerate(job.artifact.ancestors()):
         place = artifact.kind if artifact is job.artifact else f"{artifact.kind} {number + 1}"
@@ -173,22 +173,13 @@ def _objective(job: Job, outcomes: Outcomes) -> float | None:
         return None
 
 
-def _say(search: SearchConfig, trials: Trials) -> None:
-    best = trials.best()
-    so_far = "" if best is None else f"; best so far {best.value:.4g}, trial {best.number}"
-    print(f"search {search.study_name}: {len(trials.all())} of {search.n_trials} trials{so_far}", flush=True)
-
-
 def _show(name: str, trials: Trials, jobs: Mapping[int, Job], outcomes: Outcomes) -> None:
     """Print the table of all trials that count, those of earlier processes included."""
-    shown, values = [], {}
+    shown = []
     for trial in trials.all():
-        point = [override_of(key, _short(value)) for key, value in sorted(trial.params.items())]
-        shown.append(replace(jobs.get(trial.number, Job(trial.number, [])), overrides=point))
-        if trial.value is not None:
-            values[trial.number] = trial.value
-    print_jobs(name, shown, outcomes, values)
-
-
-def _short(value: Any) -> Any:
-    return float(f"{value:.3g}") if isinstance(value, float) else value
+        point = {
+            key: float(f"{value:.3g}") if isinstance(value, float) else value for key, value in trial.params.items()
+        }
+        job = jobs.get(trial.number, Job(trial.number, []))
+        shown.append(replace(job, overrides=[override_of(key, value) for key, value in sorted(point.items())]))
+    print_jobs(name, shown, outcomes, {trial.number: trial.value for trial in trials.all() if trial.value is not None})
