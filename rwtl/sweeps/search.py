@@ -177,9 +177,7 @@ def _show(name: str, trials: Trials, jobs: Mapping[int, Job], outcomes: Outcomes
     """Print the table of all trials that count, those of earlier processes included."""
     shown = []
     for trial in trials.all():
-        point = {
-            key: float(f"{value:.3g}") if isinstance(value, float) else value for key, value in trial.params.items()
-        }
-        job = jobs.get(trial.number, Job(trial.number, []))
-        shown.append(replace(job, overrides=[override_of(key, value) for key, value in sorted(point.items())]))
+        short = {key: float(f"{value:.3g}") for key, value in trial.params.items() if isinstance(value, float)}
+        point = [override_of(key, value) for key, value in sorted((trial.params | short).items())]
+        shown.append(replace(jobs.get(trial.number, Job(trial.number, [])), overrides=point))
     print_jobs(name, shown, outcomes, {trial.number: trial.value for trial in trials.all() if trial.value is not None})

@@ -94,9 +94,10 @@ class View(Watcher):
         return sorted(running, key=lambda outcome: bool(self._executor.waits(outcome.artifact)))
 
     def _states(self) -> str:
-        outcomes = self._outcomes.values()
-        queued = [each.state == "running" and self._executor.waits(each.artifact) for each in outcomes]
-        return counted("queued" if waits else each.state for each, waits in zip(outcomes, queued, strict=True))
+        return counted(
+            "queued" if each.state == "running" and self._executor.waits(each.artifact) else each.state
+            for each in self._outcomes.values()
+        )
 
     def _count(self) -> str:
         return f"{sum(each.state not in UNSETTLED for each in self._outcomes.values())} of {len(self._outcomes)}"
