@@ -105,8 +105,9 @@ def entry_of(path: Path) -> Entry:
     note = _note(path, state, status)
     if outdated:
         state, note = "outdated", f"format {status['format']}, now {FORMAT[kind]}: never reused"
-    parents = status.get("parents", {})
-    return Entry(kind, digest, path, status.get("label", ""), state, note, _age(status), size, parents)
+    since = status.get("finished") or status.get("started")
+    age = None if since is None else (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
+    return Entry(kind, digest, path, status.get("label", ""), state, note, age, size, status.get("parents", {}))
 
 
 def _note(path: Path, state: str, status: dict[str, Any]) -> str:
@@ -118,11 +119,6 @@ def _note(path: Path, state: str, status: dict[str, Any]) -> str:
     if state == "interrupted":
         return reason_of(status) or "its job ended without a word"
     return ""
-
-
-def _age(status: dict[str, Any]) -> float | None:
-    time = status.get("finished") or status.get("started")
-    return None if time is None else (datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds()
 
 
 def _size(path: Path) -> int:
@@ -144,7 +140,6 @@ def states_of(remove: str | Sequence[str]) -> list[str]:
 
 
 PARENTS = 3  # digests that are shown; of more, their number
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
 def print_entries(entries: Sequence[Entry]) -> None:
@@ -153,17 +148,14 @@ def print_entries(entries: Sequence[Entry]) -> None:
     columns += [Column("size", justify="right"), "parents", Column("note", overflow="fold")]
     table = Table(*columns)
     for entry in entries:
+        many = len(entry.parents) > PARENTS
+        parents = f"{len(entry.parents)} artifacts" if many else " ".join(entry.parents.values())
         cells = [entry.kind, entry.digest, entry.label, entry.state, age(entry.age), decimal(entry.size)]
         style = None if entry.state == "complete" else "bold"
-        table.add_row(*(escape(cell) for cell in (*cells, _parents(entry), entry.note)), style=style)
+        table.add_row(*map(escape, [*cells, parents, entry.note]), style=style)
     show(table)
     states = counted(entry.state for entry in entries) or "none"
     print(f"{len(entries)} artifacts, {decimal(sum(entry.size for entry in entries))}: {states}", flush=True)
-
-
-def _parents(entry: Entry) -> str:
-    many = len(entry.parents) > PARENTS
-    return f"{len(entry.parents)} artifacts" if many else " ".join(entry.parents.values())
 
 
 def print_sweeps(outputs: Path) -> None:
@@ -189,7 +181,7 @@ def age(seconds: float | None) -> str:
     """Return an age in its largest whole unit."""
     if seconds is None:
         return ""
-    for length, unit in _UNITS:
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= length:
             return f"{seconds // length:.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"

@@ -215,13 +215,11 @@ def own_executor(cfg: DictConfig) -> dict[str, Any]:
     """
     section = cfg.get("executor") or "inline"
     if isinstance(section, str):
-        file = CONF / "executor" / f"{section}.yaml"
-        if not file.is_file():
-            names = ", ".join(sorted(each.stem for each in file.parent.glob("*.yaml")))
-            raise InputError(f"executor is {section}; choose one of {names}")
-        loaded = OmegaConf.load(file)
-        loaded._set_parent(cfg)
-        section = loaded
+        names = sorted(file.stem for file in (CONF / "executor").glob("*.yaml"))
+        if section not in names:
+            raise InputError(f"executor is {section}; choose one of {', '.join(names)}")
+        section = OmegaConf.load(CONF / "executor" / f"{section}.yaml")
+        section._set_parent(cfg)
     return OmegaConf.to_container(section, resolve=True)
 
 
