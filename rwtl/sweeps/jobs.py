@@ -103,9 +103,9 @@ def read_jobs(folder: Path) -> list[Job]:
     """
     _, found = _read(folder)
     if found is None:
-        files = sorted((file for file in folder.glob("*.json") if file.stem.isdigit()), key=lambda file: int(file.stem))
         try:
-            found = [json.loads(file.read_text()) for file in files]
+            found = [json.loads(file.read_text()) for file in folder.glob("*.json") if file.stem.isdigit()]
+            found.sort(key=lambda job: job["number"])
             paths = [Path(job["artifacts"][-1]) if job["artifacts"] else None for job in found]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"a file of a job in {folder} is damaged ({type(error).__name__}: {error})") from error
@@ -129,8 +129,7 @@ def print_jobs(name: str, jobs: Sequence[Job], outcomes: Outcomes, values: Mappi
         outcomes: of their artifacts.
         values: what a search minimises, by number; None where nothing is searched.
 
-    Returns:
-        Whether all succeeded.
+    Returns whether all succeeded.
     """
     columns = [Column("job", justify="right"), "differs in", Column("state", no_wrap=True)]
     columns += [Column("value", justify="right")] if values is not None else []

@@ -1,5 +1,6 @@
 """What a SLURM cluster is asked for: for each kind of result its own."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, field, fields
 from typing import Any
 
@@ -81,7 +82,7 @@ class SlurmConfig(SlurmResources):
         return typed(SlurmResources, shared | (self.stages.get(kind) or {}), f"stages.{kind}")
 
 
-def parameters(config: SlurmConfig, resources: SlurmResources, name: str, after: list[str]) -> dict[str, Any]:
+def parameters(config: SlurmConfig, resources: SlurmResources, name: str, after: Sequence[str]) -> dict[str, Any]:
     """Return the parameters of submitit's AutoExecutor for a job that begins when the jobs `after` have succeeded."""
     other = dict(config.additional_parameters)
     if after:

@@ -44,7 +44,7 @@ class Entry:
     """One artifact.
 
     Args:
-        kind, digest, path, label: which it is.
+        path, label: which it is.
         state: one of SHOWN; `outdated` is what an older version made, which is never reused.
         note: who makes it, or why it is not complete.
         age: since its end, or else its start, s; None where that is not known.
@@ -52,8 +52,6 @@ class Entry:
         parents: digests by role.
     """
 
-    kind: str
-    digest: str
     path: Path
     label: str
     state: str
@@ -75,7 +73,7 @@ def entries_of(outputs: Path, stage: str | None = None, state: str | None = None
     kinds = FORMAT if stage is None else [stage]
     found = [entry_of(path) for kind in kinds for path in _artifacts(outputs, kind)]
     shown = [entry for entry in found if state is None or entry.state == state]
-    return sorted(shown, key=lambda entry: (list(FORMAT).index(entry.kind), -(entry.age or 0.0)))
+    return sorted(shown, key=lambda entry: (list(FORMAT).index(entry.path.parent.name), -(entry.age or 0.0)))
 
 
 def _artifacts(outputs: Path, kind: str) -> list[Path]:
@@ -93,21 +91,19 @@ def _is_ours(path: Path) -> bool:
 
 def entry_of(path: Path) -> Entry:
     """Return what there is to say of the artifact of a path outputs/kind/digest, which need not be finished."""
-    kind, digest = path.parent.name, path.name
-    size = _size(path) + _size(unfinished(path))
+    size, newest = _size(path) + _size(unfinished(path)), FORMAT[path.parent.name]
     try:
         state, status = state_of(path), read_status(path) or {}
     except InputError as error:
-        return Entry(kind, digest, path, "", "damaged", str(error), size=size)
+        return Entry(path, "", "damaged", str(error), size=size)
     if state == "missing":  # it was claimed, and its maker ended before it wrote anything
         state = "interrupted"
-    outdated = status.get("format", FORMAT[kind]) != FORMAT[kind] and state != "running"
     note = _note(path, state, status)
-    if outdated:
-        state, note = "outdated", f"format {status['format']}, now {FORMAT[kind]}: never reused"
+    if status.get("format", newest) != newest and state != "running":
+        state, note = "outdated", f"format {status['format']}, now {newest}: never reused"
     since = status.get("finished") or status.get("started")
     age = None if since is None else (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()
-    return Entry(kind, digest, path, status.get("label", ""), state, note, age, size, status.get("parents", {}))
+    return Entry(path, status.get("label", ""), state, note, age, size, status.get("parents", {}))
 
 
 def _note(path: Path, state: str, status: dict[str, Any]) -> str:
@@ -150,7 +146,7 @@ def print_entries(entries: Sequence[Entry]) -> None:
     for entry in entries:
         many = len(entry.parents) > PARENTS
         parents = f"{len(entry.parents)} artifacts" if many else " ".join(entry.parents.values())
-        cells = [entry.kind, entry.digest, entry.label, entry.state, age(entry.age), decimal(entry.size)]
+        cells = [entry.path.parent.name, entry.path.name, entry.label, entry.state, age(entry.age), decimal(entry.size)]
         style = None if entry.state == "complete" else "bold"
         table.add_row(*map(escape, [*cells, parents, entry.note]), style=style)
     show(table)

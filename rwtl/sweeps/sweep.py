@@ -224,12 +224,7 @@ def own_executor(cfg: DictConfig) -> dict[str, Any]:
 
 
 def executor_of(values: Mapping[str, Any], name: str, app: str) -> Executor:
-    """Return the executor that a section describes.
-
-    Args:
-        values: of the section; `kind` says which executor it is.
-        name: of the section, for messages.
-        app: whose artifacts it makes; a cluster shows it.
+    """Return the executor that a section describes: `name` is what messages call it, and `app` what a cluster shows.
 
     Raises InputError where a value is wrong.
     """

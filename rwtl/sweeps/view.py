@@ -28,11 +28,7 @@ REASON = 100  # characters of a reason that a table shows; the message has all
 
 
 class View(Watcher):
-    """Shows what runs, what waits for whom, what is done, reused and failed, and the time left.
-
-    Args:
-        name: of what is made, such as a sweep.
-    """
+    """Shows what runs or waits, what is done, reused and failed, and the time left, under a name such as a sweep's."""
 
     def __init__(self, name: str):
         self._name = name
