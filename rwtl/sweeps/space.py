@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -141,13 +142,9 @@ def _text(value: Any, parser: OverridesParser) -> str:
         return f"{{{','.join(f'{Transformer.str(key)}:{_text(each, parser)}' for key, each in value.items())}}}"
     value = value.text if isinstance(value, QuotedString) else value
     text = Transformer.str(value)
-    if isinstance(value, str) and _read_as_list(f"[{text}]", parser) != [value]:  # such as 1, null or a,b
-        return QuotedString(value, Quote.single).with_quotes()
-    return text
-
-
-def _read_as_list(text: str, parser: OverridesParser) -> Any:
-    try:
-        return parser.parse_overrides([f"key={text}"])[0].value()
-    except HydraException:
-        return None
+    if not isinstance(value, str):
+        return text
+    with suppress(HydraException):
+        if parser.parse_overrides([f"key=[{text}]"])[0].value() == [value]:
+            return text
+    return QuotedString(value, Quote.single).with_quotes()  # such as 1, null or a,b

@@ -137,9 +137,12 @@ def run_sweep(config: DictConfig, loader: ConfigLoaderImpl, program: Any) -> Non
 
     Raises HydraException where a job's configuration cannot be composed.
     """
-    params, size = dict(config.hydra.sweeper.params or {}), config.hydra.sweeper.max_batch_size
-    _name_by_digest(config, params)
-    app, section = config.hydra.job.name, executor_section(config)
+    app, size = config.hydra.job.name, config.hydra.sweeper.max_batch_size
+    params = dict(config.hydra.sweeper.params or {})
+    swept = [each for each in given(config) if not re.match(r"\+*executor[.=]", each)]
+    digest = hashlib.sha256(json.dumps([swept, params]).encode()).hexdigest()[:8]
+    name_sweep(config, f"{app}-{digest}")  # so that the same line, on any executor, is the same sweep
+    section = executor_section(config)
     lines = [*(f"{key}={value}" for key, value in params.items()), *given(config)]
     combinations = jobs_of(OverridesParser.create(config_loader=loader).parse_overrides(lines))
     if size is not None and size < 1:
@@ -256,13 +259,6 @@ def name_sweep(config: DictConfig, default: str) -> None:
         raise InputError(f"sweep is {config.sweep!r}; it must be a name of letters, digits, '_', '.' and '-'")
 
 
-def _name_by_digest(config: DictConfig, params: Mapping[str, Any]) -> None:
-    """Name a sweep by a digest of what is swept over, so that the same line, on any executor, is the same sweep."""
-    overrides = [each for each in given(config) if not re.match(r"\+*executor[.=]", each)]
-    swept = json.dumps([overrides, params])
-    name_sweep(config, f"{config.hydra.job.name}-{hashlib.sha256(swept.encode()).hexdigest()[:8]}")
-
-
 def jobs_of(overrides: list[Override]) -> list[list[str]]:
     """Return the overrides of each job of a sweep: all combinations.
 
@@ -277,9 +273,8 @@ def jobs_of(overrides: list[Override]) -> list[list[str]]:
         swept_over = [each for each in overrides if each.key_or_group != "sweep"]
         (combinations,) = BasicSweeper.split_arguments(swept_over, None)
     except HydraException as error:
-        raise InputError(
-            f"{error}; give its values one by one, or search with hydra/sweeper=search or hparams_search=..."
-        ) from error
+        remedy = "give its values one by one, or search with hydra/sweeper=search or hparams_search=..."
+        raise InputError(f"{error}; {remedy}") from error
     if not combinations:
         raise InputError("the sweep has no jobs: one of its overrides names no value")
     swept = [override.get_key_element() for override in overrides if override.is_sweep_override()]
