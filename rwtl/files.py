@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from rwtl.errors import InputError
 
@@ -98,22 +100,40 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Return the value in a JSON file; None where there is no file.
-
-    Raises InputError where it cannot be read: another one's, a folder, not UTF-8, no JSON, nested too deeply.
-    """
+def _read(path: Path) -> bytes | None:
+    """Return the content of a file; None where there is none. Raises InputError where it cannot be read."""
     try:
         if path.exists() and not path.is_file():  # to open a FIFO would wait for ever
-            raise ValueError("it is no file")
-        value = json.loads(path.read_bytes().decode())
+            raise OSError("it is no file")
+        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}: {error})") from error
-    if value is None:
-        raise InputError(f"{path} is damaged (it holds nothing)")
-    return value
+    except OSError as error:
+        raise InputError(f"{path} is damaged ({error})") from error
+
+
+T = TypeVar("T")
+
+
+def read_checked(path: Path, of_type: type[T], remedy: str) -> T | None:
+    """Return the value in a JSON file, of a type that pydantic knows; None where there is no file.
+
+    Args:
+        path: the file.
+        of_type: such as a model of pydantic's.
+        remedy: what to do where the file is damaged.
+
+    Raises InputError where it cannot be read, or a value in it is of another type.
+    """
+    try:
+        content = _read(path)
+        return None if content is None else TypeAdapter(of_type).validate_json(content, strict=True)
+    except InputError as error:
+        raise InputError(f"{error}; {remedy}") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
+        raise InputError(f"{path} is damaged ({where}{first['msg']}); {remedy}") from error
 
 
 def read_table(path: Path, *columns: str) -> "pd.DataFrame":
@@ -141,6 +161,12 @@ def read_table(path: Path, *columns: str) -> "pd.DataFrame":
     raise InputError(f"{path} is damaged ({reason}); remove {path.parent}, and it is made anew")
 
 
+class Recorded(BaseModel):
+    """The part of a status that names the files: the SHA-256 of each."""
+
+    files: dict[str, str] = {}
+
+
 def digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file in an artifact's folder, by its name; not of those in folders below it, nor of
     what is not part of the result."""
@@ -158,14 +184,11 @@ def verified(path: Path) -> Path:
 
     Raises InputError where the file differs from its digest in the `status.json` beside it.
     """
-    status = read_json(path.parent / STATUS)
-    recorded = status.get("files") if isinstance(status, dict) else None
-    wanted = recorded.get(path.name) if isinstance(recorded, dict) else None
+    remedy = f"remove {path.parent}, and it is made anew"
+    status = read_checked(path.parent / STATUS, Recorded, remedy)
+    wanted = status and status.files.get(path.name)
     if wanted is not None and path.is_file() and _sha256(path) != wanted:
-        raise InputError(
-            f"{path} is damaged: its content is not what was written (SHA-256 in {STATUS}); remove {path.parent}, and "
-            "it is made anew"
-        )
+        raise InputError(f"{path} is damaged: its content is not what was written (SHA-256 in {STATUS}); {remedy}")
     return path
 
 

@@ -64,6 +64,10 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path):
     assert all(name == "model.pt" or name.endswith(".partial") for name in os.listdir(tmp_path))
 
 
+def read_json(path):
+    return files.read_checked(path, dict, "remove it")
+
+
 DAMAGED = {
     "not UTF-8": b"\xff\xfe{}",
     "no JSON": b'{"state": "comp',
@@ -77,16 +81,16 @@ DAMAGED = {
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_file_is_named_and_no_file_is_none(tmp_path, content):
     (tmp_path / "file.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"file\.json is damaged \("):
-        files.read_json(tmp_path / "file.json")
-    assert files.read_json(tmp_path / "other.json") is None
-    assert files.read_json(tmp_path / "file.json" / "below.json") is None
+    with pytest.raises(InputError, match=r"file\.json is damaged \(.*\); remove it$"):
+        read_json(tmp_path / "file.json")
+    assert read_json(tmp_path / "other.json") is None
+    assert read_json(tmp_path / "file.json" / "below.json") is None
 
 
 @pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo])
 def test_what_is_no_file_in_place_of_one_is_damage(tmp_path, put):
     put(tmp_path / "file.json")
-    for read in (files.read_json, files.read_table):
+    for read in (read_json, files.read_table):
         with pytest.raises(InputError, match=r"file\.json is damaged \(.*it is no file"):
             read(tmp_path / "file.json")
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from omegaconf import DictConfig
-from pydantic import AfterValidator, BaseModel, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, StringConstraints
 
 from rwtl import files
 from rwtl.config import resolved_yaml
@@ -34,6 +34,42 @@ from rwtl.progress import told
 
 UNFINISHED = "unfinished"  # the folder, below the outputs, of what is being made
 A = TypeVar("A", bound="Artifact")
+
+
+def _time(text: str) -> str:
+    """Check a time, which must say its zone."""
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("the time has no zone")
+    return text
+
+
+Time = Annotated[str, AfterValidator(_time)]
+Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{12}$")]
+State = Literal["complete", "running", "interrupted", "failed"]
+STATES = get_args(State)
+
+
+class Job(BaseModel, strict=True, extra="allow"):
+    """What a status holds of a job, as far as anything reads it."""
+
+    state: State
+    reason: str = ""
+    started: Time | None = None
+    finished: Time | None = None
+    command: list[str] = []
+    git_commit: str | None = None
+    slurm_job: str | None = None
+
+
+class Status(Job, files.Recorded):
+    """What a status holds of an artifact, as far as anything reads it."""
+
+    label: str = ""
+    kind: str = ""
+    format: int = 0
+    values: dict[str, Any] = {}
+    parents: dict[str, Digest] = {}
+    history: list[Job] = []
 
 
 def unfinished(path: Path) -> Path:
@@ -89,63 +125,8 @@ def read_status(path: Path) -> dict[str, Any] | None:
     Raises InputError where it is damaged: unreadable, or with a value of another type than is written.
     """
     folder = folder_of(path)
-    file = folder / files.STATUS
-    try:
-        status = files.read_json(file)
-    except InputError as error:
-        raise InputError(f"{error}; remove {folder}, and it is made anew") from error
-    if status is None:
-        return None
-    wrong = _wrong(status)
-    if wrong:
-        raise InputError(f"{file} is damaged ({wrong}); remove {folder}, and it is made anew")
-    return status
-
-
-def _time(text: str) -> str:
-    """Check a time, which must say its zone."""
-    if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError("the time has no zone")
-    return text
-
-
-Time = Annotated[str, AfterValidator(_time)]
-Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{12}$")]
-State = Literal["complete", "running", "interrupted", "failed"]
-STATES = get_args(State)
-
-
-class _Job(BaseModel, strict=True):
-    """What a status holds of a job, as far as anything reads it."""
-
-    state: State
-    reason: str = ""
-    started: Time | None = None
-    finished: Time | None = None
-    command: list[str] = []
-    git_commit: str | None = None
-    slurm_job: str | None = None
-
-
-class _Status(_Job, strict=True):
-    label: str = ""
-    kind: str = ""
-    format: int = 0
-    values: dict[str, Any] = {}
-    parents: dict[str, Digest] = {}
-    history: list[_Job] = []
-    files: dict[str, str] = {}
-
-
-def _wrong(status: Any) -> str:
-    """Say what is wrong with a status that was read; an empty text where nothing is."""
-    try:
-        _Status.model_validate(status)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        return f"{where}: {first['msg']}" if where else first["msg"]
-    return ""
+    read = files.read_checked(folder / files.STATUS, Status, f"remove {folder}, and it is made anew")
+    return None if read is None else read.model_dump(exclude_unset=True)
 
 
 def is_complete(path: Path) -> bool:

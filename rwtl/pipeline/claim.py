@@ -20,7 +20,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from rwtl import files
 from rwtl.errors import InputError
@@ -31,7 +33,6 @@ LEASE = 60.0  # s without one, after which a process on another machine is taken
 POLL = 0.5  # s between looks at a live claim
 SKEW = 30.0  # s by which clocks may differ before a waiting process says so
 REMIND = 60.0  # s between messages of a waiting process
-_RELEASED = "released"
 
 
 class TakenOver(InputError):
@@ -52,7 +53,7 @@ class Holder:
 
     host: str
     machine: str
-    pid: int
+    pid: Annotated[int, Field(gt=0)]
     born: int
     job: str
     restarts: int
@@ -68,6 +69,13 @@ class Holder:
             return _ended(self.pid, self.born)
         earlier = self.job and self.job == here.job and self.restarts < here.restarts
         return True if earlier else None  # SLURM runs a job again only after its end
+
+
+@dataclass(frozen=True)
+class _Released:
+    """What a claim's file holds when its holder has given it back."""
+
+    released: Literal[True]
 
 
 def this_process() -> Holder:
@@ -170,7 +178,7 @@ class Claim:
         self._end()
         with suppress(OSError, TakenOver):  # on a full disk the others wait for LEASE, or see that this one has ended
             self.require()
-            self._file.write_text(json.dumps({_RELEASED: True}))
+            self._file.write_text(json.dumps(asdict(_Released(True))))
 
     def finish(self) -> None:
         """Clear the claims away, when what they were for is made; where it is lost, nothing changes."""
@@ -209,8 +217,8 @@ def claim(folder: Path, done: Callable[[], bool], waiting: Callable[[Holder | No
             if sign != seen:
                 seen, since = sign, time.monotonic()
             silence = time.monotonic() - since
-            if content.get(_RELEASED) is not True:
-                holder = _holder(content)
+            if not isinstance(content, _Released):
+                holder = content
                 dead = holder.dead() if holder else None
                 if dead is None:
                     dead = silence > LEASE
@@ -313,9 +321,8 @@ def holder_of(folder: Path) -> tuple[Holder, bool | None, float] | None:
     with suppress(OSError):
         newest = _newest(folder)
         if newest is not None:
-            content = _read(newest)
-            holder = None if content.get(_RELEASED) is True else _holder(content)
-            if holder is not None:
+            holder = _read(newest)
+            if isinstance(holder, Holder):
                 return holder, holder.dead(), time.time() - newest.stat().st_mtime
     return None
 
@@ -349,21 +356,13 @@ def _create(file: Path) -> Path | None:
     return file
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """Return a claim's content; empty while it is being written, where a full disk left it so, and where it is no
+def _read(file: Path) -> Holder | _Released | None:
+    """Return who holds a claim, or that it is released; None while it is being written, where a full disk left it so, and where it is no
     claim's: only the lease tells then whether its holder lives."""
     try:
-        content = files.read_json(file)
+        content = files.read_checked(file, Holder | _Released, "")
     except InputError:
-        return {}
+        return None
     if content is None:
         raise FileNotFoundError(file)
-    return content if isinstance(content, dict) else {}
-
-
-def _holder(content: dict[str, Any]) -> Holder | None:
-    fields = Holder.__dataclass_fields__
-    if set(content) != set(fields):
-        return None
-    of_type = all(isinstance(content[name], int if name in ("pid", "born", "restarts") else str) for name in fields)
-    return Holder(**content) if of_type and content["pid"] > 0 else None
+    return content

@@ -1,18 +1,18 @@
 """Jobs of a sweep: what each would make, the file that a sweep keeps of them, and the table that it ends with."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig
+from pydantic import BaseModel
 from rich.markup import escape
 from rich.table import Column, Table
 
 from rwtl.errors import InputError
-from rwtl.files import write_json
-from rwtl.pipeline.artifact import Artifact
+from rwtl.files import read_checked, write_json
+from rwtl.pipeline.artifact import FORMAT, Artifact, Digest
 from rwtl.pipeline.claim import Holder, this_process, writable
 from rwtl.plugins import load_plugins
 from rwtl.sweeps.scheduler import SUCCEEDED, Outcomes, found
@@ -39,6 +39,33 @@ class Job:
     overrides: list[str]
     artifact: Artifact | None = None
     problem: str = ""
+
+
+class _Listed(BaseModel):
+    """A job as a sweep's file lists it."""
+
+    number: int
+    overrides: list[str]
+    problem: str
+    kind: Literal[tuple(FORMAT)] | None
+    digest: Digest | None
+
+
+class _Sweep(BaseModel):
+    """A sweep's file."""
+
+    app: str
+    process: Holder
+    ended: bool
+    jobs: list[_Listed]
+
+
+class _Earlier(BaseModel):
+    """A job's file, in a sweep of an earlier version."""
+
+    number: int
+    overrides: list[str]
+    artifacts: list[str]
 
 
 def planned(main: Main, number: int, overrides: list[str], cfg: DictConfig) -> Job:
@@ -82,18 +109,10 @@ def write_sweep(folder: Path, app: str, jobs: Sequence[Job], ended: bool) -> Non
 
 def _read(folder: Path) -> tuple[Holder | None, list[dict[str, Any]] | None]:
     """Who runs a sweep, None where it has ended, and its jobs as they are listed; None where there is no file."""
-    file = folder / FILE
-    try:
-        content = json.loads(file.read_text())
-        holder, jobs = Holder(**content["process"]), content["jobs"]
-        [(job["number"], job["overrides"], job["kind"], job["digest"]) for job in jobs]  # which all have
-        return None if content["ended"] else holder, jobs
-    except (FileNotFoundError, NotADirectoryError):
+    read = read_checked(folder / FILE, _Sweep, "remove it, and the sweep's line writes it anew")
+    if read is None:
         return None, None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{file} is damaged ({type(error).__name__}: {error}); remove it, and the sweep's line writes it anew"
-        ) from error
+    return None if read.ended else read.process, [job.model_dump() for job in read.jobs]
 
 
 def read_jobs(folder: Path) -> list[Job]:
@@ -102,19 +121,18 @@ def read_jobs(folder: Path) -> list[Job]:
     Sweeps of earlier versions have a file for each job that lists folders. A damaged file is an InputError.
     """
     _, found = _read(folder)
-    if found is None:
-        try:
-            found = [json.loads(file.read_text()) for file in folder.glob("*.json") if file.stem.isdigit()]
-            found.sort(key=lambda job: job["number"])
-            paths = [Path(job["artifacts"][-1]) if job["artifacts"] else None for job in found]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"a file of a job in {folder} is damaged ({type(error).__name__}: {error})") from error
-    else:
-        outputs = folder.parents[1]
+    outputs = folder.parents[1]
+    if found is not None:
         paths = [outputs / job["kind"] / job["digest"] if job["digest"] else None for job in found]
+        return [
+            Job(job["number"], job["overrides"], path and Artifact.at(path), job["problem"])
+            for job, path in zip(found, paths, strict=True)
+        ]
+    files = [file for file in folder.glob("*.json") if file.stem.isdigit()]
+    earlier = [read_checked(file, _Earlier, "remove it, and run the sweep's line again") for file in files]
     return [
-        Job(job["number"], job["overrides"], path and Artifact.at(path), job.get("problem", ""))
-        for job, path in zip(found, paths, strict=True)
+        Job(job.number, job.overrides, Artifact.at(Path(job.artifacts[-1])) if job.artifacts else None)
+        for job in sorted(filter(None, earlier), key=lambda job: job.number)
     ]
 
 

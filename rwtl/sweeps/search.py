@@ -97,7 +97,7 @@ def run_search(config: DictConfig, loader: ConfigLoaderImpl, program: Any) -> No
             f"hydra.sweeper.n_jobs is {side_by_side}, but executor=inline makes one at a time; add executor=processes"
         )
     made_by = executor_of(values, name, config.hydra.job.name)
-    with alone(folder, f"search {search.study_name}"), closing(made_by) as executor:
+    with alone(folder, f"search {search.study_name}") as require_ours, closing(made_by) as executor:
         trials = Trials(search.study_name, search.storage, search.direction, search.sampler, space, about)
         trials.take_up(lambda point: _objective(job_of(0, point), Outcomes()))
         OmegaConf.save(config, folder / CONFIG)
@@ -113,10 +113,12 @@ def run_search(config: DictConfig, loader: ConfigLoaderImpl, program: Any) -> No
             if made.interrupt is not None:
                 outcomes.interrupt = made.interrupt
                 break
+            require_ours()
             for number, job in batch.items():
                 trials.tell(number, _objective(job, outcomes))
             so_far = f"; best so far {best.value:.4g}, trial {best.number}" if (best := trials.best()) else ""
             print(f"search {search.study_name}: {len(trials.all())} of {search.n_trials} trials{so_far}", flush=True)
+        require_ours()
         write_sweep(folder, config.hydra.job.name, list(jobs.values()), ended=True)
     _show(config.sweep, trials, jobs, outcomes)
     if outcomes.interrupt is not None:

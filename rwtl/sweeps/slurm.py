@@ -4,7 +4,6 @@ A job depends on those that make what it needs (`afterok`): if it waited for the
 meanwhile, and time out.
 """
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from submitit import AutoExecutor
 from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError
 
 from rwtl.errors import InputError
-from rwtl.files import write_json
+from rwtl.files import read_checked, write_json
 from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.claim import alone
 from rwtl.pipeline.stages import artifact_of
@@ -77,7 +76,7 @@ class Slurm(Executor):
         require_controller()
         self._artifacts |= {artifact.path: artifact for artifact in artifacts}
         folder = artifacts[0].outputs / FOLDER
-        with alone(folder, "SLURM jobs"):
+        with alone(folder, "SLURM jobs") as require_ours:
             self._queue = queued()
             ledger = {key: job for key, job in _read(folder).items() if job in self._queue}
             found = {each.path: job for each in artifacts if (job := ledger.get(_key(each)))}
@@ -87,6 +86,7 @@ class Slurm(Executor):
                     for (kind, after), members in _arrays(left, self._jobs | found | submitted).items():
                         submitted |= (new := self._submit(kind, after, members))
                         ledger |= {_key(each): new[each.path] for each in members}
+                        require_ours()
                         write_json(folder / LEDGER, ledger)  # at once: a line that is killed now leaves no job unknown
             except BaseException:
                 cancel(submitted.values())
@@ -204,13 +204,5 @@ def _arrays(left: Sequence[Artifact], jobs: Mapping[Path, str]) -> dict[tuple[st
 
 def _read(folder: Path) -> dict[str, str]:
     """Return the jobs that were submitted for artifacts below the same outputs, by kind and digest."""
-    file = folder / LEDGER
-    try:
-        content = json.loads(file.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise InputError(
-            f"{file} is damaged ({error}): which jobs are queued is not known; remove it when squeue --me shows none"
-        ) from error
-    return content
+    remedy = "which jobs are queued is not known: remove it when squeue --me shows none"
+    return read_checked(folder / LEDGER, dict[str, str], remedy) or {}

@@ -66,19 +66,19 @@ def check_loggers(cfg: DictConfig) -> dict[str, Any]:
 
 @contextmanager
 def tracking(
-    cfg: DictConfig, folder: Path, label: str, parents: Mapping[str, Lineage] | None = None
+    cfg: DictConfig, kind: str, digest: str, label: str, parents: Mapping[str, Lineage] | None = None
 ) -> Iterator[Tracking]:
     """Return the loggers of the training that makes an artifact, and close them at its end, however it ends.
 
     Args:
         cfg: the whole configuration, of which `logger` says where to log and `sweep` which sweep this is.
-        folder: of the artifact: outputs/kind/digest.
+        kind, digest: of the artifact.
         label: names the artifact to people.
         parents: what it is made from, by role.
     """
     configs = check_loggers(cfg)
     config = yaml.safe_load(resolved_yaml(cfg))
-    tracked = Tracked(folder.parent.name, folder.name, label, cfg.get("sweep"), config, dict(parents or {}))
+    tracked = Tracked(kind, digest, label, cfg.get("sweep"), config, dict(parents or {}))
     loggers: list[Tracker] = []
     if "wandb" in configs:
         from rwtl.tracking.wandb import WandbTracker

@@ -65,7 +65,7 @@ def test_a_damaged_status(tmp_path, capsys, how, finished):
     made, whole = make(tmp_path, 1, fail=not finished), make(tmp_path, 2)
     file = made.path / "status.json" if finished else next(tmp_path.glob("unfinished/*/*/*-*/status.json"))
     damage(file, how)
-    entries = {entry.digest: entry for entry in entries_of(tmp_path)}
+    entries = {entry.path.name: entry for entry in entries_of(tmp_path)}
     assert {digest: entry.state for digest, entry in entries.items()} == {
         made.digest: "damaged",
         whole.digest: "complete",
@@ -77,7 +77,7 @@ def test_a_damaged_status(tmp_path, capsys, how, finished):
         with pytest.raises(InputError, match=r"status\.json is damaged \("):
             make(tmp_path, 1)
     remove(entries.values(), ["damaged"])
-    assert [entry.digest for entry in entries_of(tmp_path)] == [whole.digest]
+    assert [entry.path.name for entry in entries_of(tmp_path)] == [whole.digest]
     assert make(tmp_path, 1).state() == "complete"
 
 
@@ -85,7 +85,7 @@ def test_a_damaged_status(tmp_path, capsys, how, finished):
 def test_a_damaged_claim(tmp_path, how):
     made, whole = make(tmp_path, 1, fail=True), make(tmp_path, 2)
     damage(claims_of(made.path) / "000001", how)
-    states = {entry.digest: entry.state for entry in entries_of(tmp_path)}
+    states = {entry.path.name: entry.state for entry in entries_of(tmp_path)}
     assert states == {made.digest: "failed", whole.digest: "complete"}
 
 
@@ -103,7 +103,7 @@ def test_a_damaged_file_of_a_sweep(tmp_path, capsys, how):
 PROCESS = {"host": "h", "machine": "m", "pid": 1, "born": 2, "job": "", "restarts": 0}
 JOB = {"number": 0, "overrides": ["seed=1"], "problem": "", "kind": "training", "digest": "0123456789ab"}
 WRONG = {
-    "process": [None, 3, {}, {**PROCESS, "pid": "a"}, {**PROCESS, "more": 1}],
+    "process": [None, 3, {}, {**PROCESS, "pid": "a"}, {**PROCESS, "host": None}],
     "ended": [None, "yes", 3],
     "jobs": [
         None,

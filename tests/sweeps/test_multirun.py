@@ -331,8 +331,8 @@ def test_the_same_line_at_the_same_time_shares_what_is_made(tmp_path):
 
 def jobs(kind, *overrides):
     """Jobs that make artifacts of a kind."""
-    made = [Artifact.at(Path("outputs") / kind / each) for each in overrides]
-    return [Job(number, [artifact.digest], artifact) for number, artifact in enumerate(made)]
+    made = [Artifact.at(Path("outputs") / kind / f"{hash(each) % 16**12:012x}") for each in overrides]
+    return [Job(number, [each], artifact) for number, (each, artifact) in enumerate(zip(overrides, made, strict=True))]
 
 
 def written_by(folder, holder, override="seed=1", ended=False):
