@@ -62,6 +62,11 @@ class Comparison:
         return max(cell.fraction for cell in self.all_cells)
 
     @property
+    def datasets(self) -> list[str]:
+        """The data sets that are evaluated, in order."""
+        return list(self.evaluated().dataset.unique())
+
+    @property
     def firsts(self) -> dict[Cell, Run]:
         """The first seed's run of every cell that has all the data."""
         return {cell: self.runs_of(cell)[0] for cell in self.all_cells if cell.fraction == self.most}

@@ -18,7 +18,6 @@ from PIL import Image
 from rwtl import files
 from rwtl.clips.motion import flow_motion, motion_table, wave_motion
 from rwtl.comparing.analysis import Comparison
-from rwtl.comparing.measures import Cell
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import catalogue, open_with_flow
 from rwtl.flow.colour_wheel import flow_to_colour
@@ -40,29 +39,7 @@ PAIRS = 200  # of a data set, for its motion
 ERRORS = "magma"
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A picture with what is said below it."""
-
-    picture: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One pair, and every condition's flow on it.
-
-    Args:
-        name: data set and pair.
-        given: first frame and true flow.
-        estimates: flow and error map, by condition.
-        text: the scales.
-    """
-
-    name: str
-    given: list[Tile]
-    estimates: dict[str, list[Tile]]
-    text: str
+Tile = tuple[str, str]  # a picture, and what is said below it
 
 
 @dataclass
@@ -80,8 +57,9 @@ class Source:
     recordings: list[Path] = field(default_factory=list)
 
 
-def scenes(compared: Comparison) -> list[Scene]:
-    """Return pairs of the evaluation, from each of its data sets in turn, and the flow of every condition's first seed.
+def scenes(compared: Comparison) -> list[dict[str, Any]]:
+    """Return what the page shows of pairs of the evaluation, from each of its data sets in turn: first frame and true
+    flow, and by every condition's first seed the estimated flow and its error map.
 
     Raises InputError where no run was evaluated here, or a data set is not there any more.
     """
@@ -92,30 +70,28 @@ def scenes(compared: Comparison) -> list[Scene]:
     plan = EstimationPlan.of(cfg, "evaluation")
     turns = ((name, data, k) for k in range(SCENES) for name, data in plan.datasets.items() if k < len(data))
     chosen = sorted(islice(turns, SCENES), key=lambda turn: list(plan.datasets).index(turn[0]))
-    trained = {cell: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
-    models = {cell: load_raft(folder / files.MODEL) for cell, folder in trained.items()}
+    trained = {cell.name: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
+    models = {name: load_raft(folder / files.MODEL) for name, folder in trained.items()}
     return [_scene(f"{name}: {data.names[k]}", data, k, models, plan.config.iterations) for name, data, k in chosen]
 
 
-def _scene(name: str, data: Any, k: int, models: dict[Cell, Any], iterations: int | None) -> Scene:
+def _scene(name: str, data: Any, k: int, models: dict[str, Any], iterations: int | None) -> dict[str, Any]:
     sample, padding = data[k], data.padding
     flow = sample.flow.masked_fill(sample.valid < 0.5, float("nan")).numpy()
     longest = float(np.nanmax(np.hypot(*flow))) or 1.0
     scale = 0.5 * longest
-    given = [Tile(_png(sample.image1.numpy().transpose(1, 2, 0).astype(np.uint8)), "first frame")]
-    given.append(Tile(_png(flow_to_colour(flow, longest)), "true flow"))
-    estimates = {}
-    for cell, model in models.items():
+    first = _png(sample.image1.numpy().transpose(1, 2, 0).astype(np.uint8))
+    given: list[Tile] = [(first, "first frame"), (_png(flow_to_colour(flow, longest)), "true flow")]
+    estimates: dict[str, list[Tile]] = {}
+    for condition, model in models.items():
         estimate = model.estimate(sample.image1[None], sample.image2[None], iterations, None, padding)
         predicted = estimate.flow[0].float().numpy()
         error = np.hypot(*(predicted - flow))
         picture = colormaps[ERRORS](np.nan_to_num(error / scale).clip(0, 1), bytes=True)[..., :3]
-        estimates[cell.name] = [
-            Tile(_png(flow_to_colour(predicted, longest)), f"EPE {np.nanmean(error):.2f} px"),
-            Tile(_png(picture), "error"),
-        ]
+        flow_tile = (_png(flow_to_colour(predicted, longest)), f"EPE {np.nanmean(error):.2f} px")
+        estimates[condition] = [flow_tile, (_png(picture), "error")]
     text = f"Full colour: {longest:.1f} px; error:black is 0, pale is {scale:.1f} px or more."
-    return Scene(name, given, estimates, text)
+    return {"name": name, "given": given, "estimates": estimates, "text": text}
 
 
 def _png(picture: UInt8[np.ndarray, "h w 3"]) -> str:
@@ -170,13 +146,13 @@ def source_of(source: Source) -> dict[str, Any]:
     return shown | {"headings": list(skill.columns), "lines": lines, "figure": figure, "text": text}
 
 
-def motion(compared: Comparison) -> dict[str, Any] | None:
+def motion(compared: Comparison, of: Sequence[Source]) -> dict[str, Any] | None:
     """Return displacements of the conditions' waves beside the target's, as a figure and a table; None without waves.
 
     Raises InputError where a data set is not there any more.
     """
     settings: dict[tuple[Path, ...], dict[tuple[float, float], list[str]]] = {}
-    for source in sources(compared):
+    for source in of:
         clips = OmegaConf.load(source.folder / files.CONFIG).clips
         if clips.kind == "waves" and source.recordings:
             at = settings.setdefault(tuple(source.recordings), {})
