@@ -18,13 +18,13 @@ from PIL import Image
 from rwtl import files
 from rwtl.clips.motion import flow_motion, motion_table, wave_motion
 from rwtl.comparing.analysis import Comparison
+from rwtl.comparing.runs import parents_of
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import catalogue, open_with_flow
 from rwtl.flow.colour_wheel import flow_to_colour
 from rwtl.flow.displacements import histogram_figure
 from rwtl.learning.transfer.config import PRETRAINING
 from rwtl.models.checkpoints import load_raft
-from rwtl.pipeline.artifact import read_status
 from rwtl.pipeline.evaluation import EstimationPlan
 from rwtl.pipeline.pretraining import PretrainingArtifact
 from rwtl.terminal import number
@@ -107,14 +107,11 @@ def sources(compared: Comparison) -> list[Source]:
     for cell, run in compared.firsts.items():
         if run.folder is None or run.config["transfer"].get("source") != PRETRAINING:
             continue
-        digest = (read_status(run.folder) or {})["parents"]["pretraining"]
-        folder = run.folder.parents[1] / "pretraining" / digest
-        parents = (read_status(folder) or {}).get("parents", {})
+        folder = parents_of(run.folder)[PRETRAINING]
         if not (folder / files.MODEL).is_file():
             continue
-        source = found.setdefault(folder, Source(folder))
+        source = found.setdefault(folder, Source(folder, recordings=list(parents_of(folder).values())))
         source.cells.append(cell.name)
-        source.recordings = [folder.parents[1] / "recording" / parent for parent in parents.values()]
     return list(found.values())
 
 
