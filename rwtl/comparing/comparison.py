@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rwtl import files
 from rwtl.comparing.analysis import Comparison, analyse, cells_by_axes
-from rwtl.comparing.conditions import FRACTION, Condition, RunConfigs, comparison_config, conditions_of, run_configs
+from rwtl.comparing.conditions import FRACTION, RunConfigs, comparison_config, conditions_of, run_configs
 from rwtl.comparing.measures import AnalysisConfig, Cell
 from rwtl.comparing.report import write_report
 from rwtl.comparing.runs import Run, Runs, find_runs, load_run, with_evaluations
@@ -79,7 +79,8 @@ def comparison(cfg: DictConfig) -> ComparisonArtifact:
     ['comparison', 'evaluation', 'pretraining', 'recording', 'training']
     """
     if cfg.runs is not None:
-        return of_found(cfg, _found(cfg))
+        sources = setting(cfg, "runs")
+        return of_found(cfg, find_runs(*([sources] if isinstance(sources, str) else sources)))
     _config(cfg)  # what is wrong with it ends here, before many runs are planned
     return _of_planned(cfg, planned_runs(run_configs(cfg, comparison_config(cfg))))
 
@@ -101,18 +102,15 @@ def planned_runs(configs: RunConfigs) -> PlannedRuns:
 
 def sources_of(runs: PlannedRuns) -> dict[str, Artifact]:
     """Return the pre-trainings, each by a name that lists the rows that load it, with seeds where those differ."""
-    groups: dict[str, list[RunKey]] = {}
     loaded = {key: source for key, run in runs.items() if (source := run.parents["training"].parents.get(PRETRAINING))}
-    for key, source in loaded.items():
-        groups.setdefault(source.digest, []).append(key)
-    return {_name(members, runs): loaded[members[0]] for members in groups.values()}
-
-
-def _name(members: list[RunKey], runs: PlannedRuns) -> str:
-    rows = {row: [seed for other, seed in members if other == row] for row, _ in members}
-    whole = all(len(seeds) == sum(row == other for other, _ in runs) for row, seeds in rows.items())
-    seeds = sorted({seed for _, seed in members})
-    return ", ".join(rows) + ("" if whole else f" (seed {', '.join(map(str, seeds))})")
+    found = {}
+    for digest in dict.fromkeys(source.digest for source in loaded.values()):
+        members = [key for key in loaded if loaded[key].digest == digest]
+        rows = dict.fromkeys(row for row, _ in members)
+        whole = len(members) == sum(row in rows for row, _ in runs)
+        seeds = ", ".join(map(str, sorted({seed for _, seed in members})))
+        found[", ".join(rows) + ("" if whole else f" (seed {seeds})")] = loaded[members[0]]
+    return found
 
 
 def _config(cfg: DictConfig) -> AnalysisConfig:
@@ -122,11 +120,6 @@ def _config(cfg: DictConfig) -> AnalysisConfig:
                 f"{key} is {cfg[key]}, which tells apart runs that are read; give runs=..., or set comparison.{key}"
             )
     return typed(AnalysisConfig, setting(cfg, "analysis"), "analysis")
-
-
-def _found(cfg: DictConfig) -> Runs:
-    sources = setting(cfg, "runs")
-    return find_runs(*([sources] if isinstance(sources, str) else sources))
 
 
 def of_found(cfg: DictConfig, runs: Sequence[Run]) -> ComparisonArtifact:
@@ -157,14 +150,22 @@ def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -
     """Return the comparison of runs of the section `comparison`."""
     config = _config(cfg)
     section = comparison_config(cfg)
-    conditions, whole = conditions_of(cfg, section), float(setting(cfg, FRACTION))
-    of_row = {row: _cell(condition, whole) for row, condition in conditions.items()}
+    whole = float(setting(cfg, FRACTION))
+    of_row = {
+        name: Cell(condition.row, condition.column, whole if condition.fraction is None else condition.fraction)
+        for name, condition in conditions_of(cfg, section).items()
+    }
     cells = {f"training-{run.parents['training'].digest}": of_row[row] for (row, _), run in runs.items()}
     parents = {f"pretraining {name}": source for name, source in sources_of(runs).items()}
     parents |= {f"training {row} seed {seed}": run.parents["training"] for (row, seed), run in runs.items()}
     parents |= {f"evaluation {row} seed {seed}": run for (row, seed), run in runs.items()}
     baseline = baseline_of(section.baseline, list(cells.values()))
-    analysis = cache(lambda: analyse(_loaded(runs), cells, section.baseline, config, notes))
+
+    @cache
+    def analysis() -> Comparison:
+        trainings = {run.parents["training"].path: run.path for run in runs.values()}
+        loaded = [with_evaluations(load_run(training), [evaluated]) for training, evaluated in trainings.items()]
+        return analyse(loaded, cells, section.baseline, config, notes)
 
     def without(lost: Mapping[Path, str]) -> ComparisonArtifact:
         """The comparison of the other runs; where nothing can be said without those, an error."""
@@ -174,15 +175,6 @@ def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -
         return replace(some, values=some.values | {"without": sorted(said)})
 
     return replace(_artifact(cfg, config, baseline, cells, parents, analysis), without=without)
-
-
-def _loaded(runs: PlannedRuns) -> list[Run]:
-    trainings = {run.parents["training"].path: run.path for run in runs.values()}
-    return [with_evaluations(load_run(training), [evaluated]) for training, evaluated in trainings.items()]
-
-
-def _cell(condition: Condition, whole: float) -> Cell:
-    return Cell(condition.row, condition.column_name, whole if condition.fraction is None else condition.fraction)
 
 
 def _artifact(
