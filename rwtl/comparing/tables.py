@@ -11,8 +11,8 @@ from rich.table import Column, Table
 
 from rwtl import files
 from rwtl.comparing.analysis import Comparison
-from rwtl.comparing.measures import COST, VALIDATION, Cell
-from rwtl.comparing.summary import DATA, FEW, STEPS
+from rwtl.comparing.measures import COST, STEPS, VALIDATION, Cell
+from rwtl.comparing.summary import DATA, FEW
 from rwtl.learning.evaluation import HEADINGS
 from rwtl.learning.metrics import SPEEDS
 from rwtl.terminal import number, show
