@@ -16,7 +16,7 @@ from rwtl.comparing.conditions import FRACTION, RunConfigs, comparison_config, c
 from rwtl.comparing.measures import AnalysisConfig, Cell
 from rwtl.comparing.report import write_report
 from rwtl.comparing.runs import Run, Runs, find_runs, load_run, with_evaluations
-from rwtl.comparing.summary import Baseline, baseline_of
+from rwtl.comparing.summary import baseline_of
 from rwtl.comparing.tables import print_comparison, write_tables
 from rwtl.config import outputs_folder, setting
 from rwtl.errors import InputError
@@ -81,6 +81,11 @@ def comparison(cfg: DictConfig) -> ComparisonArtifact:
     if cfg.runs is not None:
         sources = setting(cfg, "runs")
         return of_found(cfg, find_runs(*([sources] if isinstance(sources, str) else sources)))
+    for key in ("rows", "columns", "baseline"):
+        if cfg[key] is not None:
+            raise InputError(
+                f"{key} is {cfg[key]}, which tells apart runs that are read; give runs=..., or set comparison.{key}"
+            )
     _config(cfg)  # what is wrong with it ends here, before many runs are planned
     return _of_planned(cfg, planned_runs(run_configs(cfg, comparison_config(cfg))))
 
@@ -114,11 +119,6 @@ def sources_of(runs: PlannedRuns) -> dict[str, Artifact]:
 
 
 def _config(cfg: DictConfig) -> AnalysisConfig:
-    for key in ("rows", "columns", "baseline"):
-        if cfg.runs is None and cfg[key] is not None:
-            raise InputError(
-                f"{key} is {cfg[key]}, which tells apart runs that are read; give runs=..., or set comparison.{key}"
-            )
     return typed(AnalysisConfig, setting(cfg, "analysis"), "analysis")
 
 
@@ -129,8 +129,6 @@ def of_found(cfg: DictConfig, runs: Sequence[Run]) -> ComparisonArtifact:
         cfg: says `rows`, `columns`, `baseline` and `analysis`; kept beside the result.
         runs: as of `find_runs`.
     """
-    config = _config(cfg)
-    notes = runs.notes if isinstance(runs, Runs) else []
     rows = setting(cfg, "rows") or ["transfer"]
     cells = cells_by_axes(runs, [rows] if isinstance(rows, str) else rows, cfg.columns)
     first = cfg.baseline or "scratch"
@@ -141,14 +139,13 @@ def of_found(cfg: DictConfig, runs: Sequence[Run]) -> ComparisonArtifact:
         parents |= {f"{folder.parent.name} {run.id} {folder.name}": Artifact.at(folder) for folder in folders}
     curves = {run.id: run.curve.to_csv(index=False) for run in runs if run.folder is None}
     of_wandb = {id: hashlib.sha256(curve.encode()).hexdigest() for id, curve in curves.items()}
-    analysis = cache(lambda: analyse(in_order, cells, cfg.baseline, config, notes))
-    baseline = baseline_of(cfg.baseline, [cells[run.id] for run in in_order])
-    return _artifact(cfg, config, baseline, cells, parents, analysis, of_wandb)
+    notes = runs.notes if isinstance(runs, Runs) else []
+    ordered = {run.id: cells[run.id] for run in in_order}
+    return _artifact(cfg, lambda: in_order, ordered, cfg.baseline, notes, parents, of_wandb)
 
 
 def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -> ComparisonArtifact:
     """Return the comparison of runs of the section `comparison`."""
-    config = _config(cfg)
     section = comparison_config(cfg)
     whole = float(setting(cfg, FRACTION))
     of_row = {
@@ -159,13 +156,10 @@ def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -
     parents = {f"pretraining {name}": source for name, source in sources_of(runs).items()}
     parents |= {f"training {row} seed {seed}": run.parents["training"] for (row, seed), run in runs.items()}
     parents |= {f"evaluation {row} seed {seed}": run for (row, seed), run in runs.items()}
-    baseline = baseline_of(section.baseline, list(cells.values()))
 
-    @cache
-    def analysis() -> Comparison:
+    def load() -> list[Run]:
         trainings = {run.parents["training"].path: run.path for run in runs.values()}
-        loaded = [with_evaluations(load_run(training), [evaluated]) for training, evaluated in trainings.items()]
-        return analyse(loaded, cells, section.baseline, config, notes)
+        return [with_evaluations(load_run(training), [evaluated]) for training, evaluated in trainings.items()]
 
     def without(lost: Mapping[Path, str]) -> ComparisonArtifact:
         """The comparison of the other runs; where nothing can be said without those, an error."""
@@ -174,21 +168,24 @@ def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -
         some = _of_planned(cfg, rest, [*notes, *(f"{name} failed: {reason}" for name, reason in said.items())])
         return replace(some, values=some.values | {"without": sorted(said)})
 
-    return replace(_artifact(cfg, config, baseline, cells, parents, analysis), without=without)
+    return replace(_artifact(cfg, load, cells, section.baseline, notes, parents, {}), without=without)
 
 
 def _artifact(
     cfg: DictConfig,
-    config: AnalysisConfig,
-    baseline: Baseline,
+    load: Callable[[], Sequence[Run]],
     cells: Mapping[str, Cell],
+    baseline: str | None,
+    notes: Sequence[str],
     parents: dict[str, Artifact],
-    analysis: Analysis,
-    of_wandb: Mapping[str, str] | None = None,
+    of_wandb: Mapping[str, str],
 ) -> ComparisonArtifact:
     """Return the artifact; of a run that only W&B tells of, the digest of its curve (`of_wandb`) stands for it."""
-    values = {"analysis": asdict(config), "baseline": baseline.name, "wandb": dict(of_wandb or {})}
+    config = _config(cfg)
+    named = baseline_of(baseline, list(cells.values())).name
+    values = {"analysis": asdict(config), "baseline": named, "wandb": dict(of_wandb)}
     values["cells"] = {run: f"{cell.name} · {cell.fraction:g}" for run, cell in cells.items()}
+    analysis = cache(lambda: analyse(load(), cells, baseline, config, notes))
 
     def make(folder: Path) -> None:
         compared = analysis()

@@ -165,11 +165,10 @@ def motion(compared: Comparison, of: Sequence[Source]) -> dict[str, Any] | None:
     for folders, at in settings.items():
         measured = [wave_statistics(open_recording(folder / files.RECORDING)) for folder in folders]
         waves = {setting: wave_motion(measured, *setting) for setting in at}
-        users = {(dt, zoom): ", ".join(cells) for (dt, zoom), cells in at.items()}
         shown |= {f"waves, dt {dt:g} s, zoom {zoom:g}": moved for (dt, zoom), moved in waves.items()}
         for row in motion_table(waves, flows).itertuples():
             numbers = [f"{row.dt:g}", f"{row.zoom:g}", f"{row.mean:.2f}", f"{row.distance:.2f}"]
-            lines.append([row.dataset, *numbers, users[row.dt, row.zoom]])
+            lines.append([row.dataset, *numbers, ", ".join(at[row.dt, row.zoom])])
     headings = ["data set", "dt s", "zoom", "mean displacement px", "distance px", "conditions"]
     return {"figure": embed(histogram_figure(shown)), "headings": headings, "lines": lines}
 

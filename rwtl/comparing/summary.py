@@ -106,17 +106,12 @@ def by_cell(table: pd.DataFrame) -> dict[Cell, pd.DataFrame]:
     return {Cell.of(lines.iloc[0]): lines for _, lines in groups}
 
 
-def is_censored(measure: str) -> bool:
-    """Return whether a measure may not be reached."""
-    return measure.startswith((STEPS, DATA))
-
-
 def _alone(lines: pd.DataFrame, measure: str, config: AnalysisConfig) -> dict[str, float | int]:
     values, reached = lines.value.to_numpy(dtype=float), lines.reached.to_numpy(dtype=bool)
     low, high = interval_of_mean(values, config.confidence)
     found = {"seeds": len(values), "reached": int(reached.sum()), "mean": values.mean(), "low": low, "high": high}
     found["sd"] = values.std(ddof=1) if len(values) > 1 else float("nan")
-    found["median"] = median_until(values, reached) if is_censored(measure) else float("nan")
+    found["median"] = median_until(values, reached) if measure.startswith((STEPS, DATA)) else float("nan")
     return found
 
 
@@ -142,23 +137,22 @@ def _beside(pairs: dict[int, float], base: float, comparisons: int, config: Anal
 
 def notes_on_seeds(table: pd.DataFrame, baseline: Baseline) -> list[str]:
     """Say which cells have few seeds, and which lack some of the baseline's."""
-    cells = {cell: sorted(set(lines.seed)) for cell, lines in by_cell(table).items()}
+    cells = {cell: set(lines.seed) for cell, lines in by_cell(table).items()}
     notes = []
     for cell, seeds in cells.items():
         beside = baseline.cell_for(cell, cells)
         if beside is None:
             if not baseline.is_baseline(cell):
                 notes.append(f"{cell.title}: there is no single {baseline.name} beside it, so it is shown alone")
-        elif lacking := sorted(set(cells[beside]) - set(seeds)):
+            continue
+        if lacking := sorted(cells[beside] - seeds):
             notes.append(f"{cell.title} lacks seeds {lacking} of {baseline.name}: {len(seeds)} seeds are compared")
-        if beside is not None and (extra := sorted(set(seeds) - set(cells[beside]))):
+        if extra := sorted(seeds - cells[beside]):
             notes.append(f"{cell.title} has seeds {extra} without {baseline.name}, which count in its mean alone")
-    few = {cell.title: len(seeds) for cell, seeds in cells.items() if len(seeds) < FEW}
-    if few:
-        counts = sorted(set(few.values()))
+    if few := [len(seeds) for seeds in cells.values() if len(seeds) < FEW]:
         notes.append(
-            f"{len(few)} of {len(cells)} conditions have few seeds ({', '.join(map(str, counts))}): with n seeds p is "
-            "never below 2 / 2^n, and intervals need four"
+            f"{len(few)} of {len(cells)} conditions have few seeds ({', '.join(map(str, sorted(set(few))))}): with n "
+            "seeds p is never below 2 / 2^n, and intervals need four"
         )
     return notes
 
