@@ -40,12 +40,13 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
     trained = [run.folder for run in compared.runs.values() if run.folder is not None]
     environment = Environment(loader=PackageLoader("rwtl.comparing", "."), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html.j2").render(
-        about=_about(compared),
+        compared=compared,
+        config=next(iter(compared.runs.values())).config,
+        time=_clock(sum(run.seconds for run in compared.runs.values() if run.seconds == run.seconds)),
         verdicts=verdicts(compared),
-        notes=compared.notes,
         tables=shown_tables(compared),
         legend=legend(compared),
-        no_motion={name: f"{value:.2f}" for name, value in no_motion(compared.runs).items()},
+        no_motion=no_motion(compared.runs),
         plots={name: figure.to_json() for name, figure in drawn.items()},
         plotly=_plotly() if drawn else "",
         scenes=_or_say(partial(pictures.scenes, compared), "flow fields", missing) or [],
@@ -85,23 +86,6 @@ def _figures(compared: Comparison) -> dict[str, go.Figure]:
 def _plotly() -> str:
     """Plotly's program, packed: a page of 2 MB in place of 5; browsers unpack it themselves."""
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
-
-
-def _about(compared: Comparison) -> dict[str, Any]:
-    """What ran, in numbers."""
-    config = next(iter(compared.runs.values())).config
-    seeds = sorted({run.seed for run in compared.runs.values()})
-    return {
-        "conditions": len(compared.all_cells),
-        "runs": len(compared.runs),
-        "seeds": ", ".join(map(str, seeds)),
-        "baseline": compared.baseline.name,
-        "training": config["training"],
-        "model": config["model"],
-        "data": ", ".join(config["flow_data"]["training"]),
-        "evaluated": ", ".join(compared.datasets) or "nothing but validation",
-        "time": _clock(sum(run.seconds for run in compared.runs.values() if run.seconds == run.seconds)),
-    }
 
 
 def _clock(seconds: float) -> str:

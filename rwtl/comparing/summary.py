@@ -82,9 +82,11 @@ def summarise(table: pd.DataFrame, baseline: Baseline, config: AnalysisConfig) -
     for (dataset, measure, _), family in table.groupby(["dataset", "measure", "fraction"], sort=False):
         values = by_cell(family)
         beside = {cell: baseline.cell_for(cell, values) for cell in values if dataset != COST}
-        differences = {
-            cell: _paired(values[cell], values[base]) for cell, base in beside.items() if base not in (None, cell)
-        }
+        differences = {}
+        for cell, base in beside.items():
+            if base not in (None, cell):
+                both = values[cell].merge(values[base], on="seed")
+                differences[cell] = dict(zip(both.seed, both.value_x - both.value_y, strict=True))
         tests = paired_tests({cell.name: pairs for cell, pairs in differences.items()}, config.seed)
         for cell, of_cell in values.items():
             line = {"dataset": dataset, "measure": measure, **asdict(cell), **_alone(of_cell, measure, config)}
@@ -92,11 +94,10 @@ def summarise(table: pd.DataFrame, baseline: Baseline, config: AnalysisConfig) -
                 base = values[beside[cell]].value.mean()
                 line |= _beside(differences[cell], base, len(differences), config)
                 line["p"], line["p_corrected"] = tests[cell.name]
-                line["significant"] = bool(line["p_corrected"] < config.alpha)
             lines.append(line)
     summary = pd.DataFrame(lines, columns=[*ALONE, *BESIDE])
     summary["pairs"] = summary["pairs"].fillna(0).astype(int)
-    summary["significant"] = summary["significant"].eq(True)
+    summary["significant"] = summary["p_corrected"] < config.alpha
     return summary
 
 
@@ -113,12 +114,6 @@ def _alone(lines: pd.DataFrame, measure: str, config: AnalysisConfig) -> dict[st
     found["sd"] = values.std(ddof=1) if len(values) > 1 else float("nan")
     found["median"] = median_until(values, reached) if measure.startswith((STEPS, DATA)) else float("nan")
     return found
-
-
-def _paired(lines: pd.DataFrame, baseline: pd.DataFrame) -> dict[int, float]:
-    """Return cell − baseline by seed, of the seeds that both have."""
-    own, base = (dict(zip(each.seed, each.value, strict=True)) for each in (lines, baseline))
-    return {seed: own[seed] - base[seed] for seed in own if seed in base}
 
 
 def _beside(pairs: dict[int, float], base: float, comparisons: int, config: AnalysisConfig) -> dict[str, float | int]:
