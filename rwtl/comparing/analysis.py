@@ -21,8 +21,6 @@ from rwtl.comparing.summary import DATA, Baseline, baseline_of, data_to_reach, n
 from rwtl.errors import InputError
 from rwtl.learning.metrics import METRICS
 
-NOTHING = "default"  # the row of runs that have nothing to be told by
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -118,7 +116,7 @@ def cells_by_axes(runs: Sequence[Run], rows: Sequence[str], columns: str | None)
         column = values[columns][run.id] if columns else None
         if column is not None and "." in columns:
             column = f"{columns.rpartition('.')[2]} {column}"
-        cells[run.id] = Cell(" · ".join(parts) or NOTHING, column, float(recipes[run.id][FRACTION]))
+        cells[run.id] = Cell(" · ".join(parts) or "default", column, float(recipes[run.id][FRACTION]))
     require_sound_cells(runs, cells, recipes)
     return cells
 

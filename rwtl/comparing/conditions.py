@@ -155,8 +155,12 @@ def run_configs(cfg: DictConfig, config: ComparisonConfig) -> RunConfigs:
             for key, value in condition.keys.items():
                 OmegaConf.update(run, key, value)
     first = {name: runs[name, config.seeds[0]] for name in conditions}
-    determined = {name: determining(run) for name, run in first.items()}
     transfers = {name: setting(run, "transfer") for name, run in first.items()}
+    determined = {}
+    for name, run in first.items():
+        sections = AXES if needs_pretraining(run) else ("transfer", "model")
+        determined[name] = {key: setting(run, key) for key in (*sections, FRACTION)}
+        determined[name]["transfer"] = transfers[name] | {"name": None}
     for one, other in combinations(first, 2):
         if determined[one] == determined[other]:
             raise InputError(
@@ -174,13 +178,6 @@ def run_configs(cfg: DictConfig, config: ComparisonConfig) -> RunConfigs:
 def needs_pretraining(run: DictConfig) -> bool:
     """Return whether a run loads the configured pre-training, not another checkpoint or none."""
     return setting(run, "transfer")["source"] == PRETRAINING
-
-
-def determining(run: DictConfig) -> dict[str, Any]:
-    """Return the sections in which rows may differ, as far as they determine this run; names play no part."""
-    sections = AXES if needs_pretraining(run) else ("transfer", "model")
-    values = {section: setting(run, section) for section in sections} | {FRACTION: setting(run, FRACTION)}
-    return values | {"transfer": {key: value for key, value in values["transfer"].items() if key != "name"}}
 
 
 def _of_seed(cfg: DictConfig, seed: int) -> DictConfig:

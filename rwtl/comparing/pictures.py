@@ -1,7 +1,6 @@
 """The report's pictures: flow fields with error maps on the same scenes for every condition, waves, and predictions."""
 
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -37,9 +36,6 @@ SCENES = 3
 WIDEST = 256  # px, of a picture of a flow
 PAIRS = 200  # of a data set, for its motion
 ERRORS = "magma"
-
-
-Tile = tuple[str, str]  # a picture, and what is said below it
 
 
 @dataclass
@@ -81,8 +77,8 @@ def _scene(name: str, data: Any, k: int, models: dict[str, Any], iterations: int
     longest = float(np.nanmax(np.hypot(*flow))) or 1.0
     scale = 0.5 * longest
     first = _png(sample.image1.numpy().transpose(1, 2, 0).astype(np.uint8))
-    given: list[Tile] = [(first, "first frame"), (_png(flow_to_colour(flow, longest)), "true flow")]
-    estimates: dict[str, list[Tile]] = {}
+    given = [(first, "first frame"), (_png(flow_to_colour(flow, longest)), "true flow")]
+    estimates = {}
     for condition, model in models.items():
         estimate = model.estimate(sample.image1[None], sample.image2[None], iterations, None, padding)
         predicted = estimate.flow[0].float().numpy()
@@ -122,7 +118,7 @@ def recording_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     return {
         "users": ", ".join(names),
         "size": f"{rows}×{columns} cells, {opened.valid_frames} frames, one every {opened.frame_interval:g} s",
-        "mosaic": _lighter((folder / files.MOSAIC).read_bytes()),
+        "mosaic": _lighter(folder / files.MOSAIC),
         "movie": data_uri((folder / files.MOVIE).read_bytes(), "image/gif"),
     }
 
@@ -138,7 +134,7 @@ def source_of(source: Source) -> dict[str, Any]:
     lines = [
         [line.predictor, *(number(value, ".4g") for value in line.drop("predictor"))] for _, line in skill.iterrows()
     ]
-    figure = _lighter((source.folder / files.PREDICTIONS_FIGURE).read_bytes())
+    figure = _lighter(source.folder / files.PREDICTIONS_FIGURE)
     text = "predicted last frames of validation clips, spread evenly over the validation part"
     return shown | {"headings": list(skill.columns), "lines": lines, "figure": figure, "text": text}
 
@@ -173,22 +169,16 @@ def motion(compared: Comparison, of: Sequence[Source]) -> dict[str, Any] | None:
     return {"figure": embed(histogram_figure(shown)), "headings": headings, "lines": lines}
 
 
-def transfers(compared: Comparison) -> dict[str, dict[str, Any]]:
-    """Return the transfer reports of every condition's first seed."""
-    folders = {cell.name: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
-    return {name: json.loads((folder / files.TRANSFER).read_text()) for name, folder in folders.items()}
-
-
 def embed(figure: Figure) -> str:
     """Return a figure as an address that a page can hold."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    return _lighter(buffer.getvalue())
+    return _lighter(buffer)
 
 
-def _lighter(content: bytes) -> str:
-    """A picture in 256 colours, a third of its bytes: none of the figures has many more."""
-    return _address(Image.open(io.BytesIO(content)).convert("RGB").quantize(256))
+def _lighter(picture: Path | io.BytesIO) -> str:
+    """Return a picture in 256 colours, a third of its bytes: none of the figures has many more."""
+    return _address(Image.open(picture).convert("RGB").quantize(256))
 
 
 def _address(image: Image.Image) -> str:

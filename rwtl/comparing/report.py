@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import json
 import shlex
 from collections.abc import Callable
 from functools import cache, partial
@@ -38,6 +39,8 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
     ]
     drawn = _figures(compared)
     trained = [run.folder for run in compared.runs.values() if run.folder is not None]
+    firsts = {cell.name: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
+    transfers = {name: json.loads((folder / files.TRANSFER).read_text()) for name, folder in firsts.items()}
     environment = Environment(loader=PackageLoader("rwtl.comparing", "."), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html.j2").render(
         compared=compared,
@@ -53,7 +56,7 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
         recordings=list(filter(None, recordings)),
         sources=[pictures.source_of(source) for source in sources],
         motion=_or_say(partial(pictures.motion, compared, sources), "motion statistics", missing),
-        transfers=pictures.transfers(compared),
+        transfers=transfers,
         command=program.command_line(program.command()),
         commands=_commands(compared),
         provenance=provenance(),

@@ -320,8 +320,6 @@ def name_of_transfer(transfer: dict[str, Any]) -> str:
 
     A comparison names the transfers of its runs by its rows.
     """
-    own = {key: value for key, value in transfer.items() if key != "name"}
-    for name, preset in presets("transfer").items():
-        if own == {key: value for key, value in preset.items() if key != "name"}:
-            return name
-    return str(transfer["name"])
+    own = transfer | {"name": None}
+    same = (name for name, preset in presets("transfer").items() if preset | {"name": None} == own)
+    return next(same, str(transfer["name"]))
