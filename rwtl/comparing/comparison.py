@@ -25,9 +25,7 @@ from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.evaluation import evaluation
 from rwtl.sections import typed
 
-Analysis = Callable[[], Comparison]  # of runs that are complete
-RunKey = tuple[str, int]  # name of the condition, and seed
-PlannedRuns = dict[RunKey, Artifact]  # the evaluation of each run: its training is a parent
+PlannedRuns = dict[tuple[str, int], Artifact]  # by condition and seed the evaluation, of which the training is a parent
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +36,7 @@ class ComparisonArtifact(Artifact):
         analysis: of the runs, which are then complete; None for one that was found.
     """
 
-    analysis: Analysis | None = field(default=None, repr=False)
+    analysis: Callable[[], Comparison] | None = field(default=None, repr=False)
 
     @property
     def summary(self) -> pd.DataFrame:

@@ -160,8 +160,8 @@ def measures(
     missing = sorted(id for id, run in runs.items() if not run.errors)
     if missing:
         some = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-        remedy = f"{call_of('evaluate')} measures them on other data"
-        notes.append(f"{len(missing)} of {len(runs)} runs have no evaluation ({some}): {remedy}")
+        said = f"{len(missing)} of {len(runs)} runs have no evaluation ({some})"
+        notes.append(f"{said}: {call_of('evaluate')} measures them on other data")
     return pd.DataFrame(lines, columns=COLUMNS), notes
 
 

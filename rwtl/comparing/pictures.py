@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,21 +35,6 @@ SCENES = 3
 WIDEST = 256  # px, of a picture of a flow
 PAIRS = 200  # of a data set, for its motion
 ERRORS = "magma"
-
-
-@dataclass
-class Source:
-    """A pre-training, and the conditions that load it.
-
-    Args:
-        folder: of its artifact.
-        cells: names of the conditions.
-        recordings: folders of the recordings that it is made from.
-    """
-
-    folder: Path
-    cells: list[str] = field(default_factory=list)
-    recordings: list[Path] = field(default_factory=list)
 
 
 def scenes(compared: Comparison) -> list[dict[str, Any]]:
@@ -97,18 +81,15 @@ def _png(picture: UInt8[np.ndarray, "h w 3"]) -> str:
     return _address(image)
 
 
-def sources(compared: Comparison) -> list[Source]:
-    """Return the pre-trainings of every condition's first seed, each once."""
-    found: dict[Path, Source] = {}
+def sources(compared: Comparison) -> dict[Path, list[str]]:
+    """Return the folders of the pre-trainings of every condition's first seed, with the names of those conditions."""
+    found: dict[Path, list[str]] = {}
     for cell, run in compared.firsts.items():
-        if run.folder is None or run.config["transfer"].get("source") != PRETRAINING:
-            continue
-        folder = parents_of(run.folder)[PRETRAINING]
-        if not (folder / files.MODEL).is_file():
-            continue
-        source = found.setdefault(folder, Source(folder, recordings=list(parents_of(folder).values())))
-        source.cells.append(cell.name)
-    return list(found.values())
+        if run.folder is not None and run.config["transfer"].get("source") == PRETRAINING:
+            folder = parents_of(run.folder)[PRETRAINING]
+            if (folder / files.MODEL).is_file():
+                found.setdefault(folder, []).append(cell.name)
+    return found
 
 
 def recording_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -123,40 +104,39 @@ def recording_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def source_of(source: Source) -> dict[str, Any]:
+def source_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """Return what the page shows of a pre-training: skill and predicted frames, or else the validation curve."""
-    artifact = PretrainingArtifact.at(source.folder)
+    artifact = PretrainingArtifact.at(folder)
     skill = artifact.skill
-    shown = {"name": ", ".join(source.cells), "verdict": artifact.verdict}
+    shown = {"name": ", ".join(names), "verdict": artifact.verdict}
     if skill is None:
         figure = embed(plots.validation_curve(artifact.curve))
         return shown | {"headings": [], "lines": [], "figure": figure, "text": "validation during pre-training"}
     lines = [
         [line.predictor, *(number(value, ".4g") for value in line.drop("predictor"))] for _, line in skill.iterrows()
     ]
-    figure = _lighter(source.folder / files.PREDICTIONS_FIGURE)
+    figure = _lighter(folder / files.PREDICTIONS_FIGURE)
     text = "predicted last frames of validation clips, spread evenly over the validation part"
     return shown | {"headings": list(skill.columns), "lines": lines, "figure": figure, "text": text}
 
 
-def motion(compared: Comparison, of: Sequence[Source]) -> dict[str, Any] | None:
+def motion(compared: Comparison, of: dict[Path, list[str]]) -> dict[str, Any] | None:
     """Return displacements of the conditions' waves beside the target's, as a figure and a table; None without waves.
 
     Raises InputError where a data set is not there any more.
     """
     settings: dict[tuple[Path, ...], dict[tuple[float, float], list[str]]] = {}
-    for source in of:
-        clips = OmegaConf.load(source.folder / files.CONFIG).clips
-        if clips.kind == "waves" and source.recordings:
-            at = settings.setdefault(tuple(source.recordings), {})
-            at.setdefault((float(clips.dt), float(clips.zoom)), []).extend(source.cells)
+    for folder, names in of.items():
+        clips, recordings = OmegaConf.load(folder / files.CONFIG).clips, tuple(parents_of(folder).values())
+        if clips.kind == "waves" and recordings:
+            at = settings.setdefault(recordings, {})
+            at.setdefault((float(clips.dt), float(clips.zoom)), []).extend(names)
     if not settings:
         return None
     run = next(run for run in compared.runs.values() if run.folder is not None)
     cfg = OmegaConf.load(run.folder / files.CONFIG)
-    names = list(cfg.flow_data.training)
-    entries = catalogue(cfg, names)
-    flows = {name: flow_motion(open_with_flow(name, entries), PAIRS) for name in names}
+    entries = catalogue(cfg, list(cfg.flow_data.training))
+    flows = {name: flow_motion(open_with_flow(name, entries), PAIRS) for name in cfg.flow_data.training}
     shown, lines = dict(flows), []
     for folders, at in settings.items():
         measured = [wave_statistics(open_recording(folder / files.RECORDING)) for folder in folders]

@@ -18,6 +18,7 @@ from rwtl import files, program
 from rwtl.comparing import figures, pictures
 from rwtl.comparing.analysis import Comparison, verdicts
 from rwtl.comparing.measures import no_motion
+from rwtl.comparing.runs import parents_of
 from rwtl.comparing.tables import legend, shown_tables
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import read_status
@@ -30,9 +31,9 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
     missing: list[str] = []
     sources = pictures.sources(compared)
     users: dict[Path, list[str]] = {}
-    for source in sources:
-        for folder in source.recordings:
-            users.setdefault(folder, []).extend(source.cells)
+    for source, names in sources.items():
+        for recording in parents_of(source).values():
+            users.setdefault(recording, []).extend(names)
     recordings = [
         _or_say(partial(pictures.recording_of, folder, names), f"pictures of {folder}", missing)
         for folder, names in users.items()
@@ -54,7 +55,7 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
         plotly=_plotly() if drawn else "",
         scenes=_or_say(partial(pictures.scenes, compared), "flow fields", missing) or [],
         recordings=list(filter(None, recordings)),
-        sources=[pictures.source_of(source) for source in sources],
+        sources=[pictures.source_of(*source) for source in sources.items()],
         motion=_or_say(partial(pictures.motion, compared, sources), "motion statistics", missing),
         transfers=transfers,
         command=program.command_line(program.command()),

@@ -65,9 +65,7 @@ class Run:
 class Runs(list[Run]):
     """Runs that were found, and `notes` on what was left out."""
 
-    def __init__(self, runs: Iterable[Run], notes: Iterable[str]):
-        super().__init__(runs)
-        self.notes = list(notes)
+    notes: Sequence[str] = ()
 
 
 def find_runs(*sources: str | Path) -> Runs:
@@ -120,8 +118,9 @@ def find_runs(*sources: str | Path) -> Runs:
     if not found:
         left_out = "; ".join(notes)
         raise InputError(f"runs: no training is found in {', '.join(sources)}" + (f". {left_out}" if notes else ""))
-    runs, more = _with_evaluations(list(found.values()))
-    return Runs(runs, notes + more)
+    runs = Runs(_with_evaluations(list(found.values()), notes))
+    runs.notes = notes
+    return runs
 
 
 def parents_of(folder: Path) -> dict[str, Path]:
@@ -193,10 +192,9 @@ def _unusable(folder: Path) -> str | None:
     return None
 
 
-def _with_evaluations(runs: list[Run]) -> tuple[list[Run], list[str]]:
-    """Return the runs with all finished evaluations of them in their outputs, and notes on those of an older format."""
+def _with_evaluations(runs: list[Run], notes: list[str]) -> list[Run]:
+    """Return the runs with all finished evaluations of them in their outputs; note those of an older format."""
     of_training: dict[Path, list[Path]] = {}
-    notes = []
     for outputs in {run.folder.parents[1] for run in runs if run.folder is not None}:
         for folder in sorted((outputs / "evaluation").glob("*")):
             status = read_status(folder)
@@ -206,7 +204,7 @@ def _with_evaluations(runs: list[Run]) -> tuple[list[Run], list[str]]:
                 notes.append(f"{folder} is left out: it has format {status.get('format')}, now {FORMAT['evaluation']}")
                 continue
             of_training.setdefault(outputs / TRAINING / status["parents"][TRAINING], []).append(folder)
-    return [with_evaluations(run, of_training.get(run.folder, [])) for run in runs], notes
+    return [with_evaluations(run, of_training.get(run.folder, [])) for run in runs]
 
 
 def recipe_of(run: Run) -> Recipe:
