@@ -51,12 +51,9 @@ class Comparison:
 
     def curves(self) -> pd.DataFrame:
         """Return the validation curves: `row`, `column`, `fraction`, `seed`, `step` and the metrics."""
-        tables = []
-        for id, run in self.runs.items():
-            about = asdict(self.cells[id]) | {"seed": run.seed}
-            known = [metric for metric in METRICS if metric in run.curve]
-            tables.append(run.curve[["step", *known]].assign(**about))
-        return pd.concat(tables, ignore_index=True)[[*about, "step", *known]]
+        tables = [run.curve.assign(**asdict(self.cells[id]), seed=run.seed) for id, run in self.runs.items()]
+        table = pd.concat(tables, ignore_index=True)
+        return table[["row", "column", "fraction", "seed", "step", *(name for name in METRICS if name in table)]]
 
     @property
     def all_cells(self) -> list[Cell]:

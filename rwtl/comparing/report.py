@@ -9,6 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import DictConfig, OmegaConf
@@ -42,11 +43,13 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
     trained = [run.folder for run in compared.runs.values() if run.folder is not None]
     firsts = {cell.name: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
     transfers = {name: json.loads((folder / files.TRANSFER).read_text()) for name, folder in firsts.items()}
+    seconds = np.nansum([run.seconds for run in compared.runs.values()])
+    time = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes" if seconds else ""
     environment = Environment(loader=PackageLoader("rwtl.comparing", "."), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html.j2").render(
         compared=compared,
         config=next(iter(compared.runs.values())).config,
-        time=_clock(sum(run.seconds for run in compared.runs.values() if run.seconds == run.seconds)),
+        time=time,
         verdicts=verdicts(compared),
         tables=shown_tables(compared),
         legend=legend(compared),
@@ -90,10 +93,6 @@ def _figures(compared: Comparison) -> dict[str, go.Figure]:
 def _plotly() -> str:
     """Plotly's program, packed: a page of 2 MB in place of 5; browsers unpack it themselves."""
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
-
-
-def _clock(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes" if seconds else ""
 
 
 def _commands(compared: Comparison) -> list[dict[str, str]]:

@@ -162,10 +162,10 @@ def data_to_reach(table: pd.DataFrame, baseline: Baseline, config: AnalysisConfi
     lines = []
     for _, of_dataset in table[table.measure == config.metric].groupby("dataset", sort=False):
         own = of_dataset[[baseline.is_baseline(Cell.of(line)) for line in of_dataset.itertuples()]]
-        limits = own[own.fraction == own.fraction.max()].value.mean() * np.array(config.baseline_shares)
         if own.fraction.nunique() < 2:
             continue
-        for share, limit in zip(config.baseline_shares, limits, strict=True):
+        for share in config.baseline_shares:
+            limit = share * own[own.fraction == own.fraction.max()].value.mean()
             measure = f"{DATA}{limit:.3g} ({100 * share:g} % of the baseline)"
             for _, of_seed in of_dataset.groupby(["row", "column", "seed"], sort=False, dropna=False):
                 by_fraction = of_seed.sort_values("fraction")
