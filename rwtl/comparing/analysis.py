@@ -1,18 +1,25 @@
 """A comparison of finished runs: which run stands where, what was measured, and what it says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
 
 from rwtl.comparing.conditions import FRACTION, percentage
-from rwtl.comparing.measures import VALIDATION, AnalysisConfig, Cell, Threshold, measures, no_motion, thresholds_of
+from rwtl.comparing.measures import (
+    STEPS,
+    VALIDATION,
+    AnalysisConfig,
+    Cell,
+    Threshold,
+    measures,
+    no_motion,
+    thresholds_of,
+)
 from rwtl.comparing.runs import Recipe, Run, axis_values, name_of_transfer, recipes_of, require_one_recipe
-from rwtl.comparing.summary import DATA, STEPS, Baseline, baseline_of, data_to_reach, notes_on_seeds, summarise
+from rwtl.comparing.summary import DATA, Baseline, baseline_of, data_to_reach, notes_on_seeds, summarise
 from rwtl.errors import InputError
 from rwtl.learning.metrics import METRICS
-
-NOTHING = "default"  # the row of runs that have nothing to be told by
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Comparison:
     thresholds: Sequence[Threshold]
     table: pd.DataFrame
     summary: pd.DataFrame
-    notes: Sequence[str] = field(default_factory=list)
+    notes: Sequence[str]
 
     def runs_of(self, cell: Cell) -> list[Run]:
         """Return a cell's runs, by seed."""
@@ -44,12 +51,9 @@ class Comparison:
 
     def curves(self) -> pd.DataFrame:
         """Return the validation curves: `row`, `column`, `fraction`, `seed`, `step` and the metrics."""
-        tables = []
-        for id, run in self.runs.items():
-            about = asdict(self.cells[id]) | {"seed": run.seed}
-            known = [metric for metric in METRICS if metric in run.curve]
-            tables.append(run.curve[["step", *known]].assign(**about))
-        return pd.concat(tables, ignore_index=True)[[*about, "step", *known]]
+        tables = [run.curve.assign(**asdict(self.cells[id]), seed=run.seed) for id, run in self.runs.items()]
+        table = pd.concat(tables, ignore_index=True)
+        return table[["row", "column", "fraction", "seed", "step", *(name for name in METRICS if name in table)]]
 
     @property
     def all_cells(self) -> list[Cell]:
@@ -60,6 +64,11 @@ class Comparison:
     def most(self) -> float:
         """The largest fraction of the training data."""
         return max(cell.fraction for cell in self.all_cells)
+
+    @property
+    def datasets(self) -> list[str]:
+        """The data sets that are evaluated, in order."""
+        return list(self.evaluated().dataset.unique())
 
     @property
     def firsts(self) -> dict[Cell, Run]:
@@ -99,16 +108,12 @@ def cells_by_axes(runs: Sequence[Run], rows: Sequence[str], columns: str | None)
     require_one_recipe(recipes, axes)
     cells = {}
     for run in runs:
-        shown = [values[axis][run.id] for axis in rows]
-        parts = [
-            f"{axis} {value}" if "." in axis else value
-            for axis, value in zip(rows, shown, strict=True)
-            if value is not None
-        ]
-        column = None if columns is None else values[columns][run.id]
+        shown = [(axis, values[axis][run.id]) for axis in rows]
+        parts = [f"{axis} {value}" if "." in axis else value for axis, value in shown if value is not None]
+        column = values[columns][run.id] if columns else None
         if column is not None and "." in columns:
             column = f"{columns.rpartition('.')[2]} {column}"
-        cells[run.id] = Cell(" · ".join(parts) or NOTHING, column, float(recipes[run.id][FRACTION]))
+        cells[run.id] = Cell(" · ".join(parts) or "default", column, float(recipes[run.id][FRACTION]))
     require_sound_cells(runs, cells, recipes)
     return cells
 
@@ -153,30 +158,21 @@ def analyse(
     known = list(dict.fromkeys(cells[id] for id in by_id))
     base = baseline_of(baseline, known)
     of_baseline = [id for id in by_id if base.is_baseline(cells[id])]
-    limits = thresholds_of(by_id, cells, of_baseline, config)
+    most = max(cells[id].fraction for id in of_baseline)
+    limits = thresholds_of([by_id[id].curve for id in of_baseline if cells[id].fraction == most], config)
     table, more = measures(by_id, cells, limits, config)
-    shares = _shares_of_baseline(table, base, config)
-    table = pd.concat([table, data_to_reach(table, shares, config)], ignore_index=True)
-    notes = [*notes, *more, *_notes_on_twins(by_id, cells), *notes_on_seeds(table, base)]
-    notes += [
-        f"a threshold of {limit.name} is met by untrained networks: steps to it say nothing"
-        for limit in limits
-        if limit.met_untrained
-    ]
-    summary = summarise(table, base, config)
-    return Comparison(
-        by_id, dict(cells), base, config, limits, table, summary, [*notes, *_notes_on_no_motion(by_id, summary)]
-    )
+    table = pd.concat([table, data_to_reach(table, base, config)], ignore_index=True)
+    compared = Comparison(by_id, dict(cells), base, config, limits, table, summarise(table, base, config), [])
+    seen = [*_notes_on_twins(compared), *notes_on_seeds(table, base), *_notes_on_what_says_nothing(compared)]
+    return replace(compared, notes=[*notes, *more, *seen])
 
 
-def _notes_on_twins(runs: Mapping[str, Run], cells: Mapping[str, Cell]) -> list[str]:
+def _notes_on_twins(compared: Comparison) -> list[str]:
     """Say which cells have the same curves to the bit: a control that turns out to be what it controls says nothing."""
-    curves: dict[Cell, dict[int, str]] = {}
-    for id, run in runs.items():
-        curves.setdefault(cells[id], {})[run.seed] = run.curve.to_csv(index=False)
     alike: dict[tuple, list[str]] = {}
-    for cell, by_seed in curves.items():
-        alike.setdefault(tuple(sorted(by_seed.items())), []).append(cell.name)
+    for cell in compared.all_cells:
+        curves = tuple((run.seed, run.curve.to_csv(index=False)) for run in compared.runs_of(cell))
+        alike.setdefault(curves, []).append(cell.name)
     return [
         f"{' and '.join(names)} have the same curves to the bit with every seed: they are the same trainings, and "
         "their difference says nothing"
@@ -185,33 +181,21 @@ def _notes_on_twins(runs: Mapping[str, Run], cells: Mapping[str, Cell]) -> list[
     ]
 
 
-def _notes_on_no_motion(runs: Mapping[str, Run], summary: pd.DataFrame) -> list[str]:
-    """Say on which data sets nothing of the task has been learnt: differences there are between ways to be wrong."""
-    notes = []
-    for dataset, still in no_motion(runs).items():
-        means = summary[(summary.dataset == dataset) & (summary.measure == "epe")]["mean"]
-        if len(means) and means.min() >= still:
+def _notes_on_what_says_nothing(compared: Comparison) -> list[str]:
+    """Say which thresholds are no achievement, and on which data sets nothing of the task has been learnt."""
+    notes = [
+        f"a threshold of {limit.name} is met by untrained networks: steps to it say nothing"
+        for limit in compared.thresholds
+        if limit.met_untrained
+    ]
+    epe = compared.summary[compared.summary.measure == "epe"]
+    for dataset, still in no_motion(compared.runs).items():
+        if epe[epe.dataset == dataset]["mean"].min() >= still:
             notes.append(
                 f"on {dataset} every condition is worse than predicting no motion ({still:.2f} px): differences there "
                 "are between ways to be wrong"
             )
     return notes
-
-
-def _shares_of_baseline(
-    table: pd.DataFrame, baseline: Baseline, config: AnalysisConfig
-) -> list[tuple[str, str, float]]:
-    """The values that the data needed is asked for: those of the baseline with all its data, on every data set."""
-    found = []
-    evaluated = table[table.measure == config.metric]
-    for dataset, lines in evaluated.groupby("dataset", sort=False):
-        own = lines[(lines.row == baseline.row) & (baseline.column is None or lines.column == baseline.column)]
-        if own.fraction.nunique() < 2:
-            continue
-        most = own[own.fraction == own.fraction.max()].value.mean()
-        for share in config.baseline_shares:
-            found.append((dataset, f"{share * most:.3g} ({100 * share:g} % of the baseline)", share * most))
-    return found
 
 
 def verdicts(compared: Comparison) -> list[str]:

@@ -12,11 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from rwtl import files
 from rwtl.comparing.analysis import Comparison, analyse, cells_by_axes
-from rwtl.comparing.conditions import FRACTION, Condition, RunConfigs, comparison_config, conditions_of, run_configs
+from rwtl.comparing.conditions import FRACTION, RunConfigs, comparison_config, conditions_of, run_configs
 from rwtl.comparing.measures import AnalysisConfig, Cell
 from rwtl.comparing.report import write_report
 from rwtl.comparing.runs import Run, Runs, find_runs, load_run, with_evaluations
-from rwtl.comparing.summary import Baseline, baseline_of
+from rwtl.comparing.summary import baseline_of
 from rwtl.comparing.tables import print_comparison, write_tables
 from rwtl.config import outputs_folder, setting
 from rwtl.errors import InputError
@@ -25,9 +25,7 @@ from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.evaluation import evaluation
 from rwtl.sections import typed
 
-Analysis = Callable[[], Comparison]  # of runs that are complete
-RunKey = tuple[str, int]  # name of the condition, and seed
-PlannedRuns = dict[RunKey, Artifact]  # the evaluation of each run: its training is a parent
+PlannedRuns = dict[tuple[str, int], Artifact]  # by condition and seed the evaluation, of which the training is a parent
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +36,7 @@ class ComparisonArtifact(Artifact):
         analysis: of the runs, which are then complete; None for one that was found.
     """
 
-    analysis: Analysis | None = field(default=None, repr=False)
+    analysis: Callable[[], Comparison] | None = field(default=None, repr=False)
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -79,7 +77,13 @@ def comparison(cfg: DictConfig) -> ComparisonArtifact:
     ['comparison', 'evaluation', 'pretraining', 'recording', 'training']
     """
     if cfg.runs is not None:
-        return of_found(cfg, _found(cfg))
+        sources = setting(cfg, "runs")
+        return of_found(cfg, find_runs(*([sources] if isinstance(sources, str) else sources)))
+    for key in ("rows", "columns", "baseline"):
+        if cfg[key] is not None:
+            raise InputError(
+                f"{key} is {cfg[key]}, which tells apart runs that are read; give runs=..., or set comparison.{key}"
+            )
     _config(cfg)  # what is wrong with it ends here, before many runs are planned
     return _of_planned(cfg, planned_runs(run_configs(cfg, comparison_config(cfg))))
 
@@ -101,32 +105,19 @@ def planned_runs(configs: RunConfigs) -> PlannedRuns:
 
 def sources_of(runs: PlannedRuns) -> dict[str, Artifact]:
     """Return the pre-trainings, each by a name that lists the rows that load it, with seeds where those differ."""
-    groups: dict[str, list[RunKey]] = {}
     loaded = {key: source for key, run in runs.items() if (source := run.parents["training"].parents.get(PRETRAINING))}
-    for key, source in loaded.items():
-        groups.setdefault(source.digest, []).append(key)
-    return {_name(members, runs): loaded[members[0]] for members in groups.values()}
-
-
-def _name(members: list[RunKey], runs: PlannedRuns) -> str:
-    rows = {row: [seed for other, seed in members if other == row] for row, _ in members}
-    whole = all(len(seeds) == sum(row == other for other, _ in runs) for row, seeds in rows.items())
-    seeds = sorted({seed for _, seed in members})
-    return ", ".join(rows) + ("" if whole else f" (seed {', '.join(map(str, seeds))})")
+    found = {}
+    for digest in dict.fromkeys(source.digest for source in loaded.values()):
+        members = [key for key in loaded if loaded[key].digest == digest]
+        rows = dict.fromkeys(row for row, _ in members)
+        whole = len(members) == sum(row in rows for row, _ in runs)
+        seeds = ", ".join(map(str, sorted({seed for _, seed in members})))
+        found[", ".join(rows) + ("" if whole else f" (seed {seeds})")] = loaded[members[0]]
+    return found
 
 
 def _config(cfg: DictConfig) -> AnalysisConfig:
-    for key in ("rows", "columns", "baseline"):
-        if cfg.runs is None and cfg[key] is not None:
-            raise InputError(
-                f"{key} is {cfg[key]}, which tells apart runs that are read; give runs=..., or set comparison.{key}"
-            )
     return typed(AnalysisConfig, setting(cfg, "analysis"), "analysis")
-
-
-def _found(cfg: DictConfig) -> Runs:
-    sources = setting(cfg, "runs")
-    return find_runs(*([sources] if isinstance(sources, str) else sources))
 
 
 def of_found(cfg: DictConfig, runs: Sequence[Run]) -> ComparisonArtifact:
@@ -136,8 +127,6 @@ def of_found(cfg: DictConfig, runs: Sequence[Run]) -> ComparisonArtifact:
         cfg: says `rows`, `columns`, `baseline` and `analysis`; kept beside the result.
         runs: as of `find_runs`.
     """
-    config = _config(cfg)
-    notes = runs.notes if isinstance(runs, Runs) else []
     rows = setting(cfg, "rows") or ["transfer"]
     cells = cells_by_axes(runs, [rows] if isinstance(rows, str) else rows, cfg.columns)
     first = cfg.baseline or "scratch"
@@ -148,23 +137,27 @@ def of_found(cfg: DictConfig, runs: Sequence[Run]) -> ComparisonArtifact:
         parents |= {f"{folder.parent.name} {run.id} {folder.name}": Artifact.at(folder) for folder in folders}
     curves = {run.id: run.curve.to_csv(index=False) for run in runs if run.folder is None}
     of_wandb = {id: hashlib.sha256(curve.encode()).hexdigest() for id, curve in curves.items()}
-    analysis = cache(lambda: analyse(in_order, cells, cfg.baseline, config, notes))
-    baseline = baseline_of(cfg.baseline, [cells[run.id] for run in in_order])
-    return _artifact(cfg, config, baseline, cells, parents, analysis, of_wandb)
+    notes = runs.notes if isinstance(runs, Runs) else []
+    ordered = {run.id: cells[run.id] for run in in_order}
+    return _artifact(cfg, lambda: in_order, ordered, cfg.baseline, notes, parents, of_wandb)
 
 
 def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -> ComparisonArtifact:
     """Return the comparison of runs of the section `comparison`."""
-    config = _config(cfg)
     section = comparison_config(cfg)
-    conditions, whole = conditions_of(cfg, section), float(setting(cfg, FRACTION))
-    of_row = {row: _cell(condition, whole) for row, condition in conditions.items()}
+    whole = float(setting(cfg, FRACTION))
+    of_row = {
+        name: Cell(condition.row, condition.column, whole if condition.fraction is None else condition.fraction)
+        for name, condition in conditions_of(cfg, section).items()
+    }
     cells = {f"training-{run.parents['training'].digest}": of_row[row] for (row, _), run in runs.items()}
     parents = {f"pretraining {name}": source for name, source in sources_of(runs).items()}
     parents |= {f"training {row} seed {seed}": run.parents["training"] for (row, seed), run in runs.items()}
     parents |= {f"evaluation {row} seed {seed}": run for (row, seed), run in runs.items()}
-    baseline = baseline_of(section.baseline, list(cells.values()))
-    analysis = cache(lambda: analyse(_loaded(runs), cells, section.baseline, config, notes))
+
+    def load() -> list[Run]:
+        trainings = {run.parents["training"].path: run.path for run in runs.values()}
+        return [with_evaluations(load_run(training), [evaluated]) for training, evaluated in trainings.items()]
 
     def without(lost: Mapping[Path, str]) -> ComparisonArtifact:
         """The comparison of the other runs; where nothing can be said without those, an error."""
@@ -173,30 +166,24 @@ def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -
         some = _of_planned(cfg, rest, [*notes, *(f"{name} failed: {reason}" for name, reason in said.items())])
         return replace(some, values=some.values | {"without": sorted(said)})
 
-    return replace(_artifact(cfg, config, baseline, cells, parents, analysis), without=without)
-
-
-def _loaded(runs: PlannedRuns) -> list[Run]:
-    trainings = {run.parents["training"].path: run.path for run in runs.values()}
-    return [with_evaluations(load_run(training), [evaluated]) for training, evaluated in trainings.items()]
-
-
-def _cell(condition: Condition, whole: float) -> Cell:
-    return Cell(condition.row, condition.column_name, whole if condition.fraction is None else condition.fraction)
+    return replace(_artifact(cfg, load, cells, section.baseline, notes, parents, {}), without=without)
 
 
 def _artifact(
     cfg: DictConfig,
-    config: AnalysisConfig,
-    baseline: Baseline,
+    load: Callable[[], Sequence[Run]],
     cells: Mapping[str, Cell],
+    baseline: str | None,
+    notes: Sequence[str],
     parents: dict[str, Artifact],
-    analysis: Analysis,
-    of_wandb: Mapping[str, str] | None = None,
+    of_wandb: Mapping[str, str],
 ) -> ComparisonArtifact:
     """Return the artifact; of a run that only W&B tells of, the digest of its curve (`of_wandb`) stands for it."""
-    values = {"analysis": asdict(config), "baseline": baseline.name, "wandb": dict(of_wandb or {})}
+    config = _config(cfg)
+    named = baseline_of(baseline, list(cells.values())).name
+    values = {"analysis": asdict(config), "baseline": named, "wandb": dict(of_wandb)}
     values["cells"] = {run: f"{cell.name} · {cell.fraction:g}" for run, cell in cells.items()}
+    analysis = cache(lambda: analyse(load(), cells, baseline, config, notes))
 
     def make(folder: Path) -> None:
         compared = analysis()

@@ -1,6 +1,6 @@
 """The rows of a comparison: what each lays over the configuration, and what a comparison may mix."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Annotated, Any
 
@@ -51,35 +51,24 @@ class ComparisonConfig:
     fraction_rows: list[str] = field(default_factory=list)
 
     def __post_init__(self):
-        own = [row for row in self.rows if row == self.baseline or _is_column_of(self.baseline, row)]
-        baseline = own[0] if own else self.baseline
         for row in self.rows:
             if row not in self.conditions:
                 raise Unfit(f"rows names {row}; the conditions are {', '.join(self.conditions)}")
-        if baseline not in self.rows:
+        if not any(self.baseline == row or plain(self.baseline).startswith(f"{row} ") for row in self.rows):
             raise Unfit(f"baseline is {self.baseline}, none of the rows {', '.join(self.rows)}")
         for name, overlay in self.conditions.items():
-            self._check(name, overlay)
-        self._check_columns()
-
-    def _check(self, name: str, overlay: dict[str, dict[str, Any]]) -> None:
-        for changed in overlay:
-            if changed not in AXES:
-                raise Unfit(f"conditions.{name} changes {changed}; rows may differ in {', '.join(AXES)} alone")
-
-    def _check_columns(self) -> None:
-        values = list(self.column_values)
+            for changed in overlay:
+                if changed not in AXES:
+                    raise Unfit(f"conditions.{name} changes {changed}; rows may differ in {', '.join(AXES)} alone")
+        values, fractions, rows = self.column_values, self.fractions, self.fraction_rows
         if (self.column is None) != (not values):
             raise Unfit(f"column is {self.column} and column_values {values}; give both, or neither")
         if self.column is not None and self.column.partition(".")[0] not in SOURCE:
             raise Unfit(f"column is {self.column}; choose a key of {', '.join(SOURCE)}")
         if len(set(map(str, values))) < len(values):
             raise Unfit(f"column_values is {values}; name each value once")
-        if bool(self.fractions) != bool(self.fraction_rows):
-            raise Unfit(
-                f"fractions is {list(self.fractions)} and fraction_rows {list(self.fraction_rows)}; give "
-                "both, or neither"
-            )
+        if bool(fractions) != bool(rows):
+            raise Unfit(f"fractions is {fractions} and fraction_rows {rows}; give both, or neither")
 
 
 @dataclass(frozen=True)
@@ -88,36 +77,26 @@ class Condition:
 
     Args:
         row: its name among the conditions.
-        column: the value of the columns' key; None for a row that does not depend on it.
+        column: how people call its column, such as `dt 3`; None for a row that does not depend on it.
         fraction: of the training data; None for that of the configuration.
-        key: the columns' key, if there are columns.
+        keys: what column and fraction set, with dots, and to which values.
     """
 
     row: str
-    column: Any = None
+    column: str | None = None
     fraction: float | None = None
-    key: str | None = None
+    keys: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """How people and logs call it: `freeze_none · dt 3 · 5 % of data`."""
-        column = [] if self.column is None else [self.column_name]
-        fraction = [] if self.fraction is None else [percentage(self.fraction)]
-        return " · ".join([self.row, *column, *fraction])
-
-    @property
-    def column_name(self) -> str | None:
-        """How people call its column: `dt 3`."""
-        return None if self.column is None else f"{self.key.rpartition('.')[2]} {short(self.column)}"
+        fraction = None if self.fraction is None else percentage(self.fraction)
+        return " · ".join(filter(None, [self.row, self.column, fraction]))
 
 
 def plain(name: str) -> str:
     """Return a condition's name as one types it: without the dots between its parts."""
     return " ".join(name.replace("·", " ").split())
-
-
-def _is_column_of(name: str, row: str) -> bool:
-    return plain(name).startswith(f"{row} ")
 
 
 def percentage(fraction: float) -> str:
@@ -128,7 +107,7 @@ def percentage(fraction: float) -> str:
 def comparison_config(cfg: DictConfig) -> ComparisonConfig:
     """Return the checked section `comparison`, whose conditions may refer to the rest of the configuration."""
     # The seed stands for any: where the configuration refers to it, each run has its own.
-    cfg = without_like(_with(cfg, seed=0), CONDITIONS)
+    cfg = without_like(_of_seed(cfg, 0), CONDITIONS)
     return typed(ComparisonConfig, setting(cfg, "comparison"), "comparison")
 
 
@@ -136,31 +115,26 @@ def conditions_of(cfg: DictConfig, config: ComparisonConfig) -> dict[str, Condit
     """Return what is to be run, by name: row by row, its columns, and those again with smaller parts of the data."""
     cfg = without_like(cfg, CONDITIONS)
     found = []
-    key, values = config.column, config.column_values
-    laid_over = {row: _laid_over(_with(cfg, seed=0), row) for row in config.rows} if key else {}
-    if key and not any(_has(run, key) for run in laid_over.values()):
+    key = config.column or ""
+    section, _, last = key.rpartition(".")
+    laid_over = {row: _laid_over(_of_seed(cfg, 0), row) for row in config.rows} if key else {}
+    having = [row for row, run in laid_over.items() if last in (OmegaConf.select(run, section) or {})]
+    if key and not having:
         raise InputError(f"comparison.column is {key}, which no row has; give a key of the configuration")
     for row in config.rows:
-        depends = key and _depends_on(laid_over[row], config.conditions[row], key)
-        found += [Condition(row, value, None, key) for value in values] if depends else [Condition(row)]
+        of_row = OmegaConf.create(config.conditions[row])
+        if row in having and needs_pretraining(laid_over[row]) and OmegaConf.select(of_row, key) is None:
+            found += [Condition(row, f"{last} {short(value)}", keys={key: value}) for value in config.column_values]
+        else:
+            found.append(Condition(row))
     whole = {condition.name: condition for condition in found}
     for name in config.fraction_rows:
         of_name = [each for each in whole.values() if plain(name) in (each.row, plain(each.name))]
         if not of_name:
             raise InputError(f"comparison.fraction_rows names {name}; the conditions are {', '.join(whole)}")
-        found += [Condition(each.row, each.column, part, each.key) for part in config.fractions for each in of_name]
+        for part in config.fractions:
+            found += [replace(each, fraction=part, keys=each.keys | {FRACTION: part}) for each in of_name]
     return {condition.name: condition for condition in found}
-
-
-def _depends_on(laid_over: DictConfig, overlay: dict[str, Any], key: str) -> bool:
-    if not needs_pretraining(laid_over) or OmegaConf.select(OmegaConf.create(overlay), key) is not None:
-        return False
-    return _has(laid_over, key)
-
-
-def _has(run: DictConfig, key: str) -> bool:
-    node, _, last = key.rpartition(".")
-    return last in (OmegaConf.select(run, node) or {})
 
 
 def run_configs(cfg: DictConfig, config: ComparisonConfig) -> RunConfigs:
@@ -174,14 +148,19 @@ def run_configs(cfg: DictConfig, config: ComparisonConfig) -> RunConfigs:
         if "transfer" not in config.conditions[row] and OmegaConf.select(cfg, "transfer") is None:
             raise InputError(f"comparison.conditions.{row} has no transfer; give it one of the group, such as scratch")
     conditions = conditions_of(cfg, config)
-    runs = {
-        (name, seed): _of_condition(_with(cfg, seed=seed), each)
-        for name, each in conditions.items()
-        for seed in config.seeds
-    }
+    runs = {}
+    for name, condition in conditions.items():
+        for seed in config.seeds:
+            run = runs[name, seed] = _laid_over(_of_seed(cfg, seed), condition.row)
+            for key, value in condition.keys.items():
+                OmegaConf.update(run, key, value)
     first = {name: runs[name, config.seeds[0]] for name in conditions}
-    determined = {name: determining(run) for name, run in first.items()}
     transfers = {name: setting(run, "transfer") for name, run in first.items()}
+    determined = {}
+    for name, run in first.items():
+        sections = AXES if needs_pretraining(run) else ("transfer", "model")
+        determined[name] = {key: setting(run, key) for key in (*sections, FRACTION)}
+        determined[name]["transfer"] = transfers[name] | {"name": None}
     for one, other in combinations(first, 2):
         if determined[one] == determined[other]:
             raise InputError(
@@ -196,33 +175,16 @@ def run_configs(cfg: DictConfig, config: ComparisonConfig) -> RunConfigs:
     return runs
 
 
-def _of_condition(run: DictConfig, condition: Condition) -> DictConfig:
-    _laid_over(run, condition.row)
-    if condition.column is not None:
-        OmegaConf.update(run, condition.key, condition.column)
-    if condition.fraction is not None:
-        OmegaConf.update(run, FRACTION, condition.fraction)
-    return run
-
-
 def needs_pretraining(run: DictConfig) -> bool:
     """Return whether a run loads the configured pre-training, not another checkpoint or none."""
     return setting(run, "transfer")["source"] == PRETRAINING
 
 
-def determining(run: DictConfig) -> dict[str, Any]:
-    """Return the sections in which rows may differ, as far as they determine this run; names play no part."""
-    sections = AXES if needs_pretraining(run) else ("transfer", "model")
-    values = {section: setting(run, section) for section in sections} | {FRACTION: setting(run, FRACTION)}
-    return values | {"transfer": {key: value for key, value in values["transfer"].items() if key != "name"}}
-
-
-def _with(cfg: DictConfig, **changes: Any) -> DictConfig:
-    """The configuration with other keys; `transfer` and `seed` are keys that the comparison's own has not."""
+def _of_seed(cfg: DictConfig, seed: int) -> DictConfig:
+    """Return the configuration with a seed; a comparison's own has none, and no `transfer`, which rows lay over it."""
     extended = cfg.copy()
     OmegaConf.set_struct(extended, False)
-    for key, value in changes.items():
-        OmegaConf.update(extended, key, value)
+    extended.seed = seed
     return extended
 
 

@@ -1,6 +1,8 @@
 """The report's interactive figures, as Plotly draws them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,27 +16,22 @@ from rwtl.comparing.tables import UNITS
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 THRESHOLDS = 40  # points of the curve of steps over thresholds
-HEIGHT = 430  # px
 
 
-def styles(cells: Sequence[Cell]) -> dict[Cell, tuple[str, str]]:
-    """Return a colour for each row and a dash for each column, by cell."""
-    rows = list(dict.fromkeys(cell.row for cell in cells))
-    columns = list(dict.fromkeys(cell.column for cell in cells if cell.column is not None))
+def styles(cells: Iterable[Cell]) -> dict[Cell, dict[str, Any]]:
+    """Return how each cell's line is drawn: a colour for each row, a dash for each column."""
+    rows = dict.fromkeys(cell.row for cell in cells)
+    columns = dict.fromkeys(cell.column for cell in cells if cell.column is not None)
     palette = qualitative.Plotly if len(rows) <= 10 else qualitative.Dark24
-    return {
-        cell: (
-            palette[rows.index(cell.row) % len(palette)],
-            DASHES[columns.index(cell.column) % len(DASHES)] if cell.column in columns else "solid",
-        )
-        for cell in cells
-    }
+    colours = dict(zip(rows, cycle(palette), strict=False))
+    dashes = {None: "solid", **dict(zip(columns, cycle(DASHES), strict=False))}
+    return {cell: {"color": colours[cell.row], "dash": dashes[cell.column], "width": 2} for cell in cells}
 
 
 def learning_curves(compared: Comparison) -> go.Figure:
     """Validation over steps with all the data: the mean over seeds as a line, its interval as a band."""
     metric, config = compared.config.metric, compared.config
-    style = styles(list(compared.firsts))
+    style = styles(compared.firsts)
     figure = go.Figure()
     shown = []
     for cell in compared.firsts:
@@ -47,10 +44,15 @@ def learning_curves(compared: Comparison) -> go.Figure:
         low, high = interval_of_mean(wide.to_numpy(dtype=float), config.confidence)
         if np.isnan(low).any():  # of few seeds, their range
             low, high = wide.min(axis=1).to_numpy(), wide.max(axis=1).to_numpy()
-        colour, dash = style[cell]
         group = {"legendgroup": cell.name, "hoverinfo": "skip", "showlegend": False}
         band = {"x": np.concatenate([steps, steps[::-1]]), "y": np.concatenate([high, low[::-1]])}
-        looks = {"fill": "toself", "fillcolor": colour, "opacity": 0.08, "line": {"width": 0}, "mode": "lines"}
+        looks = {
+            "fill": "toself",
+            "fillcolor": style[cell]["color"],
+            "opacity": 0.08,
+            "line": {"width": 0},
+            "mode": "lines",
+        }
         figure.add_scatter(**band, **looks, **group)
         figure.add_scatter(
             x=steps,
@@ -59,7 +61,7 @@ def learning_curves(compared: Comparison) -> go.Figure:
             legendgroup=cell.name,
             mode="lines+markers",
             marker={"size": 4},
-            line={"color": colour, "dash": dash, "width": 2},
+            line=style[cell],
             hovertemplate=f"{cell.name}<br>step %{{x}}: %{{y:.3f}}<extra></extra>",
         )
     for limit in compared.thresholds:
@@ -74,7 +76,7 @@ def learning_curves(compared: Comparison) -> go.Figure:
 def steps_over_thresholds(compared: Comparison) -> go.Figure:
     """How many steps it takes to come to each value on validation: the median over seeds."""
     config, metric = compared.config, compared.config.metric
-    style = styles(list(compared.firsts))
+    style = styles(compared.firsts)
     runs = {cell: compared.runs_of(cell) for cell in compared.firsts}
     values = np.concatenate([run.curve[run.curve.step > 0][metric] for of_cell in runs.values() for run in of_cell])
     values = values[np.isfinite(values)]
@@ -84,15 +86,13 @@ def steps_over_thresholds(compared: Comparison) -> go.Figure:
         points = []
         for limit in limits:
             steps, came = zip(*(steps_to_reach(run.curve, float(limit), config) for run in of_cell), strict=True)
-            median = median_until(np.array(steps), np.array(came))
-            points.append(median if np.isfinite(median) else None)
-        colour, dash = style[cell]
+            points.append(median_until(np.array(steps), np.array(came)))
         figure.add_scatter(
             x=limits,
             y=points,
             name=cell.name,
             mode="lines",
-            line={"color": colour, "dash": dash, "width": 2, "shape": "hv"},
+            line=style[cell] | {"shape": "hv"},
             hovertemplate=f"{cell.name}<br>%{{x:.2f}}: %{{y}} steps<extra></extra>",
         )
     return _laid_out(figure, f"validation {UNITS[metric]} to be reached", "steps (median over seeds)")
@@ -107,7 +107,6 @@ def data_efficiency(compared: Comparison, dataset: str) -> go.Figure | None:
             continue
         ordered = lines.sort_values("fraction")
         cell = Cell.of(ordered.iloc[-1])
-        colour, dash = style[cell]
         low, high = (ordered["mean"] - ordered.low).fillna(0), (ordered.high - ordered["mean"]).fillna(0)
         figure.add_scatter(
             x=100 * ordered.fraction,
@@ -115,7 +114,7 @@ def data_efficiency(compared: Comparison, dataset: str) -> go.Figure | None:
             name=cell.name,
             error_y={"type": "data", "symmetric": False, "array": high, "arrayminus": low, "thickness": 1},
             mode="lines+markers",
-            line={"color": colour, "dash": dash, "width": 2},
+            line=style[cell],
         )
     if not figure.data:
         return None
@@ -141,14 +140,16 @@ def differences(compared: Comparison, dataset: str) -> go.Figure | None:
             y=[cell.name],
             error_x={"type": "data", "symmetric": False, "array": [high], "arrayminus": [low], "thickness": 1.5},
             mode="markers",
-            marker={"size": 10, "color": style[cell][0], "symbol": "circle" if line.significant else "circle-open"},
+            marker={
+                "size": 10,
+                "color": style[cell]["color"],
+                "symbol": "circle" if line.significant else "circle-open",
+            },
             hovertemplate=f"{cell.name}: %{{x:+.3f}}, {said}<extra></extra>",
             showlegend=False,
         )
     figure.add_vline(x=0, line={"color": "#666", "width": 1})
-    figure = _laid_out(figure, f"difference in {UNITS[compared.config.metric]}", "")
-    figure.update_layout(height=110 + 30 * len(own))
-    return figure
+    return _laid_out(figure, f"difference in {UNITS[compared.config.metric]}", "", height=110 + 30 * len(own))
 
 
 def heat_map(compared: Comparison, dataset: str) -> go.Figure | None:
@@ -178,21 +179,14 @@ def heat_map(compared: Comparison, dataset: str) -> go.Figure | None:
         )
     )
     figure.update_yaxes(autorange="reversed")
-    figure = _laid_out(figure, "", "")
-    figure.update_layout(height=140 + 55 * len(wide), margin={"l": 10, "r": 10, "t": 10, "b": 10})
-    return figure
+    return _laid_out(figure, "", "", height=140 + 55 * len(wide), margin=dict.fromkeys("lrtb", 10))
 
 
-def final_values(compared: Comparison) -> list[str]:
-    """Return the data sets that are evaluated, in order."""
-    return list(compared.evaluated().dataset.unique())
-
-
-def _laid_out(figure: go.Figure, x: str, y: str) -> go.Figure:
+def _laid_out(figure: go.Figure, x: str, y: str, height: float = 430, margin: dict | None = None) -> go.Figure:
     figure.update_layout(
         template="plotly_white",
-        height=HEIGHT,
-        margin={"l": 60, "r": 15, "t": 15, "b": 45},
+        height=height,  # px
+        margin=margin or {"l": 60, "r": 15, "t": 15, "b": 45},
         xaxis_title=x,
         yaxis_title=y,
         legend={"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0},

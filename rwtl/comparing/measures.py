@@ -12,13 +12,14 @@ from rwtl.comparing.runs import Run
 from rwtl.config import flat, short
 from rwtl.errors import InputError
 from rwtl.learning.evaluation import pooled
-from rwtl.learning.metrics import METRICS, THRESHOLDS
+from rwtl.learning.metrics import METRICS, SPEEDS, THRESHOLDS
 from rwtl.program import call_of
 from rwtl.sections import OneOf, Positive, Real, Seed, Within01, section
 
 HIGHER_IS_BETTER = tuple(f"{threshold}px" for threshold in THRESHOLDS)
 VALIDATION = "validation"  # the data set's name of what is measured on the validation curve
 COST = "cost"
+STEPS = "steps to "
 COLUMNS = ["row", "column", "fraction", "seed", "run", "dataset", "measure", "value", "reached"]
 
 
@@ -98,39 +99,27 @@ class Threshold:
     met_untrained: bool
 
 
-def thresholds_of(
-    runs: Mapping[str, Run], cells: Mapping[str, Cell], baseline: Sequence[str], config: AnalysisConfig
-) -> list[Threshold]:
-    """Return the thresholds; those in units of the baseline's are of its runs with the most data.
-
-    Args:
-        runs, cells: by run.
-        baseline: the baseline's runs.
-        config: names them.
-    """
-    most = max(cells[run].fraction for run in baseline)
-    curves = [runs[run].curve for run in baseline if cells[run].fraction == most]
+def thresholds_of(curves: Sequence[pd.DataFrame], config: AnalysisConfig) -> list[Threshold]:
+    """Return the thresholds; those in units of the baseline's are of these validation curves, its own."""
     last = float(np.mean([curve[config.metric].iloc[-1] for curve in curves]))
     first = [float(curve[config.metric].iloc[0]) for curve in curves if curve.step.iloc[0] == 0]
-    named = [(share * last, f"{100 * share:g} % of the baseline") for share in config.baseline_shares]
+    named = [(share * last, f" ({100 * share:g} % of the baseline)") for share in config.baseline_shares]
     named += [(value, "") for value in config.thresholds]
-    unit = "px" if config.metric in ("epe", "s0_10", "s10_40", "s40") else "%"
-    found = []
-    for value, name in named:
-        if not np.isfinite(value):
-            continue
-        met = bool(first) and bool(_reaches(np.array([np.mean(first)]), value, config)[0])
-        found.append(Threshold(value, f"{value:.3g} {unit}" + (f" ({name})" if name else ""), met))
-    return found
+    unit = "px" if config.metric in ("epe", *SPEEDS) else "%"
+    return [
+        Threshold(value, f"{value:.3g} {unit}{name}", bool(first and _reaches(np.mean(first), value, config)))
+        for value, name in named
+        if np.isfinite(value)
+    ]
 
 
-def _reaches(values: np.ndarray, threshold: float, config: AnalysisConfig) -> np.ndarray:
+def _reaches(values: Any, threshold: float, config: AnalysisConfig) -> Any:
     return values <= threshold if config.lower_is_better else values >= threshold
 
 
 def steps_to_reach(curve: pd.DataFrame, threshold: float, config: AnalysisConfig) -> tuple[float, bool]:
     """Return the first validated step at which the metric is at the threshold or better, and True; else the last."""
-    reached = curve.step[_reaches(curve[config.metric].to_numpy(), threshold, config)]
+    reached = curve.step[_reaches(curve[config.metric], threshold, config)]
     return (float(curve.step.iloc[-1]), False) if reached.empty else (float(reached.iloc[0]), True)
 
 
@@ -164,30 +153,29 @@ def measures(
             before = float(sum(run.upstream.values()))
             costs = {"training s": run.seconds, "pre-training s": before, "both s": run.seconds + before}
             found += [(COST, measure, value) for measure, value in costs.items()]
-        steps = {f"steps to {limit.name}": steps_to_reach(run.curve, limit.value, config) for limit in limits}
+        came = [(f"{STEPS}{limit.name}", *steps_to_reach(run.curve, limit.value, config)) for limit in limits]
         about = (cell.row, cell.column, cell.fraction, run.seed, id)
-        lines += [(*about, dataset, measure, value, True) for dataset, measure, value in found]
-        lines += [(*about, VALIDATION, measure, step, reached) for measure, (step, reached) in steps.items()]
+        lines += [(*about, *measured, True) for measured in found]
+        lines += [(*about, VALIDATION, *measured) for measured in came]
     missing = sorted(id for id, run in runs.items() if not run.errors)
     if missing:
         some = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-        remedy = f"{call_of('evaluate')} measures them on other data"
-        notes.append(f"{len(missing)} of {len(runs)} runs have no evaluation ({some}): {remedy}")
+        said = f"{len(missing)} of {len(runs)} runs have no evaluation ({some})"
+        notes.append(f"{said}: {call_of('evaluate')} measures them on other data")
     return pd.DataFrame(lines, columns=COLUMNS), notes
 
 
 def _of_curve(curve: pd.DataFrame, config: AnalysisConfig) -> dict[str, float]:
-    values = curve[config.metric].to_numpy(dtype=float)
+    values = curve[config.metric]
     finite = values[np.isfinite(values)]
-    best = (finite.min() if config.lower_is_better else finite.max()) if len(finite) else np.nan
-    found = {"final": float(values[-1]), "best": float(best)}
+    found = {"final": values.iloc[-1], "best": finite.min() if config.lower_is_better else finite.max()}
     if len(curve) > 1:
-        found["area"] = float(np.trapezoid(values, curve.step) / (curve.step.iloc[-1] - curve.step.iloc[0]))
+        found["area"] = np.trapezoid(values, curve.step) / (curve.step.iloc[-1] - curve.step.iloc[0])
     return found
 
 
-def dataset_names(runs: Mapping[str, Run]) -> dict[str, str]:
-    """Return a name for every data set as it was evaluated, by a text of how it was.
+def dataset_names(runs: Mapping[str, Run]) -> dict[tuple[str, str], str]:
+    """Return a name for every data set as it was evaluated, by data set and a text of how it was.
 
     A name of the catalogue stands for one thing, unless evaluations differ in iterations or in what the data set holds;
     then what differs is in the name, so that nothing is mixed.
@@ -196,27 +184,21 @@ def dataset_names(runs: Mapping[str, Run]) -> dict[str, str]:
     for run in runs.values():
         for values, errors in run.errors:
             for dataset in errors.dataset.unique():
-                of_dataset = settings.setdefault(dataset, {})
-                of_dataset.setdefault(_setting(values, dataset), values | {"datasets": values["datasets"][dataset]})
+                own = dict(flat(values | {"datasets": values["datasets"][dataset]}))
+                settings.setdefault(dataset, {})[str(values)] = own
     names = {}
     for dataset, variants in settings.items():
-        flattened = {text: dict(flat(values)) for text, values in variants.items()}
-        keys = dict.fromkeys(key for values in flattened.values() for key in values)
-        varying = [key for key in keys if len({short(values.get(key)) for values in flattened.values()}) > 1]
-        for text, values in flattened.items():
+        keys = dict.fromkeys(key for values in variants.values() for key in values)
+        varying = [key for key in keys if len({short(values.get(key)) for values in variants.values()}) > 1]
+        for text, values in variants.items():
             said = ", ".join(f"{key.removeprefix('datasets.')} {short(values.get(key))[:40]}" for key in varying)
-            names[text] = f"{dataset} ({said})" if said else dataset
+            names[dataset, text] = f"{dataset} ({said})" if said else dataset
     return names
 
 
-def _setting(values: dict[str, Any], dataset: str) -> str:
-    how = {key: value for key, value in values.items() if key != "datasets"}
-    return f"{dataset}: {how} {values['datasets'][dataset]}"
-
-
-def _evaluated(run: Run, names: dict[str, str], column: str) -> dict[str, float]:
+def _evaluated(run: Run, names: dict[tuple[str, str], str], column: str) -> dict[str, float]:
     return {
-        names[_setting(values, line.dataset)]: float(line[column])
+        names[line.dataset, str(values)]: float(line[column])
         for values, errors in run.errors
         for _, line in pooled(errors).iterrows()
     }
@@ -225,7 +207,4 @@ def _evaluated(run: Run, names: dict[str, str], column: str) -> dict[str, float]
 def no_motion(runs: Mapping[str, Run]) -> dict[str, float]:
     """Return the EPE (px) of predicting no motion on every data set."""
     names = dataset_names(runs)
-    found: dict[str, float] = {}
-    for run in runs.values():
-        found |= _evaluated(run, names, "no_motion")
-    return found
+    return {name: value for run in runs.values() for name, value in _evaluated(run, names, "no_motion").items()}

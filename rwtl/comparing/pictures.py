@@ -1,9 +1,7 @@
 """The report's pictures: flow fields with error maps on the same scenes for every condition, waves, and predictions."""
 
 import io
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,13 @@ from PIL import Image
 from rwtl import files
 from rwtl.clips.motion import flow_motion, motion_table, wave_motion
 from rwtl.comparing.analysis import Comparison
-from rwtl.comparing.measures import Cell
+from rwtl.comparing.runs import parents_of
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import catalogue, open_with_flow
 from rwtl.flow.colour_wheel import flow_to_colour
 from rwtl.flow.displacements import histogram_figure
 from rwtl.learning.transfer.config import PRETRAINING
 from rwtl.models.checkpoints import load_raft
-from rwtl.pipeline.artifact import read_status
 from rwtl.pipeline.evaluation import EstimationPlan
 from rwtl.pipeline.pretraining import PretrainingArtifact
 from rwtl.terminal import number
@@ -40,48 +37,9 @@ PAIRS = 200  # of a data set, for its motion
 ERRORS = "magma"
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A picture with what is said below it."""
-
-    picture: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One pair, and every condition's flow on it.
-
-    Args:
-        name: data set and pair.
-        given: first frame and true flow.
-        estimates: flow and error map, by condition.
-        text: the scales.
-    """
-
-    name: str
-    given: list[Tile]
-    estimates: dict[str, list[Tile]]
-    text: str
-
-
-@dataclass
-class Source:
-    """A pre-training, and the conditions that load it.
-
-    Args:
-        folder: of its artifact.
-        cells: names of the conditions.
-        recordings: folders of the recordings that it is made from.
-    """
-
-    folder: Path
-    cells: list[str] = field(default_factory=list)
-    recordings: list[Path] = field(default_factory=list)
-
-
-def scenes(compared: Comparison) -> list[Scene]:
-    """Return pairs of the evaluation, from each of its data sets in turn, and the flow of every condition's first seed.
+def scenes(compared: Comparison) -> list[dict[str, Any]]:
+    """Return what the page shows of pairs of the evaluation, from each of its data sets in turn: first frame and true
+    flow, and by every condition's first seed the estimated flow and its error map.
 
     Raises InputError where no run was evaluated here, or a data set is not there any more.
     """
@@ -92,30 +50,28 @@ def scenes(compared: Comparison) -> list[Scene]:
     plan = EstimationPlan.of(cfg, "evaluation")
     turns = ((name, data, k) for k in range(SCENES) for name, data in plan.datasets.items() if k < len(data))
     chosen = sorted(islice(turns, SCENES), key=lambda turn: list(plan.datasets).index(turn[0]))
-    trained = {cell: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
-    models = {cell: load_raft(folder / files.MODEL) for cell, folder in trained.items()}
+    trained = {cell.name: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
+    models = {name: load_raft(folder / files.MODEL) for name, folder in trained.items()}
     return [_scene(f"{name}: {data.names[k]}", data, k, models, plan.config.iterations) for name, data, k in chosen]
 
 
-def _scene(name: str, data: Any, k: int, models: dict[Cell, Any], iterations: int | None) -> Scene:
+def _scene(name: str, data: Any, k: int, models: dict[str, Any], iterations: int | None) -> dict[str, Any]:
     sample, padding = data[k], data.padding
     flow = sample.flow.masked_fill(sample.valid < 0.5, float("nan")).numpy()
     longest = float(np.nanmax(np.hypot(*flow))) or 1.0
     scale = 0.5 * longest
-    given = [Tile(_png(sample.image1.numpy().transpose(1, 2, 0).astype(np.uint8)), "first frame")]
-    given.append(Tile(_png(flow_to_colour(flow, longest)), "true flow"))
+    first = _png(sample.image1.numpy().transpose(1, 2, 0).astype(np.uint8))
+    given = [(first, "first frame"), (_png(flow_to_colour(flow, longest)), "true flow")]
     estimates = {}
-    for cell, model in models.items():
+    for condition, model in models.items():
         estimate = model.estimate(sample.image1[None], sample.image2[None], iterations, None, padding)
         predicted = estimate.flow[0].float().numpy()
         error = np.hypot(*(predicted - flow))
         picture = colormaps[ERRORS](np.nan_to_num(error / scale).clip(0, 1), bytes=True)[..., :3]
-        estimates[cell.name] = [
-            Tile(_png(flow_to_colour(predicted, longest)), f"EPE {np.nanmean(error):.2f} px"),
-            Tile(_png(picture), "error"),
-        ]
+        flow_tile = (_png(flow_to_colour(predicted, longest)), f"EPE {np.nanmean(error):.2f} px")
+        estimates[condition] = [flow_tile, (_png(picture), "error")]
     text = f"Full colour: {longest:.1f} px; error:black is 0, pale is {scale:.1f} px or more."
-    return Scene(name, given, estimates, text)
+    return {"name": name, "given": given, "estimates": estimates, "text": text}
 
 
 def _png(picture: UInt8[np.ndarray, "h w 3"]) -> str:
@@ -125,21 +81,15 @@ def _png(picture: UInt8[np.ndarray, "h w 3"]) -> str:
     return _address(image)
 
 
-def sources(compared: Comparison) -> list[Source]:
-    """Return the pre-trainings of every condition's first seed, each once."""
-    found: dict[Path, Source] = {}
+def sources(compared: Comparison) -> dict[Path, list[str]]:
+    """Return the folders of the pre-trainings of every condition's first seed, with the names of those conditions."""
+    found: dict[Path, list[str]] = {}
     for cell, run in compared.firsts.items():
-        if run.folder is None or run.config["transfer"].get("source") != PRETRAINING:
-            continue
-        digest = (read_status(run.folder) or {})["parents"]["pretraining"]
-        folder = run.folder.parents[1] / "pretraining" / digest
-        parents = (read_status(folder) or {}).get("parents", {})
-        if not (folder / files.MODEL).is_file():
-            continue
-        source = found.setdefault(folder, Source(folder))
-        source.cells.append(cell.name)
-        source.recordings = [folder.parents[1] / "recording" / parent for parent in parents.values()]
-    return list(found.values())
+        if run.folder is not None and run.config["transfer"].get("source") == PRETRAINING:
+            folder = parents_of(run.folder)[PRETRAINING]
+            if (folder / files.MODEL).is_file():
+                found.setdefault(folder, []).append(cell.name)
+    return found
 
 
 def recording_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -149,74 +99,66 @@ def recording_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     return {
         "users": ", ".join(names),
         "size": f"{rows}×{columns} cells, {opened.valid_frames} frames, one every {opened.frame_interval:g} s",
-        "mosaic": _lighter((folder / files.MOSAIC).read_bytes()),
+        "mosaic": _lighter(folder / files.MOSAIC),
         "movie": data_uri((folder / files.MOVIE).read_bytes(), "image/gif"),
     }
 
 
-def source_of(source: Source) -> dict[str, Any]:
+def source_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """Return what the page shows of a pre-training: skill and predicted frames, or else the validation curve."""
-    artifact = PretrainingArtifact.at(source.folder)
+    artifact = PretrainingArtifact.at(folder)
     skill = artifact.skill
-    shown = {"name": ", ".join(source.cells), "verdict": artifact.verdict}
+    shown = {"name": ", ".join(names), "verdict": artifact.verdict}
     if skill is None:
         figure = embed(plots.validation_curve(artifact.curve))
         return shown | {"headings": [], "lines": [], "figure": figure, "text": "validation during pre-training"}
     lines = [
         [line.predictor, *(number(value, ".4g") for value in line.drop("predictor"))] for _, line in skill.iterrows()
     ]
-    figure = _lighter((source.folder / files.PREDICTIONS_FIGURE).read_bytes())
+    figure = _lighter(folder / files.PREDICTIONS_FIGURE)
     text = "predicted last frames of validation clips, spread evenly over the validation part"
     return shown | {"headings": list(skill.columns), "lines": lines, "figure": figure, "text": text}
 
 
-def motion(compared: Comparison) -> dict[str, Any] | None:
+def motion(compared: Comparison, of: dict[Path, list[str]]) -> dict[str, Any] | None:
     """Return displacements of the conditions' waves beside the target's, as a figure and a table; None without waves.
 
     Raises InputError where a data set is not there any more.
     """
     settings: dict[tuple[Path, ...], dict[tuple[float, float], list[str]]] = {}
-    for source in sources(compared):
-        clips = OmegaConf.load(source.folder / files.CONFIG).clips
-        if clips.kind == "waves" and source.recordings:
-            at = settings.setdefault(tuple(source.recordings), {})
-            at.setdefault((float(clips.dt), float(clips.zoom)), []).extend(source.cells)
+    for folder, names in of.items():
+        clips, recordings = OmegaConf.load(folder / files.CONFIG).clips, tuple(parents_of(folder).values())
+        if clips.kind == "waves" and recordings:
+            at = settings.setdefault(recordings, {})
+            at.setdefault((float(clips.dt), float(clips.zoom)), []).extend(names)
     if not settings:
         return None
     run = next(run for run in compared.runs.values() if run.folder is not None)
     cfg = OmegaConf.load(run.folder / files.CONFIG)
-    names = list(cfg.flow_data.training)
-    entries = catalogue(cfg, names)
-    flows = {name: flow_motion(open_with_flow(name, entries), PAIRS) for name in names}
+    entries = catalogue(cfg, list(cfg.flow_data.training))
+    flows = {name: flow_motion(open_with_flow(name, entries), PAIRS) for name in cfg.flow_data.training}
     shown, lines = dict(flows), []
     for folders, at in settings.items():
         measured = [wave_statistics(open_recording(folder / files.RECORDING)) for folder in folders]
         waves = {setting: wave_motion(measured, *setting) for setting in at}
-        users = {(dt, zoom): ", ".join(cells) for (dt, zoom), cells in at.items()}
         shown |= {f"waves, dt {dt:g} s, zoom {zoom:g}": moved for (dt, zoom), moved in waves.items()}
         for row in motion_table(waves, flows).itertuples():
             numbers = [f"{row.dt:g}", f"{row.zoom:g}", f"{row.mean:.2f}", f"{row.distance:.2f}"]
-            lines.append([row.dataset, *numbers, users[row.dt, row.zoom]])
+            lines.append([row.dataset, *numbers, ", ".join(at[row.dt, row.zoom])])
     headings = ["data set", "dt s", "zoom", "mean displacement px", "distance px", "conditions"]
     return {"figure": embed(histogram_figure(shown)), "headings": headings, "lines": lines}
-
-
-def transfers(compared: Comparison) -> dict[str, dict[str, Any]]:
-    """Return the transfer reports of every condition's first seed."""
-    folders = {cell.name: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
-    return {name: json.loads((folder / files.TRANSFER).read_text()) for name, folder in folders.items()}
 
 
 def embed(figure: Figure) -> str:
     """Return a figure as an address that a page can hold."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    return _lighter(buffer.getvalue())
+    return _lighter(buffer)
 
 
-def _lighter(content: bytes) -> str:
-    """A picture in 256 colours, a third of its bytes: none of the figures has many more."""
-    return _address(Image.open(io.BytesIO(content)).convert("RGB").quantize(256))
+def _lighter(picture: Path | io.BytesIO) -> str:
+    """Return a picture in 256 colours, a third of its bytes: none of the figures has many more."""
+    return _address(Image.open(picture).convert("RGB").quantize(256))
 
 
 def _address(image: Image.Image) -> str:

@@ -2,12 +2,14 @@
 
 import base64
 import gzip
+import json
 import shlex
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import DictConfig, OmegaConf
@@ -17,7 +19,8 @@ from rwtl import files, program
 from rwtl.comparing import figures, pictures
 from rwtl.comparing.analysis import Comparison, verdicts
 from rwtl.comparing.measures import no_motion
-from rwtl.comparing.tables import Shown, legend, shown_tables
+from rwtl.comparing.runs import parents_of
+from rwtl.comparing.tables import legend, shown_tables
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import read_status
 from rwtl.pipeline.flow_training import training
@@ -29,30 +32,35 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
     missing: list[str] = []
     sources = pictures.sources(compared)
     users: dict[Path, list[str]] = {}
-    for source in sources:
-        for folder in source.recordings:
-            users.setdefault(folder, []).extend(source.cells)
+    for source, names in sources.items():
+        for recording in parents_of(source).values():
+            users.setdefault(recording, []).extend(names)
     recordings = [
-        _or_say(partial(pictures.recording_of, folder, names), None, f"pictures of {folder}", missing)
+        _or_say(partial(pictures.recording_of, folder, names), f"pictures of {folder}", missing)
         for folder, names in users.items()
     ]
     drawn = _figures(compared)
     trained = [run.folder for run in compared.runs.values() if run.folder is not None]
+    firsts = {cell.name: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
+    transfers = {name: json.loads((folder / files.TRANSFER).read_text()) for name, folder in firsts.items()}
+    seconds = np.nansum([run.seconds for run in compared.runs.values()])
+    time = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes" if seconds else ""
     environment = Environment(loader=PackageLoader("rwtl.comparing", "."), autoescape=True, undefined=StrictUndefined)
     page = environment.get_template("report.html.j2").render(
-        about=_about(compared),
+        compared=compared,
+        config=next(iter(compared.runs.values())).config,
+        time=time,
         verdicts=verdicts(compared),
-        notes=compared.notes,
-        tables=[_table(shown) for shown in shown_tables(compared)],
+        tables=shown_tables(compared),
         legend=legend(compared),
-        no_motion={name: f"{value:.2f}" for name, value in no_motion(compared.runs).items()},
+        no_motion=no_motion(compared.runs),
         plots={name: figure.to_json() for name, figure in drawn.items()},
         plotly=_plotly() if drawn else "",
-        scenes=_or_say(lambda: pictures.scenes(compared), [], "flow fields", missing),
-        recordings=[recording for recording in recordings if recording is not None],
-        sources=[pictures.source_of(source) for source in sources],
-        motion=_or_say(lambda: pictures.motion(compared), None, "motion statistics", missing),
-        transfers=pictures.transfers(compared),
+        scenes=_or_say(partial(pictures.scenes, compared), "flow fields", missing) or [],
+        recordings=list(filter(None, recordings)),
+        sources=[pictures.source_of(*source) for source in sources.items()],
+        motion=_or_say(partial(pictures.motion, compared, sources), "motion statistics", missing),
+        transfers=transfers,
         command=program.command_line(program.command()),
         commands=_commands(compared),
         provenance=provenance(),
@@ -63,23 +71,21 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
     file.write_text(page)
 
 
-def _or_say(make: Callable[[], Any], otherwise: Any, what: str, missing: list[str]) -> Any:
+def _or_say(make: Callable[[], Any], what: str, missing: list[str]) -> Any:
     try:
         return make()
     except InputError as error:
         missing.append(f"There are no {what}: {error}.")
-        return otherwise
 
 
 def _figures(compared: Comparison) -> dict[str, go.Figure]:
     """The interactive figures by the name of their place on the page."""
-    datasets = figures.final_values(compared)
-    first = datasets[0] if datasets else None
+    datasets = compared.datasets
     drawn = {"curves": figures.learning_curves(compared), "steps": figures.steps_over_thresholds(compared)}
-    if first is not None:
-        drawn |= {"heat_map": figures.heat_map(compared, first)}
-        drawn |= {f"differences {name}": figures.differences(compared, name) for name in datasets}
-        drawn |= {f"data {name}": figures.data_efficiency(compared, name) for name in datasets}
+    if datasets:
+        drawn["heat_map"] = figures.heat_map(compared, datasets[0])
+    drawn |= {f"differences {name}": figures.differences(compared, name) for name in datasets}
+    drawn |= {f"data {name}": figures.data_efficiency(compared, name) for name in datasets}
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
@@ -89,50 +95,19 @@ def _plotly() -> str:
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode()
 
 
-def _about(compared: Comparison) -> dict[str, Any]:
-    """What ran, in numbers."""
-    config = next(iter(compared.runs.values())).config
-    seeds = sorted({run.seed for run in compared.runs.values()})
-    return {
-        "conditions": len(compared.all_cells),
-        "runs": len(compared.runs),
-        "seeds": ", ".join(map(str, seeds)),
-        "baseline": compared.baseline.name,
-        "training": config["training"],
-        "model": config["model"],
-        "data": ", ".join(config["flow_data"]["training"]),
-        "evaluated": ", ".join(figures.final_values(compared)) or "nothing but validation",
-        "time": _clock(sum(run.seconds for run in compared.runs.values() if run.seconds == run.seconds)),
-    }
-
-
-def _clock(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes" if seconds else ""
-
-
-def _table(shown: Shown) -> dict[str, Any]:
-    lines = []
-    for number, cells in enumerate(shown.lines.itertuples(index=False)):
-        names = ["best"] if number == shown.best else []
-        names += ["significant"] if shown.significant[number] else []
-        names += ["baseline"] if number in shown.baseline else []
-        lines.append({"cells": list(cells), "classes": " ".join(names)})
-    return {"title": shown.title, "headings": list(shown.lines.columns), "lines": lines}
-
-
 def _commands(compared: Comparison) -> list[dict[str, str]]:
     """How each condition was asked for, the command that asks for its first run again, and whether that is the same;
     and where its runs are."""
     found = []
     for cell in compared.all_cells:
-        runs = [run for run in compared.runs_of(cell) if run.folder is not None]
-        recorded = {program.command_line((read_status(run.folder) or {}).get("command", [])) for run in runs}
-        if not runs:
-            command, said = "", "Only W&B tells of these runs; their configuration is there."
-        else:
-            command, said = again(runs[0].folder)
-        artifacts = [str(run.folder) if run.folder is not None else f"W&B {run.id}" for run in compared.runs_of(cell)]
-        about = {"condition": cell.title, "recorded": "\n".join(sorted(recorded)), "artifacts": ", ".join(artifacts)}
+        runs = compared.runs_of(cell)
+        folders = [run.folder for run in runs if run.folder is not None]
+        recorded = {program.command_line((read_status(folder) or {}).get("command", [])) for folder in folders}
+        command, said = "", "Only W&B tells of these runs; their configuration is there."
+        if folders:
+            command, said = again(folders[0])
+        artifacts = ", ".join(str(run.folder or f"W&B {run.id}") for run in runs)
+        about = {"condition": cell.title, "recorded": "\n".join(sorted(recorded)), "artifacts": artifacts}
         found.append(about | {"command": command, "checked": said})
     return found
 

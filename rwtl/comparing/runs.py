@@ -1,12 +1,12 @@
 """Finished runs as a comparison reads them, wherever they are, and what they may differ in."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
 from glob import glob
 from pathlib import Path
+from statistics import mode
 from typing import Any
 
 import pandas as pd
@@ -65,9 +65,7 @@ class Run:
 class Runs(list[Run]):
     """Runs that were found, and `notes` on what was left out."""
 
-    def __init__(self, runs: Iterable[Run], notes: Iterable[str]):
-        super().__init__(runs)
-        self.notes = list(notes)
+    notes: Sequence[str] = ()
 
 
 def find_runs(*sources: str | Path) -> Runs:
@@ -105,8 +103,7 @@ def find_runs(*sources: str | Path) -> Runs:
                 folders |= dict.fromkeys(_trainings_at(match))
     found: dict[str, Run] = {}
     for folder in folders:
-        reason = _unusable(folder)
-        if reason:
+        if reason := _unusable(folder):
             notes.append(f"{folder} is left out: {reason}")
         else:
             run = load_run(folder)
@@ -115,34 +112,35 @@ def find_runs(*sources: str | Path) -> Runs:
         if run.job_type == TRAINING and run.id not in found:
             if run.history.empty or "epe" not in run.history:
                 notes.append(f"W&B's run {run.id} is left out: it has no validation")
-            else:
-                found[run.id] = _of_wandb(run)
+                continue
+            config = {key: value for key, value in run.config.items() if not key.startswith("_")}
+            found[run.id] = Run(run.id, config, run.history.dropna(subset=["epe"]).reset_index(drop=True))
     if not found:
         left_out = "; ".join(notes)
         raise InputError(f"runs: no training is found in {', '.join(sources)}" + (f". {left_out}" if notes else ""))
-    runs, more = _with_evaluations(list(found.values()))
-    return Runs(runs, notes + more)
+    runs = Runs(_with_evaluations(list(found.values()), notes))
+    runs.notes = notes
+    return runs
+
+
+def parents_of(folder: Path) -> dict[str, Path]:
+    """Return the folders of what an artifact is made from, by role; of a folder that is no artifact, none."""
+    parents = (read_status(folder) or {}).get("parents", {})
+    return {role: folder.parents[1] / role.split()[0] / digest for role, digest in parents.items()}
 
 
 def load_run(folder: Path) -> Run:
     """Return the run of a finished training's artifact, without its evaluations."""
     status = read_status(folder) or {}
-    config = yaml.load((folder / files.CONFIG).read_text(), LOADER)
-    data = {key: status["values"].get(key) for key in ("flow_data", "start_from")} | {"format": status["format"]}
-    data["code"] = _code(folder, status)
-    upstream: dict[str, float] = {}
-    _add_upstream(folder, upstream)
-    id = f"{TRAINING}-{folder.name}"
-    return Run(id, config, pd.read_csv(folder / files.CURVE), [], data, seconds_of(status), upstream, folder)
-
-
-def _code(folder: Path, status: dict[str, Any]) -> dict[str, str]:
-    """The digests of plug-ins' texts, by the section whose choice they are of."""
-    of_model = status["values"].get("model", {}).get("code")
-    source = status.get("parents", {}).get(PRETRAINING)
-    made_by = source and read_status(folder.parents[1] / PRETRAINING / source)
-    of_task = made_by and made_by["values"]["pretraining"].get("code")
-    return {key: code for key, code in {"model.code": of_model, "pretraining.code": of_task}.items() if code}
+    values, config = status["values"], yaml.load((folder / files.CONFIG).read_text(), LOADER)
+    code = {"model.code": values.get("model", {}).get("code")}
+    source = parents_of(folder).get(PRETRAINING)
+    if source and (of_source := read_status(source)):
+        code["pretraining.code"] = of_source["values"]["pretraining"].get("code")
+    data = {key: values.get(key) for key in ("flow_data", "start_from")} | {"format": status["format"]}
+    data["code"] = {key: digest for key, digest in code.items() if digest}
+    curve = pd.read_csv(folder / files.CURVE)
+    return Run(f"{TRAINING}-{folder.name}", config, curve, [], data, seconds_of(status), _upstream(folder), folder)
 
 
 def with_evaluations(run: Run, folders: Sequence[Path]) -> Run:
@@ -159,31 +157,28 @@ def seconds_of(status: dict[str, Any]) -> float:
     return sum((datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds() for begin, end in spans)
 
 
-def _add_upstream(folder: Path, seconds: dict[str, float]) -> None:
-    """Add the seconds of the artifacts that this one is made from, and of those before them."""
-    for role, digest in (read_status(folder) or {}).get("parents", {}).items():
-        parent = folder.parents[1] / role.split()[0] / digest
-        status = read_status(parent)
-        if status is not None:
-            seconds[f"{parent.parent.name}-{digest}"] = seconds_of(status)
-            _add_upstream(parent, seconds)
+def _upstream(folder: Path) -> dict[str, float]:
+    """Return the seconds of the artifacts that this one is made from, and of those before them."""
+    seconds = {}
+    for parent in parents_of(folder).values():
+        if status := read_status(parent):
+            seconds |= {f"{parent.parent.name}-{parent.name}": seconds_of(status), **_upstream(parent)}
+    return seconds
 
 
 def _trainings_at(folder: Path) -> list[Path]:
     """Return the folders of the trainings that a folder is, or that it tells of."""
-    outputs, kind = folder.parents[1] if len(folder.parents) > 1 else folder, folder.parent.name
+    kind = folder.parent.name
     if kind == SWEEPS:
         return [run for job in read_jobs(folder) if job.artifact for run in _trainings_at(job.artifact.path)]
-    status = read_status(folder)
-    if kind == TRAINING and status is not None:
-        return [folder]
-    if kind not in FORMAT or status is None:
+    if kind not in FORMAT or read_status(folder) is None:
         raise InputError(
             f"runs: {folder} is neither an artifact's folder (outputs/training/*), nor a sweep's (outputs/sweeps/*), "
             "nor W&B's (outputs/wandb)"
         )
-    digests = [digest for role, digest in status.get("parents", {}).items() if role.split()[0] == TRAINING]
-    return [outputs / TRAINING / digest for digest in digests]
+    if kind == TRAINING:
+        return [folder]
+    return [parent for parent in parents_of(folder).values() if parent.parent.name == TRAINING]
 
 
 def _unusable(folder: Path) -> str | None:
@@ -197,10 +192,9 @@ def _unusable(folder: Path) -> str | None:
     return None
 
 
-def _with_evaluations(runs: list[Run]) -> tuple[list[Run], list[str]]:
-    """Return the runs with all finished evaluations of them in their outputs, and notes on those of an older format."""
+def _with_evaluations(runs: list[Run], notes: list[str]) -> list[Run]:
+    """Return the runs with all finished evaluations of them in their outputs; note those of an older format."""
     of_training: dict[Path, list[Path]] = {}
-    notes = []
     for outputs in {run.folder.parents[1] for run in runs if run.folder is not None}:
         for folder in sorted((outputs / "evaluation").glob("*")):
             status = read_status(folder)
@@ -210,13 +204,7 @@ def _with_evaluations(runs: list[Run]) -> tuple[list[Run], list[str]]:
                 notes.append(f"{folder} is left out: it has format {status.get('format')}, now {FORMAT['evaluation']}")
                 continue
             of_training.setdefault(outputs / TRAINING / status["parents"][TRAINING], []).append(folder)
-    return [with_evaluations(run, of_training.get(run.folder, [])) for run in runs], notes
-
-
-def _of_wandb(run: WandbRun) -> Run:
-    validated = run.history.dropna(subset=["epe"])
-    config = {key: value for key, value in run.config.items() if not key.startswith("_")}
-    return Run(run.id, config, validated.reset_index(drop=True))
+    return [with_evaluations(run, of_training.get(run.folder, [])) for run in runs]
 
 
 def recipe_of(run: Run) -> Recipe:
@@ -234,7 +222,10 @@ def recipe_of(run: Run) -> Recipe:
     found["trainer.precision"] = config["trainer"]["precision"]
     if run.data is None:
         found["start_from"] = config.get("start_from")
-        found |= _datasets(config)
+        catalogue = expanded(config["datasets"], "datasets")
+        used = [*config["flow_data"]["training"], *config["flow_data"]["validation"]]
+        entries = {name: {k: v for k, v in catalogue[name].items() if k != "root"} for name in used}
+        found |= flat(entries, "datasets.")
     else:
         found["start_from"], found["format"] = run.data["start_from"], run.data["format"]
         found |= {f"{DATA}{part}": str(data) for part, data in run.data["flow_data"].items()}
@@ -253,14 +244,6 @@ def recipes_of(runs: Sequence[Run]) -> dict[str, Recipe]:
         for id in seeds:
             recipes[id][SEED] = "seed"
     return recipes
-
-
-def _datasets(config: dict[str, Any]) -> Recipe:
-    """The entries of data sets that a training uses, of a run whose data nobody has looked at."""
-    used = [*config["flow_data"]["training"], *config["flow_data"]["validation"]]
-    catalogue = expanded(config["datasets"], "datasets")
-    entries = {name: {k: v for k, v in catalogue[name].items() if k != "root"} for name in used}
-    return dict(flat(entries, "datasets."))
 
 
 def covers(axes: Iterable[str], key: str) -> bool:
@@ -317,17 +300,16 @@ def axis_values(recipes: dict[str, Recipe], axis: str, names: dict[str, str]) ->
         raise InputError(f"{axis} is no key that determines any of the runs; {hint}")
     if keys == [axis]:
         return {run: short(recipe[axis]) if axis in recipe else None for run, recipe in recipes.items()}
-    shown = {key: Counter(short(recipe[key]) for recipe in recipes.values() if key in recipe) for key in keys}
-    usual = {key: counts.most_common(1)[0][0] for key, counts in shown.items()}
+    usual = {key: mode(short(recipe[key]) for recipe in recipes.values() if key in recipe) for key in keys}
     kinds = f"{axis}.kind"
     values: dict[str, str | None] = {}
     for run, recipe in recipes.items():
-        own = {key: recipe[key] for key in keys if key in recipe}
+        own = {key: short(recipe[key]) for key in keys if key in recipe}
         if own and own.get(kinds) != usual.get(kinds):
-            values[run] = str(own[kinds])
+            values[run] = own[kinds]
         else:
-            differing = [key for key, value in own.items() if short(value) != usual[key]]
-            values[run] = ", ".join(f"{key.removeprefix(f'{axis}.')} {short(own[key])}" for key in differing) or None
+            differing = [f"{key.removeprefix(f'{axis}.')} {value}" for key, value in own.items() if value != usual[key]]
+            values[run] = ", ".join(differing) or None
     return values
 
 
@@ -336,8 +318,6 @@ def name_of_transfer(transfer: dict[str, Any]) -> str:
 
     A comparison names the transfers of its runs by its rows.
     """
-    own = {key: value for key, value in transfer.items() if key != "name"}
-    for name, preset in presets("transfer").items():
-        if own == {key: value for key, value in preset.items() if key != "name"}:
-            return name
-    return str(transfer["name"])
+    own = transfer | {"name": None}
+    same = (name for name, preset in presets("transfer").items() if preset | {"name": None} == own)
+    return next(same, str(transfer["name"]))

@@ -31,12 +31,13 @@ def skill_grid(cfg: DictConfig) -> Path:
     """
     grid = parsed(setting(cfg, "grid"))
     listed = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    combinations = {_name(values): values for values in listed}
-    configs = {name: of_combination(cfg, values) for name, values in combinations.items()}
-    for each in configs.values():
-        if pretraining_plan(each).kind != "next_frame":
+    combinations = {" · ".join(f"{key} {value}" for key, value in values.items()): values for values in listed}
+    planned = {}
+    for name, values in combinations.items():
+        configured = of_combination(cfg, values)
+        if pretraining_plan(configured).kind != "next_frame":
             raise InputError("skill is that of next-frame prediction; use pretraining=next_frame")
-    planned = {name: replace(pretraining(each), label=f"pretraining {name}") for name, each in configs.items()}
+        planned[name] = replace(pretraining(configured), label=f"pretraining {name}")
     outcomes = made_of(planned.values(), cfg, "skill")
     made = {name: artifact for name, artifact in planned.items() if outcomes[artifact.path].state in SUCCEEDED}
     tables = [artifact.skill.assign(**combinations[name]) for name, artifact in made.items()]
@@ -78,10 +79,6 @@ def of_combination(cfg: DictConfig, values: dict[str, Any]) -> DictConfig:
             raise InputError(f"grid.{key}: the configuration has no value {key}")
         OmegaConf.update(changed, key, value)
     return changed
-
-
-def _name(values: dict[str, Any]) -> str:
-    return " · ".join(f"{key} {value}" for key, value in values.items())
 
 
 def errors_by_predictor(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

@@ -4,6 +4,7 @@ A study has few seeds, often five to ten. What is here keeps its promises there,
 tests/comparing/test_statistics_over_seeds.py shows by simulation.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
 
 import numpy as np
@@ -61,7 +62,8 @@ def paired_tests(differences: Mapping[str, Mapping[int, float]], seed: int = 0) 
     Young, Resampling-Based Multiple Testing, 1993, single-step maxT): none of the comparisons without an effect is
     found significant at 5 % in more than 5 % of studies. p is never below 2 / 2**n of n seeds.
     """
-    tested = {name: by_seed for name, by_seed in differences.items() if _is_testable(by_seed)}
+    finite = {name: np.isfinite(list(by_seed.values())).all() for name, by_seed in differences.items()}
+    tested = {name: by_seed for name, by_seed in differences.items() if len(by_seed) >= 2 and finite[name]}
     found = dict.fromkeys(differences, (float("nan"), float("nan")))
     if not tested:
         return found
@@ -85,10 +87,6 @@ def paired_tests(differences: Mapping[str, Mapping[int, float]], seed: int = 0) 
         counts = [int((under >= least).sum()) for under in (flipped, largest)]
         found[name] = tuple((count + beside) / (len(largest) + beside) for count in counts)
     return found
-
-
-def _is_testable(by_seed: Mapping[int, float]) -> bool:
-    return len(by_seed) >= 2 and bool(np.isfinite(list(by_seed.values())).all())
 
 
 def effect_size(differences: Float[np.ndarray, " n"]) -> float:
@@ -126,15 +124,7 @@ def seeds_needed(deviation: float, effect: float, alpha: float = 0.05, power: fl
         found = stats.norm.cdf(shift - bound * spread) + stats.norm.cdf(-shift - bound * spread)
         return bool(found.mean() >= power)
 
-    low, high = 1, 2
-    while not finds(high):
-        low, high = high, high * 2
-        if low > most:
-            return most + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if finds(middle) else (middle, high)
-    return high
+    return bisect_left(range(most + 1), True, lo=2, key=finds)
 
 
 def median_until(times: Float[np.ndarray, " n"], reached: np.ndarray) -> float:

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 
 from rwtl.comparing.conditions import plain
-from rwtl.comparing.measures import COST, AnalysisConfig, Cell
+from rwtl.comparing.measures import COST, STEPS, AnalysisConfig, Cell
 from rwtl.comparing.statistics import effect_size, interval_of_mean, median_until, paired_tests, seeds_needed
 from rwtl.errors import InputError
 
 FEW = 5  # seeds; of fewer, tables say so
-STEPS = "steps to "
 DATA = "data to "
 ALONE = ["dataset", "measure", "row", "column", "fraction", "seeds", "reached", "mean", "sd", "low", "high", "median"]
 BESIDE = ["pairs", "difference", "difference_low", "difference_high", "relative", "effect_size", "p", "p_corrected"]
@@ -37,9 +36,7 @@ class Baseline:
 
     def cell_for(self, cell: Cell, cells: Iterable[Cell]) -> Cell | None:
         """Return the baseline's cell at the same fraction of data; None where there is none, or no single one."""
-        of_row = [each for each in cells if each.row == self.row and each.fraction == cell.fraction]
-        if self.column is not None:
-            of_row = [each for each in of_row if each.column == self.column]
+        of_row = [each for each in cells if self.is_baseline(each) and each.fraction == cell.fraction]
         same = [each for each in of_row if each.column == cell.column]
         found = same or of_row
         return found[0] if len(found) == 1 else None
@@ -48,12 +45,12 @@ class Baseline:
         return cell.row == self.row and self.column in (None, cell.column)
 
 
-def baseline_of(name: str | None, cells: Sequence[Cell], default: str = "scratch") -> Baseline:
-    """Return the baseline that a name stands for: a row's, or a cell's such as `freeze_none dt 0.2`.
+def baseline_of(name: str | None, cells: Sequence[Cell]) -> Baseline:
+    """Return the baseline that a name stands for: a row's, or a cell's such as `freeze_none dt 0.2`; of None `scratch`.
 
     Raises InputError where there is no such row.
     """
-    wanted = default if name is None else name
+    wanted = "scratch" if name is None else name
     if wanted in {cell.row for cell in cells}:
         return Baseline(wanted)
     for cell in cells:
@@ -84,23 +81,23 @@ def summarise(table: pd.DataFrame, baseline: Baseline, config: AnalysisConfig) -
     lines = []
     for (dataset, measure, _), family in table.groupby(["dataset", "measure", "fraction"], sort=False):
         values = by_cell(family)
+        beside = {cell: baseline.cell_for(cell, values) for cell in values if dataset != COST}
         differences = {}
-        for cell in values:
-            beside = baseline.cell_for(cell, values)
-            if beside is not None and beside != cell and dataset != COST:
-                differences[cell] = _paired(values[cell], values[beside])
+        for cell, base in beside.items():
+            if base not in (None, cell):
+                both = values[cell].merge(values[base], on="seed")
+                differences[cell] = dict(zip(both.seed, both.value_x - both.value_y, strict=True))
         tests = paired_tests({cell.name: pairs for cell, pairs in differences.items()}, config.seed)
         for cell, of_cell in values.items():
             line = {"dataset": dataset, "measure": measure, **asdict(cell), **_alone(of_cell, measure, config)}
             if cell in differences:
-                base = values[baseline.cell_for(cell, values)].value.mean()
+                base = values[beside[cell]].value.mean()
                 line |= _beside(differences[cell], base, len(differences), config)
                 line["p"], line["p_corrected"] = tests[cell.name]
-                line["significant"] = bool(line["p_corrected"] < config.alpha)
             lines.append(line)
     summary = pd.DataFrame(lines, columns=[*ALONE, *BESIDE])
     summary["pairs"] = summary["pairs"].fillna(0).astype(int)
-    summary["significant"] = summary["significant"].eq(True)
+    summary["significant"] = summary["p_corrected"] < config.alpha
     return summary
 
 
@@ -110,24 +107,13 @@ def by_cell(table: pd.DataFrame) -> dict[Cell, pd.DataFrame]:
     return {Cell.of(lines.iloc[0]): lines for _, lines in groups}
 
 
-def is_censored(measure: str) -> bool:
-    """Return whether a measure may not be reached."""
-    return measure.startswith((STEPS, DATA))
-
-
 def _alone(lines: pd.DataFrame, measure: str, config: AnalysisConfig) -> dict[str, float | int]:
     values, reached = lines.value.to_numpy(dtype=float), lines.reached.to_numpy(dtype=bool)
     low, high = interval_of_mean(values, config.confidence)
     found = {"seeds": len(values), "reached": int(reached.sum()), "mean": values.mean(), "low": low, "high": high}
     found["sd"] = values.std(ddof=1) if len(values) > 1 else float("nan")
-    found["median"] = median_until(values, reached) if is_censored(measure) else float("nan")
+    found["median"] = median_until(values, reached) if measure.startswith((STEPS, DATA)) else float("nan")
     return found
-
-
-def _paired(lines: pd.DataFrame, baseline: pd.DataFrame) -> dict[int, float]:
-    """Return cell − baseline by seed, of the seeds that both have."""
-    own, base = (dict(zip(each.seed, each.value, strict=True)) for each in (lines, baseline))
-    return {seed: own[seed] - base[seed] for seed in own if seed in base}
 
 
 def _beside(pairs: dict[int, float], base: float, comparisons: int, config: AnalysisConfig) -> dict[str, float | int]:
@@ -146,52 +132,50 @@ def _beside(pairs: dict[int, float], base: float, comparisons: int, config: Anal
 
 def notes_on_seeds(table: pd.DataFrame, baseline: Baseline) -> list[str]:
     """Say which cells have few seeds, and which lack some of the baseline's."""
-    cells = {cell: sorted(set(lines.seed)) for cell, lines in by_cell(table).items()}
+    cells = {cell: set(lines.seed) for cell, lines in by_cell(table).items()}
     notes = []
     for cell, seeds in cells.items():
         beside = baseline.cell_for(cell, cells)
         if beside is None:
             if not baseline.is_baseline(cell):
                 notes.append(f"{cell.title}: there is no single {baseline.name} beside it, so it is shown alone")
-        elif lacking := sorted(set(cells[beside]) - set(seeds)):
+            continue
+        if lacking := sorted(cells[beside] - seeds):
             notes.append(f"{cell.title} lacks seeds {lacking} of {baseline.name}: {len(seeds)} seeds are compared")
-        if beside is not None and (extra := sorted(set(seeds) - set(cells[beside]))):
+        if extra := sorted(seeds - cells[beside]):
             notes.append(f"{cell.title} has seeds {extra} without {baseline.name}, which count in its mean alone")
-    few = {cell.title: len(seeds) for cell, seeds in cells.items() if len(seeds) < FEW}
-    if few:
-        counts = sorted(set(few.values()))
+    if few := [len(seeds) for seeds in cells.values() if len(seeds) < FEW]:
         notes.append(
-            f"{len(few)} of {len(cells)} conditions have few seeds ({', '.join(map(str, counts))}): with n seeds p is "
-            "never below 2 / 2^n, and intervals need four"
+            f"{len(few)} of {len(cells)} conditions have few seeds ({', '.join(map(str, sorted(set(few))))}): with n "
+            "seeds p is never below 2 / 2^n, and intervals need four"
         )
     return notes
 
 
-def data_to_reach(
-    table: pd.DataFrame, limits: Sequence[tuple[str, str, float]], config: AnalysisConfig
-) -> pd.DataFrame:
-    """Return lines for the tidy table: which part of the data each seed of a row needs to come to a value.
-
-    Args:
-        table: the tidy table.
-        limits: data set, name and value of each, in the metric's unit.
-        config: says which way is better.
+def data_to_reach(table: pd.DataFrame, baseline: Baseline, config: AnalysisConfig) -> pd.DataFrame:
+    """Return lines for the tidy table: which part of the data each seed of a row needs to come to a share of what the
+    baseline has with all its data, on every data set on which that was run with several parts.
 
     Between two fractions the metric is taken to be linear in the logarithm of the fraction. A value that is reached
     with the smallest fraction is reached by then; one that the largest does not reach counts with that, not `reached`.
     """
     lines = []
-    for dataset, name, limit in limits:
-        wanted = table[(table.dataset == dataset) & (table.measure == config.metric)]
-        for _, of_seed in wanted.groupby(["row", "column", "seed"], sort=False, dropna=False):
-            by_fraction = of_seed.sort_values("fraction")
-            if len(by_fraction) < 2:
-                continue
-            fractions, values = by_fraction.fraction.to_numpy(), by_fraction.value.to_numpy(dtype=float)
-            sign = 1 if config.lower_is_better else -1
-            needed, reached = _crossing(fractions, sign * values, sign * limit)
-            told = {"fraction": fractions[-1], "measure": f"{DATA}{name}", "value": needed, "reached": reached}
-            lines.append({**of_seed.iloc[-1], **told})
+    for _, of_dataset in table[table.measure == config.metric].groupby("dataset", sort=False):
+        own = of_dataset[[baseline.is_baseline(Cell.of(line)) for line in of_dataset.itertuples()]]
+        if own.fraction.nunique() < 2:
+            continue
+        for share in config.baseline_shares:
+            limit = share * own[own.fraction == own.fraction.max()].value.mean()
+            measure = f"{DATA}{limit:.3g} ({100 * share:g} % of the baseline)"
+            for _, of_seed in of_dataset.groupby(["row", "column", "seed"], sort=False, dropna=False):
+                by_fraction = of_seed.sort_values("fraction")
+                if len(by_fraction) < 2:
+                    continue
+                fractions, values = by_fraction.fraction.to_numpy(), by_fraction.value.to_numpy(dtype=float)
+                sign = 1 if config.lower_is_better else -1
+                needed, reached = _crossing(fractions, sign * values, sign * limit)
+                told = {"fraction": fractions[-1], "measure": measure, "value": needed, "reached": reached}
+                lines.append({**of_seed.iloc[-1], **told})
     return pd.DataFrame(lines, columns=table.columns)
 
 

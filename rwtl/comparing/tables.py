@@ -1,6 +1,5 @@
 """The tables of evaluations and comparisons as people read them: on the terminal, in Markdown and in LaTeX."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from rich.table import Column, Table
 
 from rwtl import files
 from rwtl.comparing.analysis import Comparison
-from rwtl.comparing.measures import COST, VALIDATION, Cell
-from rwtl.comparing.summary import DATA, FEW, STEPS
+from rwtl.comparing.measures import COST, STEPS, VALIDATION, Cell
+from rwtl.comparing.summary import DATA, FEW
 from rwtl.learning.evaluation import HEADINGS
 from rwtl.learning.metrics import SPEEDS
 from rwtl.terminal import number, show
@@ -56,88 +55,30 @@ def shown_tables(compared: Comparison) -> list[Shown]:
     """Return the tables: errors on each data set, validation, data needed, and cost."""
     summary = compared.summary
     whole = summary[summary.fraction == compared.most]
-    tables = [_errors(title, own, compared) for title, own in compared.evaluations()]
-    tables.append(_training(whole[whole.dataset == VALIDATION], compared))
-    if len(needed := summary[summary.measure.str.startswith(DATA)]):
-        tables.append(_data(needed, compared))
-    if len(cost := whole[whole.dataset == COST]):
-        groups = cost.groupby("measure", sort=False)
-        columns = {measure: (lines, lambda line: number(line.mean, ".0f")) for measure, lines in groups}
-        tables.append(_shown("Wall time of a run", columns, compared))
-    return tables
+    validation = whole[whole.dataset == VALIDATION]
+    is_steps = validation.measure.str.startswith(STEPS)
+    tables = [
+        *compared.evaluations(),
+        ("Training, on validation", pd.concat([validation[~is_steps], validation[is_steps]])),
+        ("Data needed", summary[summary.measure.str.startswith(DATA)]),
+        ("Wall time of a run", whole[whole.dataset == COST]),
+    ]
+    return [_shown(title, own, compared) for title, own in tables if len(own)]
 
 
-Columns = dict[str, tuple[pd.DataFrame, Callable[[Any], str]]]  # by heading: lines of the summary, and a line's text
-
-
-def _errors(title: str, own: pd.DataFrame, compared: Comparison) -> Shown:
-    texts: dict[str, Callable[[Any], str]] = {
-        "seeds": lambda line: f"{line.seeds} (few)" if line.seeds < FEW else str(line.seeds),
-        UNITS[compared.config.metric]: lambda line: interval(line.mean, line.low, line.high, "", line.sd),
-    }
-    if own.pairs.any():
-        texts |= {
-            "difference": lambda line: interval(line.difference, line.difference_low, line.difference_high, "+"),
-            "%": lambda line: number(100 * line.relative, "+.1f"),
-            "g": lambda line: number(line.effect_size, "+.2f"),
-            "p": lambda line: _starred(number(line.p_corrected, ".3f"), line),
-            "needed": lambda line: number(line.seeds_needed, ".0f"),
-        }
-    return _shown(title, {heading: (own, text) for heading, text in texts.items()}, compared, own, own)
-
-
-def _training(own: pd.DataFrame, compared: Comparison) -> Shown:
-    of_measure = dict(list(own.groupby("measure", sort=False)))
-    headings = {"final": f"final {UNITS[compared.config.metric]}", "best": "best", "area": "area"}
-    columns: Columns = {
-        heading: (of_measure[measure], lambda line: _starred(number(line.mean, ".2f"), line))
-        for measure, heading in headings.items()
-        if measure in of_measure
-    }
-    met = {f"{STEPS}{limit.name}" for limit in compared.thresholds if limit.met_untrained}
-    for measure, lines in of_measure.items():
-        if measure in met:
-            columns[measure] = lines, lambda _: "met untrained"
-        elif measure.startswith(STEPS):
-            columns[measure] = lines, lambda line: _starred(reached(line, ".0f"), line)
-    return _shown("Training, on validation", columns, compared, of_measure.get("final"))
-
-
-def _data(own: pd.DataFrame, compared: Comparison) -> Shown:
-    least = min(cell.fraction for cell in compared.all_cells)
-
-    def text(line: Any) -> str:
-        return _starred(("≤ " if line.median <= least else "") + reached(line, ".2g", 100, " %"), line)
-
-    groups = own.groupby(["dataset", "measure"], sort=False)
-    columns = {f"{dataset}: {measure.removeprefix(DATA)}": (lines, text) for (dataset, measure), lines in groups}
-    return _shown("Data needed", columns, compared)
-
-
-def _shown(
-    title: str,
-    columns: Columns,
-    compared: Comparison,
-    ranked: pd.DataFrame | None = None,
-    tested: pd.DataFrame | None = None,
-) -> Shown:
-    """Return a table of a line for each cell.
-
-    Args:
-        title: what it is of.
-        columns: beside that of the conditions.
-        compared: says what the baseline is, and whether less is better.
-        ranked: lines of the summary of whose means one is best; None where a table ranks nothing.
-        tested: those whose significance is that of a whole line of the table, if any.
-    """
-    by_heading = {
-        heading: {Cell.of(line): text(line) for line in own.itertuples()} for heading, (own, text) in columns.items()
-    }
-    cells = list(dict.fromkeys(cell for texts in by_heading.values() for cell in texts))
-    table = {heading: [texts.get(cell, "") for cell in cells] for heading, texts in by_heading.items()}
-    means = {} if ranked is None else {Cell.of(line): line.mean for line in ranked.dropna(subset="mean").itertuples()}
+def _shown(title: str, own: pd.DataFrame, compared: Comparison) -> Shown:
+    """Return a table of lines of the summary, with a line for each cell."""
+    metric, beside = compared.config.metric, own.pairs.any()
+    columns: dict[str, dict[Cell, str]] = {}
+    for line in own.itertuples():
+        for heading, text in _texts(line, compared, beside).items():
+            columns.setdefault(heading, {})[Cell.of(line)] = text
+    cells = list(dict.fromkeys(cell for texts in columns.values() for cell in texts))
+    table = {heading: [texts.get(cell, "") for cell in cells] for heading, texts in columns.items()}
+    ranked = own[own.measure.isin([metric, "final"])].dropna(subset="mean")
+    means = {Cell.of(line): line.mean for line in ranked.itertuples()}
     best = (min if compared.config.lower_is_better else max)(means, key=means.get, default=None)
-    stars = [] if tested is None else [Cell.of(line) for line in tested[tested.significant].itertuples()]
+    stars = [Cell.of(line) for line in own[own.significant & (own.measure == metric)].itertuples()]
     return Shown(
         title,
         pd.DataFrame({"condition": [cell.name for cell in cells]} | table),
@@ -145,6 +86,32 @@ def _shown(
         [cell in stars for cell in cells],
         [place for place, cell in enumerate(cells) if compared.baseline.is_baseline(cell)],
     )
+
+
+def _texts(line: Any, compared: Comparison, beside: bool) -> dict[str, str]:
+    """Return what tables say of a line of the summary, by heading; `beside` where any in the table has a difference."""
+    unit, star = UNITS[compared.config.metric], " *" if line.significant else ""
+    if line.measure == compared.config.metric:
+        seeds = f"{line.seeds} (few)" if line.seeds < FEW else str(line.seeds)
+        texts = {"seeds": seeds, unit: interval(line.mean, line.low, line.high, "", line.sd)}
+        of_difference = {
+            "difference": interval(line.difference, line.difference_low, line.difference_high, "+"),
+            "%": number(100 * line.relative, "+.1f"),
+            "g": number(line.effect_size, "+.2f"),
+            "p": f"{number(line.p_corrected, '.3f')}{star}",
+            "needed": number(line.seeds_needed, ".0f"),
+        }
+        return texts | of_difference if beside else texts
+    if line.measure.startswith(DATA):
+        at_most = "≤ " if line.median <= min(cell.fraction for cell in compared.all_cells) else ""
+        heading = f"{line.dataset}: {line.measure.removeprefix(DATA)}"
+        return {heading: f"{at_most}{reached(line, '.2g', 100, ' %')}{star}"}
+    if line.measure.startswith(STEPS):
+        is_met = any(limit.met_untrained for limit in compared.thresholds if line.measure == f"{STEPS}{limit.name}")
+        return {line.measure: "met untrained" if is_met else f"{reached(line, '.0f')}{star}"}
+    if line.dataset == COST:
+        return {line.measure: number(line.mean, ".0f")}
+    return {f"final {unit}" if line.measure == "final" else line.measure: f"{number(line.mean, '.2f')}{star}"}
 
 
 def interval(mean: float, low: float, high: float, sign: str = "", deviation: float = float("nan")) -> str:
@@ -162,10 +129,6 @@ def reached(line: Any, form: str, factor: float | int = 1, unit: str = "") -> st
     if np.isinf(line.median):
         return f"{'not by half' if line.reached else 'not reached'} {counted}"
     return f"{factor * line.median:{form}}{unit} {counted}"
-
-
-def _starred(text: str, line: Any) -> str:
-    return f"{text} *" if line.significant else text
 
 
 def write_tables(compared: Comparison, folder: Path) -> None:

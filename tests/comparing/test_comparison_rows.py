@@ -118,6 +118,13 @@ def test_columns_are_run_for_rows_that_depend_on_them():
     assert runs["untrained", 1].clips.dt == 1
 
 
+def test_null_is_a_value_of_a_column_too():
+    columns = ["comparison.column=clips.calcium_range", "comparison.column_values=[null,[60,600]]"]
+    _, runs = runs_of(*columns, "comparison.rows=[scratch,freeze_none]", "comparison.seeds=[1]")
+    ranges = {name: run.clips.calcium_range for (name, _), run in runs.items() if name != "scratch"}
+    assert ranges == {"freeze_none · calcium_range null": None, "freeze_none · calcium_range [60, 600]": [60, 600]}
+
+
 def test_a_row_of_another_kind_has_no_such_column():
     cfg = composed("experiment=study", *WITHOUT_REAL_DATA["study"])
     names = list(conditions_of(cfg, comparison_config(cfg)))
