@@ -357,8 +357,11 @@ def _create(file: Path) -> Path | None:
 
 
 def _read(file: Path) -> Holder | _Released | None:
-    """Return who holds a claim, or that it is released; None while it is being written, where a full disk left it so, and where it is no
-    claim's: only the lease tells then whether its holder lives."""
+    """Return who holds a claim, or that it is released.
+
+    None while it is being written, where a full disk left it so, and where the file is no claim: only the lease tells
+    then whether its holder lives.
+    """
     try:
         content = files.read_checked(file, Holder | _Released, "")
     except InputError:

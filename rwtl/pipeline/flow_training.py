@@ -147,7 +147,7 @@ def training(cfg: DictConfig) -> TrainedArtifact:
         module = OpticalFlowModule(model, recipe, plan.data.validation, transfer)
         callbacks = [transfer, FlowPictures(folder / files.PICTURES, list(plan.data.validation))]
         validation = list(plan.data.validation.values())
-        with tracking(cfg, planned.kind, planned.digest, label, lineage(parents)) as tracker:
+        with tracking(cfg, artifact.kind, artifact.digest, label, lineage(parents)) as tracker:
             tracker.transfer(transfer.report)
             of_run = (trainer, folder, f"train {config.name} seed {seed}", module.metrics, callbacks, tracker.loggers)
             curve = fit(module, recipe, stream, validation, *of_run)
@@ -157,5 +157,5 @@ def training(cfg: DictConfig) -> TrainedArtifact:
 
     label = f"training {config.name} seed {seed}"
     outputs = outputs_folder(cfg)
-    planned = TrainedArtifact("training", label, plan.values(), make, outputs, parents, resumable=True, config=cfg)
-    return planned
+    artifact = TrainedArtifact("training", label, plan.values(), make, outputs, parents, resumable=True, config=cfg)
+    return artifact

@@ -130,7 +130,7 @@ def pretraining(cfg: DictConfig) -> PretrainingArtifact:
         stream = SampleStream([data.training], plan.recipe.seed, max(1, plan.recipe.steps * plan.recipe.batch_size))
         trainer = replace(plan.trainer, scenes_on_device=False)
         callbacks = [transfer, *plan.task.pictures(folder / files.PICTURES)]
-        with tracking(cfg, planned.kind, planned.digest, label, lineage(parents)) as tracker:
+        with tracking(cfg, artifact.kind, artifact.digest, label, lineage(parents)) as tracker:
             tracker.transfer(transfer.report)
             of_run = (trainer, folder, f"pretrain {name}".strip(), module.metrics, callbacks, tracker.loggers)
             curve = fit(module, plan.recipe, stream, [data.validation], *of_run)
@@ -139,9 +139,9 @@ def pretraining(cfg: DictConfig) -> PretrainingArtifact:
             tracker.model(folder / files.MODEL)
         (folder / files.VERDICT).write_text(plan.task.results(folder, plan, model, data, curve) + "\n")
 
-    outputs = outputs_folder(cfg)
-    planned = PretrainingArtifact("pretraining", label, plan.values(), make, outputs, parents, resumable=True, config=cfg)
-    return planned
+    whole = (outputs_folder(cfg), parents)
+    artifact = PretrainingArtifact("pretraining", label, plan.values(), make, *whole, resumable=True, config=cfg)
+    return artifact
 
 
 def lineage(parents: Mapping[str, Artifact]) -> dict[str, Lineage]:

@@ -63,7 +63,8 @@ def train(outputs, digest, logger, *callbacks):
     """As a stage does, in a process that has just begun."""
     folder = outputs / "pretraining" / digest
     folder.mkdir(parents=True, exist_ok=True)
-    with tracking(configuration(outputs, **logger), folder, f"pretraining {digest}", recording(outputs)) as tracker:
+    cfg = configuration(outputs, **logger)
+    with tracking(cfg, "pretraining", digest, f"pretraining {digest}", recording(outputs)) as tracker:
         tracker.transfer(REPORT)
         torch.manual_seed(3)
         model = build_next_frame("small", "batch", 1, decoder="warp", context="features")
