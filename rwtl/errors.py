@@ -12,3 +12,7 @@ class InputError(ValueError):
     ...     print(error)
     recording.rows is 0; it must be at least 1
     """
+
+
+class Damaged(InputError):
+    """A file is not what was written, or of no use; a view of many leaves out what it belongs to, and says so."""

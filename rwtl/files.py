@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from rwtl.errors import InputError
+from rwtl.errors import Damaged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +101,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _read(path: Path) -> bytes | None:
-    """Return the content of a file; None where there is none. Raises InputError where it cannot be read."""
+    """Return the content of a file; None where there is none. Raises Damaged where it cannot be read."""
     try:
         if path.exists() and not path.is_file():  # to open a FIFO would wait for ever
             raise OSError("it is no file")
@@ -109,7 +109,7 @@ def _read(path: Path) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise InputError(f"{path} is damaged ({error})") from error
+        raise Damaged(f"{path} is damaged ({error})") from error
 
 
 T = TypeVar("T")
@@ -123,17 +123,17 @@ def read_checked(path: Path, of_type: type[T], remedy: str) -> T | None:
         of_type: such as a model of pydantic's.
         remedy: what to do where the file is damaged.
 
-    Raises InputError where it cannot be read, or a value in it is of another type.
+    Raises Damaged where it cannot be read, or a value in it is of another type.
     """
     try:
         content = _read(path)
         return None if content is None else TypeAdapter(of_type).validate_json(content, strict=True)
-    except InputError as error:
-        raise InputError(f"{error}; {remedy}") from error
+    except Damaged as error:
+        raise Damaged(f"{error}; {remedy}") from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
-        raise InputError(f"{path} is damaged ({where}{first['msg']}); {remedy}") from error
+        raise Damaged(f"{path} is damaged ({where}{first['msg']}); {remedy}") from error
 
 
 def read_table(path: Path, *columns: str) -> "pd.DataFrame":
@@ -143,7 +143,7 @@ def read_table(path: Path, *columns: str) -> "pd.DataFrame":
         path: the file.
         columns: those that it must have.
 
-    Raises InputError where the file is not there, is no such table, or differs from its digest.
+    Raises Damaged where the file is not there, is no such table, or differs from its digest.
     """
     import pandas as pd  # not needed to know the names of files
 
@@ -158,7 +158,7 @@ def read_table(path: Path, *columns: str) -> "pd.DataFrame":
         reason = f"it has no column {lacking[0]}"
     except (OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    raise InputError(f"{path} is damaged ({reason}); remove {path.parent}, and it is made anew")
+    raise Damaged(f"{path} is damaged ({reason}); remove {path.parent}, and it is made anew")
 
 
 class Recorded(BaseModel):
@@ -182,13 +182,13 @@ def verified(path: Path) -> Path:
 
     A file outside of artifacts, or in one that was made before digests of files were recorded, is not checked.
 
-    Raises InputError where the file differs from its digest in the `status.json` beside it.
+    Raises Damaged where the file differs from its digest in the `status.json` beside it.
     """
     remedy = f"remove {path.parent}, and it is made anew"
     status = read_checked(path.parent / STATUS, Recorded, remedy)
     wanted = status and status.files.get(path.name)
     if wanted is not None and path.is_file() and _sha256(path) != wanted:
-        raise InputError(f"{path} is damaged: its content is not what was written (SHA-256 in {STATUS}); {remedy}")
+        raise Damaged(f"{path} is damaged: its content is not what was written (SHA-256 in {STATUS}); {remedy}")
     return path
 
 

@@ -99,8 +99,8 @@ def recording_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     return {
         "users": ", ".join(names),
         "size": f"{rows}×{columns} cells, {opened.valid_frames} frames, one every {opened.frame_interval:g} s",
-        "mosaic": _lighter(folder / files.MOSAIC),
-        "movie": data_uri((folder / files.MOVIE).read_bytes(), "image/gif"),
+        "mosaic": _lighter(files.verified(folder / files.MOSAIC)),
+        "movie": data_uri(files.verified(folder / files.MOVIE).read_bytes(), "image/gif"),
     }
 
 
@@ -115,7 +115,7 @@ def source_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     lines = [
         [line.predictor, *(number(value, ".4g") for value in line.drop("predictor"))] for _, line in skill.iterrows()
     ]
-    figure = _lighter(folder / files.PREDICTIONS_FIGURE)
+    figure = _lighter(files.verified(folder / files.PREDICTIONS_FIGURE))
     text = "predicted last frames of validation clips, spread evenly over the validation part"
     return shown | {"headings": list(skill.columns), "lines": lines, "figure": figure, "text": text}
 

@@ -1,6 +1,6 @@
 """Finished runs as a comparison reads them, wherever they are, and what they may differ in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
@@ -16,13 +16,14 @@ from rwtl import files
 from rwtl.comparing.conditions import FRACTION, SOURCE
 from rwtl.composition import presets
 from rwtl.config import expanded, flat, short
-from rwtl.errors import InputError
+from rwtl.errors import Damaged, InputError
 from rwtl.learning.transfer.config import PRETRAINING
 from rwtl.pipeline.artifact import FORMAT, read_status
 from rwtl.sweeps.jobs import SWEEPS, read_jobs
 from rwtl.tracking.read_back import WandbRun, is_online, online_runs, read_runs
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, where PyYAML has it, ten times faster
+DEEPEST = 100  # levels of a configuration
 TRAINING = "training"
 DATA = "data."
 SEED = "pretraining.seed"
@@ -99,14 +100,20 @@ def find_runs(*sources: str | Path) -> Runs:
         for match in matches:
             if any(match.glob("*run-*/run-*.wandb")):
                 wandb += read_runs(match)
-            else:
+                continue
+            try:
                 folders |= dict.fromkeys(_trainings_at(match))
+            except Damaged as error:
+                notes.append(f"{match} is left out: {error}")
     found: dict[str, Run] = {}
     for folder in folders:
-        if reason := _unusable(folder):
-            notes.append(f"{folder} is left out: {reason}")
-        else:
+        try:
+            if reason := _unusable(folder):
+                raise Damaged(reason)
             run = load_run(folder)
+        except Damaged as error:
+            notes.append(f"{folder} is left out: {error}")
+        else:
             found.setdefault(run.id, run)
     for run in wandb:
         if run.job_type == TRAINING and run.id not in found:
@@ -130,24 +137,51 @@ def parents_of(folder: Path) -> dict[str, Path]:
 
 
 def load_run(folder: Path) -> Run:
-    """Return the run of a finished training's artifact, without its evaluations."""
+    """Return the run of a finished training's artifact, without its evaluations.
+
+    Raises Damaged where a file of it, or the status of what it is made from, is damaged.
+    """
     status = read_status(folder) or {}
-    values, config = status["values"], yaml.load((folder / files.CONFIG).read_text(), LOADER)
+    values, config = status.get("values", {}), read_config(folder)
     code = {"model.code": values.get("model", {}).get("code")}
     source = parents_of(folder).get(PRETRAINING)
     if source and (of_source := read_status(source)):
-        code["pretraining.code"] = of_source["values"]["pretraining"].get("code")
-    data = {key: values.get(key) for key in ("flow_data", "start_from")} | {"format": status["format"]}
+        code["pretraining.code"] = of_source.get("values", {}).get("pretraining", {}).get("code")
+    data = {key: values.get(key) for key in ("flow_data", "start_from")} | {"format": status.get("format")}
     data["code"] = {key: digest for key, digest in code.items() if digest}
-    curve = pd.read_csv(folder / files.CURVE)
+    curve = files.read_table(folder / files.CURVE, "step", "epe")
     return Run(f"{TRAINING}-{folder.name}", config, curve, [], data, seconds_of(status), _upstream(folder), folder)
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration that is kept with an artifact. Raises Damaged where it cannot be read, or is none."""
+    file = files.verified(folder / files.CONFIG)
+    try:
+        config = _loaded(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise Damaged(f"{file} is damaged ({reason}); remove {folder}, and it is made anew") from error
+    if not isinstance(config, dict) or not isinstance(config.get("transfer"), dict) or "seed" not in config:
+        raise Damaged(f"{file} is damaged (it is no configuration of a run); remove {folder}, and it is made anew")
+    return config
+
+
+def _loaded(text: str) -> Any:
+    """Return what YAML holds. Raises ValueError where it is nested so deeply that the loader, in C, would crash."""
+    depth = 0
+    for event in yaml.parse(text, LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError("it is nested too deeply")
+    return yaml.load(text, LOADER)
+
+
 def with_evaluations(run: Run, folders: Sequence[Path]) -> Run:
-    """Return the run with the errors of evaluations' artifacts."""
-    tables = [pd.read_csv(folder / files.ERRORS, dtype={"pair": str}) for folder in folders]
-    values = [(read_status(folder) or {})["values"] for folder in folders]
-    return replace(run, errors=list(zip(values, tables, strict=True)), evaluations=list(folders))
+    """Return the run with the errors of more evaluations' artifacts. Raises Damaged where a file of one is damaged."""
+    tables = [files.read_table(folder / files.ERRORS, "dataset", "pair", "epe") for folder in folders]
+    values = [(read_status(folder) or {}).get("values", {}) for folder in folders]
+    errors = [*run.errors, *zip(values, tables, strict=True)]
+    return replace(run, errors=errors, evaluations=[*run.evaluations, *folders])
 
 
 def seconds_of(status: dict[str, Any]) -> float:
@@ -157,12 +191,15 @@ def seconds_of(status: dict[str, Any]) -> float:
     return sum((datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds() for begin, end in spans)
 
 
-def _upstream(folder: Path) -> dict[str, float]:
+def _upstream(folder: Path, before: Collection[Path] = ()) -> dict[str, float]:
     """Return the seconds of the artifacts that this one is made from, and of those before them."""
     seconds = {}
     for parent in parents_of(folder).values():
+        if parent in (folder, *before):
+            raise Damaged(f"{parent / files.STATUS} is damaged: it names itself among what it is made from")
         if status := read_status(parent):
-            seconds |= {f"{parent.parent.name}-{parent.name}": seconds_of(status), **_upstream(parent)}
+            of_parent = {f"{parent.parent.name}-{parent.name}": seconds_of(status)}
+            seconds |= of_parent | _upstream(parent, (folder, *before))
     return seconds
 
 
@@ -193,18 +230,23 @@ def _unusable(folder: Path) -> str | None:
 
 
 def _with_evaluations(runs: list[Run], notes: list[str]) -> list[Run]:
-    """Return the runs with all finished evaluations of them in their outputs; note those of an older format."""
-    of_training: dict[Path, list[Path]] = {}
-    for outputs in {run.folder.parents[1] for run in runs if run.folder is not None}:
+    """Return the runs with all finished evaluations of them in their outputs; note those that are of no use."""
+    of_folder = {run.folder: run for run in runs if run.folder is not None}
+    for outputs in {folder.parents[1] for folder in of_folder}:
         for folder in sorted((outputs / "evaluation").glob("*")):
-            status = read_status(folder)
-            if status is None or status["state"] != "complete" or TRAINING not in status.get("parents", {}):
-                continue
-            if status.get("format") != FORMAT["evaluation"]:
-                notes.append(f"{folder} is left out: it has format {status.get('format')}, now {FORMAT['evaluation']}")
-                continue
-            of_training.setdefault(outputs / TRAINING / status["parents"][TRAINING], []).append(folder)
-    return [with_evaluations(run, of_training.get(run.folder, [])) for run in runs]
+            try:
+                status = read_status(folder)
+                if status is None or status["state"] != "complete":
+                    continue
+                run = of_folder.get(outputs / TRAINING / status.get("parents", {}).get(TRAINING, ""))
+                if run is None:
+                    continue
+                if status.get("format") != FORMAT["evaluation"]:
+                    raise Damaged(f"it has format {status.get('format')}, now {FORMAT['evaluation']}")
+                of_folder[run.folder] = with_evaluations(run, [folder])
+            except Damaged as error:
+                notes.append(f"{folder} is left out: {error}")
+    return [run if run.folder is None else of_folder[run.folder] for run in runs]
 
 
 def recipe_of(run: Run) -> Recipe:

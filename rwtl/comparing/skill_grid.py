@@ -122,7 +122,7 @@ def next_frames_by_dt(artifacts: dict[float, Artifact]) -> Figure:
     figure = Figure(figsize=(11, 1.8 * len(artifacts) + 0.3), layout="constrained")
     grid = figure.subplots(len(artifacts), len(titles), squeeze=False, subplot_kw={"xticks": [], "yticks": []})
     for axes, (dt, artifact) in zip(grid, artifacts.items(), strict=True):
-        saved = np.load(artifact.path / files.PREDICTIONS)
+        saved = np.load(artifact.file(files.PREDICTIONS))
         clips, predicted = saved["clips"][:, -3:, 0], saved["predicted"][:, -1, 0]
         moved = int(np.square(clips[:, 2] - clips[:, 1]).mean(axis=(1, 2)).argmax())  # the clip in which most changes
         clip = clips[moved]

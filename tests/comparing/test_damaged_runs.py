@@ -1,0 +1,98 @@
+"""A run of which a file is damaged is left out of a comparison, with the reason; the others are read as they are."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from known_runs import CONFIG
+from omegaconf import OmegaConf
+
+from rwtl.comparing.runs import find_runs
+from rwtl.errors import InputError
+from rwtl.pipeline.artifact import Artifact, build
+
+sys.path.append(str(Path(__file__).parents[1] / "sweeps"))
+from test_damage import GARBAGE, ODD, damage
+
+CURVE = "step,epe,1px\n0,9.5,1.0\n10,5.25,2.0\n"
+ERRORS = "dataset,pair,epe\nscenes,000001,5.0\n"
+
+
+def finished(outputs):
+    """Two trainings, each with an evaluation and a pre-training that the training is made from."""
+    made = []
+    for seed in (1, 2):
+        values = {"seed": seed, "model": {}, "pretraining": {}}
+        cfg = OmegaConf.create(CONFIG | {"seed": seed})
+
+        def write(name, text):
+            return lambda folder: (folder / name).write_text(text)
+
+        source = Artifact("pretraining", "p", values, write("curve.csv", CURVE), outputs)
+        parents = {"pretraining": source}
+        training = Artifact("training", "t", values, write("curve.csv", CURVE), outputs, parents, config=cfg)
+        evaluation = Artifact("evaluation", "e", values, write("errors.csv", ERRORS), outputs, {"training": training})
+        build(evaluation)
+        made.append({"pretraining": source.path, "training": training.path, "evaluation": evaluation.path})
+    return made
+
+
+HOWS = [*GARBAGE, *ODD, "a dangling link"]
+FILES = [("training", "status.json"), ("training", "config.yaml"), ("training", "curve.csv")]
+FILES += [("evaluation", "status.json"), ("evaluation", "errors.csv"), ("pretraining", "status.json")]
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize(("kind", "name"), FILES, ids=[f"{kind} {name}" for kind, name in FILES])
+@pytest.mark.parametrize("recorded", [True, False], ids=["", "of an earlier version"])
+def test_the_others_are_read(tmp_path, kind, name, how, recorded):
+    first, second = finished(tmp_path)
+    if not recorded:
+        for folder in first.values():
+            status = json.loads((folder / "status.json").read_text())
+            del status["files"]
+            (folder / "status.json").write_text(json.dumps(status))
+    damage(first[kind] / name, how)
+    if (name, how) == ("status.json", "a dangling link"):
+        return  # as if there were none
+    runs = find_runs(f"{tmp_path}/training/*")
+    left_out, errors = {run.folder for run in runs} == {second["training"]}, [len(run.errors) for run in runs]
+    assert left_out == (kind != "evaluation") and errors == (
+        [1] if left_out else [0, 1] if runs[0].seed == 1 else [1, 0]
+    )
+    (note,) = runs.notes
+    assert f"{first['training' if left_out else kind]} is left out: {first[kind] / name} is damaged (" in note or (
+        "is damaged: its content is not what was written" in note
+    )
+    assert "\n" not in note
+
+
+def test_of_damaged_runs_alone_the_reason_is_told(tmp_path):
+    first, _ = finished(tmp_path)
+    damage(first["training"] / "curve.csv", "not UTF-8")
+    with pytest.raises(InputError, match=r"no training is found in .*curve\.csv is damaged"):
+        find_runs(first["training"])
+
+
+def test_one_that_names_itself_among_its_parents(tmp_path):
+    first, second = finished(tmp_path)
+    for kind, parent in (("training", "training"), ("pretraining", "pretraining")):
+        file = first[kind] / "status.json"
+        status = json.loads(file.read_text())
+        file.write_text(json.dumps(status | {"parents": {parent: first[parent].name}}))
+    runs = find_runs(f"{tmp_path}/training/*")
+    assert [run.folder for run in runs] == [second["training"]]
+    assert "names itself among what it is made from" in runs.notes[0]
+
+
+@pytest.mark.parametrize("config", [{}, [1], "text", {"seed": 1}, {"seed": 1, "transfer": "scratch"}])
+def test_a_configuration_of_another_form(tmp_path, config):
+    first, second = finished(tmp_path)
+    status = json.loads((first["training"] / "status.json").read_text())
+    (first["training"] / "status.json").write_text(json.dumps({**status, "files": {}}))
+    (first["training"] / "config.yaml").write_text(yaml.safe_dump(config))
+    runs = find_runs(f"{tmp_path}/training/*")
+    assert [run.folder for run in runs] == [second["training"]]
+    assert "config.yaml is damaged (it is no configuration of a run)" in runs.notes[0]
