@@ -5,7 +5,7 @@ frame 1 by `warp`.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from rwtl.learning.transfer.callback import Transfer
 from rwtl.models.correlation import pixel_grid
 from rwtl.models.next_frame import warp
 from rwtl.models.raft import RAFT
-from rwtl.sections import Count, Natural, NotNegative, Seed, Unfit, section
+from rwtl.sections import Count, Natural, NotNegative, Numeric, Seed, Unfit, section
 
 # Of a difference between pixels, on the scale 0..1: what is much smaller is flat, what is much larger is an edge.
 # UnFlow's is 0.9 of 255. Cells at rest differ from their neighbours by about 0.001, now and then by 0.005, at random:
@@ -148,7 +148,7 @@ class SelfSupervisedRecipe(RaftRecipe):
     census_weight: NotNegative
     census_radius: Count
     smoothness_weight: NotNegative
-    smoothness_order: Literal[1, 2]
+    smoothness_order: Annotated[Literal[1, 2], Numeric]
     edge_sharpness: NotNegative
     occlusion_from: Natural
     validation_pairs: Count
