@@ -22,8 +22,8 @@ class Checks(pl.Callback):
     """Ends a training, by an InputError, that is not finite any more or that learns from nothing.
 
     The loss of every step is looked at, and what counted in it, but only now and then: every few steps, where the log
-    looks too, and before a checkpoint, so that a GPU is not waited for at each step. The metrics are looked at after
-    every validation, the weights before a checkpoint.
+    looks too, at a validation and before a checkpoint, so that a GPU is not waited for at each step. The metrics are
+    looked at after every validation, the weights before a checkpoint.
 
     A batch in which nothing counts is no error, for flow may be sparse. It is an error that nothing counted in the last
     BARREN samples of a data set, or in a whole training. Tasks in which not everything counts say what does by their
@@ -70,6 +70,7 @@ class Checks(pl.Callback):
             self._look(trainer, module)
 
     def on_validation_end(self, trainer: pl.Trainer, module: Task) -> None:
+        self._look(trainer, module)  # first, for what has made a metric what it is
         for name in self.metrics:
             value = float(trainer.callback_metrics[name])
             if not isfinite(value) and name not in module.uncounted:

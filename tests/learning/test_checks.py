@@ -78,11 +78,12 @@ def test_a_training_that_diverges_is_an_error(kind, steps, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("step", "remedy"), [(1, "look for values in the data that are"), (7, "lower the learning rate")]
+    ("step", "remedy"),
+    [(1, "look for values in the data that are"), (7, "lower the learning rate"), (13, "lower the learning")],
 )
 def test_the_first_step_whose_loss_is_not_finite_is_named(step, remedy, tmp_path):
     with pytest.raises(InputError, match=rf"^test: the loss is inf at step {step}; {remedy}"):
-        train("registered", tmp_path, steps=30, validate_every=30, bad_loss=step)
+        train("registered", tmp_path, steps=13, validate_every=13, bad_loss=step)
 
 
 def test_the_loss_is_looked_at_now_and_then_alone(tmp_path, monkeypatch):
@@ -91,7 +92,13 @@ def test_the_loss_is_looked_at_now_and_then_alone(tmp_path, monkeypatch):
     look = checks.Checks._look
     monkeypatch.setattr(checks.Checks, "_look", lambda self, *rest: (looks.append(len(self.losses)), look(self, *rest)))
     train("registered", tmp_path, steps=25, validate_every=25)
-    assert looks == [10, 10, 5]
+    assert looks == [0, 10, 10, 5, 0]  # with those at validations, and before the checkpoint
+
+
+def test_a_loss_that_is_not_finite_comes_into_no_checkpoint(tmp_path):
+    with pytest.raises(InputError, match=r"^test: the loss is inf at step 3; lower the learning rate"):
+        train("registered", tmp_path, where=replace(WHERE, checkpoint_minutes=0), validate_every=6, bad_loss=3)
+    assert torch.load(tmp_path / files.CHECKPOINT, weights_only=True)["global_step"] == 2
 
 
 class Poison(pl.Callback):
