@@ -219,3 +219,26 @@ def test_what_is_occluded_everywhere_teaches_nothing(tmp_path, monkeypatch):
             "rwtl.learning.tasks.self_supervised.occluded", lambda there, back: torch.ones_like(there[:, 0]) > 0
         )
         train("self-supervised", tmp_path, occlusion_from=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("factor", "change", "said"),
+    [
+        (
+            1.0,
+            {"learning_rate": 1e30, "gradient_clip": 1e30},
+            r"^test: the loss is (nan|inf) at step \d; lower the learning",
+        ),
+        (1e5, {}, nothing_counts("mine", 12)),
+    ],
+)
+def test_two_processes_see_what_one_does(factor, change, said, tmp_path):
+    with pytest.raises(InputError, match=said):
+        train(
+            "optical flow",
+            tmp_path,
+            parts=[Part(Scenes(factor), name="mine")],
+            where=replace(WHERE, devices=2),
+            **change,
+        )
