@@ -9,7 +9,9 @@ import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from PIL import Image
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from rwtl.waves.config import WAVE_COLOURS
 
 ERROR_COLOURS = "RdBu_r"  # blue is below 0, red above
 SMALLEST = 96  # px, of a frame in the picture; smaller ones are enlarged
+_GREEN = tuple(channel / 255 for channel in NOT_FINITE)
 GAP = 2  # px, between frames
 
 
@@ -166,24 +169,34 @@ def next_frames(
     titles += [f"predicted I{last}", "predicted - true"]
     figure = Figure(figsize=(10, 1.62 * len(clips) + 0.3), layout="constrained")
     grid = figure.subplots(len(clips), 5, squeeze=False, subplot_kw={"xticks": [], "yticks": []})
-    green = np.array(NOT_FINITE) / 255
-    of_waves, of_errors = (colormaps[name].with_extremes(bad=green) for name in (WAVE_COLOURS, ERROR_COLOURS))
     for axes, clip, prediction in zip(grid, clips, predicted[:, -1], strict=True):
         for ax, frame in zip(axes, (*clip[-3:], prediction), strict=False):
-            finite = np.isfinite(frame).all(axis=0)
-            if waves:
-                image = np.ma.array(frame[0], mask=~finite)
-            else:
-                image = np.where(finite[..., None], frame.transpose(1, 2, 0).clip(0, 1), green)
-            shown = ax.imshow(image, cmap=of_waves, vmin=0, vmax=1)
-        error = (prediction - clip[-1]).mean(axis=0)
-        difference = axes[4].imshow(np.ma.masked_invalid(error), cmap=of_errors, vmin=-0.5, vmax=0.5)
+            shown = draw_frame(ax, frame)
+        difference = draw_error(axes[4], (prediction - clip[-1]).mean(axis=0))
     for ax, title in zip(grid[0], titles, strict=True):
         ax.set_title(title, fontsize="medium")
     if waves:
         figure.colorbar(shown, ax=grid[:, :4], shrink=0.8, label="normalised calcium", location="left")
     figure.colorbar(difference, ax=grid[:, 4], shrink=0.8, label="error")
     return figure
+
+
+def draw_frame(ax: Axes, frame: Float[np.ndarray, "c h w"]) -> AxesImage:
+    """Draw a frame of calcium (c 1) or RGB (c 3) in 0..1; what is not finite is green."""
+    if len(frame) == 1:
+        return _draw(ax, frame[0], WAVE_COLOURS, 0.0, 1.0)
+    finite = np.isfinite(frame).all(axis=0)
+    return ax.imshow(np.where(finite[..., None], frame.transpose(1, 2, 0).clip(0, 1), _GREEN))
+
+
+def draw_error(ax: Axes, error: Float[np.ndarray, "h w"]) -> AxesImage:
+    """Draw the error of a predicted frame, from -0.5 (blue) to 0.5 (red); what is not finite is green."""
+    return _draw(ax, error, ERROR_COLOURS, -0.5, 0.5)
+
+
+def _draw(ax: Axes, values: Float[np.ndarray, "h w"], colours: str, least: float, most: float) -> AxesImage:
+    shown = colormaps[colours].with_extremes(bad=_GREEN)
+    return ax.imshow(np.ma.masked_invalid(values), cmap=shown, vmin=least, vmax=most)
 
 
 def validation_curve(curve: pd.DataFrame) -> Figure:
