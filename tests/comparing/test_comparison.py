@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from known_runs import FROZEN, WAVES, compared, fractions, line_of, run_of, study
+from known_runs import CONFIG, FROZEN, WAVES, compared, fractions, line_of, run_of, study
 from PIL import Image
 
 from rwtl.comparing import pictures
 from rwtl.comparing.analysis import verdicts
 from rwtl.comparing.conditions import ComparisonConfig
 from rwtl.comparing.measures import Cell, dataset_names
+from rwtl.comparing.runs import find_runs
 from rwtl.comparing.tables import latex, markdown, shown_tables
 from rwtl.errors import InputError
 from rwtl.flow.colour_wheel import NOT_FINITE
@@ -22,6 +23,8 @@ from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.learning.evaluation import pooled
 from rwtl.learning.metrics import METRICS
 from rwtl.models.raft import FlowEstimate, build_raft
+from rwtl.tracking.tracker import Tracked
+from rwtl.tracking.wandb import WandbConfig, WandbTracker
 
 
 def test_means_intervals_and_paired_differences():
@@ -217,6 +220,17 @@ def test_an_estimate_that_is_not_finite_wins_nothing_and_is_named(metric):
     ]
 
 
+def test_the_last_validation_of_a_run_of_wandb_counts_where_it_is_no_number(tmp_path):
+    tracker = WandbTracker(WandbConfig(), Tracked("training", 12 * "0", "diverged", None, CONFIG), tmp_path)
+    for step, epe in ((0, 9.0), (10, 4.0), (20, np.nan)):
+        tracker.log_metrics({"step": step, "loss": 1.0}, step)  # which makes no validation
+        tracker.log_metrics({"step": step + 1, **dict.fromkeys(METRICS, 50.0), "epe": epe, "s40": np.nan}, step + 1)
+    tracker.close(failed=False)
+    (run,) = find_runs(tmp_path / "wandb")
+    assert run.curve.step.tolist() == [1, 11, 21]
+    assert run.curve.epe.tolist() == pytest.approx([9.0, 4.0, np.nan], nan_ok=True)
+
+
 def test_conditions_that_are_all_no_number_are_worse_than_no_motion():
     runs = [run_of(seed, transfer, [9, 7, 5], {"test": np.nan}) for seed in (1, 2) for transfer in (None, WAVES)]
     assert any("on test every condition is worse than predicting no motion" in note for note in compared(runs).notes)
@@ -230,14 +244,14 @@ def test_a_picture_of_an_estimate_that_is_not_finite_is_green_and_its_error_nan(
     shown = []
     for bad in (0, 200):
         flow = model.estimate(data[0].image1[None], data[0].image2[None], 1).flow
-        flow.view(-1)[:bad] = torch.inf
+        flow.view(-1)[:bad] = torch.nan
         estimate = lambda *_, flow=flow: FlowEstimate(flow, flow)  # noqa: E731
         scene = pictures._scene("one", data, 0, {"it": SimpleNamespace(estimate=estimate)}, 1)
         (_, said), (error, _) = scene["estimates"]["it"]
         image = np.asarray(Image.open(io.BytesIO(base64.b64decode(error.split(",")[1]))).convert("RGB"))
         shown.append((said, int((image == NOT_FINITE).all(axis=-1).sum())))
     assert shown[0][1] == 0 and "nan" not in shown[0][0] and "inf" not in shown[0][0]
-    assert shown[1] == ("EPE inf px", 200)
+    assert shown[1] == ("EPE nan px", 200)
 
 
 @pytest.mark.parametrize(
