@@ -41,6 +41,7 @@ class Part:
         augmentations: functions of (sample, generator) to a sample, applied in turn.
         repeats: how many times an epoch holds every sample, at least 1.
         indices: of the samples that take part; None for all of them.
+        name: by which errors call the data set; empty for that of its class.
 
     Raises:
         InputError: No sample takes part, or `repeats` is below 1.
@@ -50,13 +51,19 @@ class Part:
     augmentations: Sequence[Callable[[Any, np.random.Generator], Any]] = ()
     repeats: int = 1
     indices: Int32[np.ndarray, " samples"] | None = None
+    name: str = ""
 
     def __post_init__(self):
-        name = type(self.dataset).__name__
+        name = self.called
         if self.samples == 0:
             raise InputError(f"{name} holds no sample to train on; check its folder and its split")
         if self.repeats < 1:
             raise InputError(f"repeats of {name} is {self.repeats}; it must be at least 1 (or leave the data set out)")
+
+    @property
+    def called(self) -> str:
+        """The name, or else that of the data set's class."""
+        return self.name or type(self.dataset).__name__
 
     @property
     def samples(self) -> int:
@@ -105,6 +112,10 @@ class SampleStream(Dataset):
             raise IndexError(k)
         epoch, position = divmod(k, self._ends[-1])
         return epoch, int(_order(self._ends[-1], self.seed, epoch)[position])
+
+    def part_of(self, k: int) -> int:
+        """Return the number of the part that sample k is of."""
+        return bisect_right(self._ends, self._number(k)[1])
 
     def __getitem__(self, k: int) -> Any:
         epoch, number = self._number(k)
@@ -157,13 +168,13 @@ class BatchesOnDevice(IterableDataset):
         self.batch_size = batch_size
         self.device = device
         self.first_step = first_step
-        self.process, self.share = process, batch_size // processes
+        self.process, self.processes = process, processes
 
     def __iter__(self) -> Iterator[Any]:
         part = self.stream.parts[0]
-        for start in range(self.first_step * self.batch_size, len(self.stream), self.batch_size):
-            first = start + self.process * self.share
-            samples = range(first, min(first + self.share, len(self.stream)))
+        for step in range(self.first_step, -(-len(self.stream) // self.batch_size)):
+            samples = samples_of(step, self.batch_size, self.process, self.processes)
+            samples = [k for k in samples if k < len(self.stream)]
             indices = [part.index(self.stream._number(k)[1]) for k in samples]
             yield part.dataset.batch(indices, self.device)
 
@@ -202,15 +213,21 @@ class StepBatches(Sampler[list[int]]):
                 "or trainer.devices"
             )
         self.steps, self.batch_size, self.first_step = steps, batch_size, first_step
-        self.process, self.share = process, batch_size // processes
+        self.process, self.processes = process, processes
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first_step, self.steps):
-            first = step * self.batch_size + self.process * self.share
-            yield list(range(first, first + self.share))
+            yield list(samples_of(step, self.batch_size, self.process, self.processes))
+
+
+def samples_of(step: int, batch_size: int, process: int = 0, processes: int = 1) -> range:
+    """Return the numbers of the samples of a process's share of a step's batch."""
+    share = batch_size // processes
+    first = step * batch_size + process * share
+    return range(first, first + share)
 
 
 def stacked(samples: list) -> Any:

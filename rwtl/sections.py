@@ -54,7 +54,7 @@ def _broken(rule: str) -> PydanticCustomError:
 
 
 class Range(Rule):
-    """A finite number from `least` to `most`, either of which may be excluded."""
+    """A number from `least` to `most`, either of which may be excluded. That it is finite is a rule of all numbers."""
 
     def __init__(self, least: float = -inf, most: float = inf, above: bool = False, below: bool = False):
         self.least, self.most, self.above, self.below = least, most, above, below
@@ -70,8 +70,11 @@ class Range(Rule):
         return f"it must be {' and '.join(limits) or 'finite'}"
 
     def refuses(self, value: float) -> bool:
-        outside = not self.least <= value <= self.most or not isfinite(value)
-        return outside or (self.above and value == self.least) or (self.below and value == self.most)
+        return (
+            not self.least <= value <= self.most
+            or (self.above and value == self.least)
+            or (self.below and value == self.most)
+        )
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         checked = super().__get_pydantic_core_schema__(source, handler)
@@ -84,6 +87,7 @@ def _no_truth(value: Any) -> Any:
     return value
 
 
+Numeric = pydantic.BeforeValidator(_no_truth)  # Annotated[Literal[1, 2], Numeric]: true is not the choice 1
 Natural = Annotated[int, Range(0)]
 Count = Annotated[int, Range(1)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]  # what all generators of random numbers take
@@ -144,7 +148,12 @@ class Ascending(Rule):
         return values[0] == values[1] and not self.equal
 
 
-_SETTINGS = ConfigDict(extra="forbid", coerce_numbers_to_str=True, arbitrary_types_allowed=True)
+_SETTINGS = ConfigDict(
+    extra="forbid",
+    coerce_numbers_to_str=True,
+    arbitrary_types_allowed=True,
+    allow_inf_nan=False,  # of every number of every section, whatever else its rule is
+)
 
 
 @dataclass_transform()
@@ -196,6 +205,7 @@ def typed(cls: type[T], values: Mapping[str, Any], name: str) -> T:
             known[key] = value
         elif value and f"{name}.{key}" in _RETIRED:
             raise InputError(f"{name}.{key} is {value}, but it is gone: {_RETIRED[f'{name}.{key}']}; leave it out")
+    _require_finite(known, name)
     try:
         if is_dataclass(cls):
             return _adapter(cls).validate_python(known)
@@ -204,6 +214,17 @@ def typed(cls: type[T], values: Mapping[str, Any], name: str) -> T:
         return made
     except ValidationError as error:
         raise _input_error(error, cls, name) from error
+
+
+def _require_finite(value: Any, key: str) -> None:
+    """Raise InputError where a number is not finite, also within what no type describes: the constructor's arguments of
+    a plug-in, options that are handed on."""
+    if isinstance(value, float) and not isfinite(value):
+        raise InputError(f"{key} is {value}; {_FINITE}")
+    for part, within in value.items() if isinstance(value, Mapping) else ():
+        _require_finite(within, _dotted(key, part))
+    for number, within in enumerate(value) if isinstance(value, list | tuple) else ():
+        _require_finite(within, _dotted(key, number))
 
 
 @functools.cache
@@ -235,9 +256,10 @@ def checked(kind: Any, value: Any, key: str) -> Any:
 
 @functools.cache
 def _adapter(cls: type) -> TypeAdapter:
-    return TypeAdapter(cls)
+    return TypeAdapter(cls, config=None if is_dataclass(cls) else _SETTINGS)
 
 
+_FINITE = "it must be finite"
 _UNKNOWN = "unexpected_keyword_argument"
 
 
@@ -289,7 +311,7 @@ def _rule(fault: Mapping[str, Any]) -> str:
         case "rule":
             return fault["msg"]
         case "finite_number":
-            return "it must be finite"
+            return _FINITE
         case "literal_error":
             choices = said["expected"].replace("'", "").replace(" or ", ", ")
             return f"choose one of {choices}"

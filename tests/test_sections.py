@@ -1,8 +1,11 @@
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
+from functools import cache
 from importlib import import_module
+from math import inf, nan
 from pathlib import Path
 from pkgutil import walk_packages
-from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 from pydantic.dataclasses import is_pydantic_dataclass
@@ -11,7 +14,7 @@ from trainings import COMMON, FLOW, WHERE
 import rwtl
 from rwtl.errors import InputError
 from rwtl.learning.recipe import Recipe
-from rwtl.sections import Count, OneOf, Range, Real, section, typed
+from rwtl.sections import Count, OneOf, Range, Real, Seed, checked, section, typed
 from rwtl.waves.config import RecordingConfig
 
 RECORDING = {"rows": 8, "columns": 8, "spacing": 50, "duration": 60, "transient": 10, "time_step": 2e-4}
@@ -52,12 +55,15 @@ def test_a_key_that_is_gone_is_passed_over_where_it_was_off_and_named_where_it_w
         typed(Section, {"steps": 3, "compile": True}, "trainer")
 
 
+@cache
 def sections():
-    """Every section of rwtl, with the name of its module."""
+    """Every section of rwtl."""
+    found = []
     for module in walk_packages(rwtl.__path__, "rwtl."):
         for cls in vars(import_module(module.name)).values():
             if isinstance(cls, type) and is_pydantic_dataclass(cls) and cls.__module__ == module.name:
-                yield cls
+                found.append(cls)
+    return found
 
 
 def numbers_without_a_rule(hint, ruled=False):
@@ -78,10 +84,90 @@ def test_every_number_of_every_section_says_its_range():
         assert not [key for key, hint in keys.items() if [*numbers_without_a_rule(hint)]], cls
 
 
+def some(hint):
+    """A value of a type, as a configuration may have it."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        rules = [rule for rule in hint.__metadata__ if isinstance(rule, Range | OneOf)]
+        return _allowed(rules[0]) if rules else some(parts[0])
+    if origin in (Union, UnionType):
+        return None if NoneType in parts else some(parts[0])
+    if origin is Literal:
+        return parts[0]
+    if origin is list:
+        return [some(parts[0])]
+    if origin is dict:
+        return {}
+    if is_pydantic_dataclass(hint):
+        return hint()
+    return {bool: False, str: "x", Path: "x"}[hint]
+
+
+def _allowed(rule):
+    if isinstance(rule, OneOf):
+        return next(iter(rule.choices))
+    return next(value for value in (1, 0.5, 0, 16, rule.least, rule.most) if not rule.refuses(value))
+
+
+def with_a_number(hint, bad):
+    """Values of a type that hold a bad one where a number belongs, each with the rest of its dotted key."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        ruled = any(isinstance(rule, Range) for rule in hint.__metadata__)
+        yield from [("", bad)] if ruled else with_a_number(parts[0], bad)
+    elif origin in (Union, UnionType):
+        for part in parts:
+            yield from with_a_number(part, bad)
+    elif origin is Literal and isinstance(parts[0], int):
+        yield "", bad
+    elif origin is list:
+        yield from ((f"[0]{key}", [value]) for key, value in with_a_number(parts[0], bad))
+    elif origin is dict:
+        yield from ((f".some{key}", {"some": value}) for key, value in with_a_number(parts[1], bad))
+
+
+@pytest.mark.parametrize("bad", [nan, inf, -inf, "nan", "many", True, [0.5], {"a": 1}], ids=str)
+def test_no_section_takes_for_a_number_what_is_none(bad):
+    """Every number of every section, wherever it stands: in a list, in a section of keys, among other choices."""
+    tried = 0
+    for cls in sections():
+        hints = get_type_hints(cls, include_extras=True)
+        own = {field.name: hints[field.name] for field in fields(cls) if field.init}
+        required = [each.name for each in fields(cls) if each.default is each.default_factory is MISSING]
+        valid = {key: some(hint) for key, hint in own.items() if key in required}
+        for key, hint in own.items():
+            for rest, value in with_a_number(hint, bad):
+                with pytest.raises(InputError) as caught:
+                    typed(cls, valid | {key: value}, "some.section")
+                message = str(caught.value)
+                assert message.startswith(f"some.section.{key}{rest} is {bad!r}; "), message
+                assert "\n" not in message and ("it must be" in message or "choose one of" in message), message
+                tried += 1
+    assert tried >= 150
+
+
+def test_what_no_type_describes_is_finite_too():
+    class PlugIn:
+        def __init__(self, root, scale: float = 1.0, options=None):
+            raise AssertionError("it was made of what is not finite")
+
+    for values, key in (
+        ({"root": inf}, "root"),
+        ({"scale": nan}, "scale"),
+        ({"options": [{"a": -inf}]}, r"options\[0\]\.a"),
+    ):
+        with pytest.raises(InputError, match=rf"^datasets\.mine\.{key} is -?(nan|inf); it must be finite$"):
+            typed(PlugIn, {"root": "here"} | values, "datasets.mine")
+    with pytest.raises(InputError, match=r"^datasets\.mine\.scale is 'nan'; it must be finite$"):
+        typed(PlugIn, {"root": "here", "scale": "nan"}, "datasets.mine")
+    with pytest.raises(InputError, match=r"^seed is nan; it must be finite$"):
+        checked(Seed, nan, "seed")
+
+
 def test_a_section_that_is_made_by_hand_is_checked_too():
     with pytest.raises(InputError, match=r"^trainer\.threads is 0; it must be at least 1$"):
         replace(WHERE, threads=0)
-    with pytest.raises(InputError, match=r"^training\.warmup is nan; it must be above 0 and below 1$"):
+    with pytest.raises(InputError, match=r"^training\.warmup is nan; it must be finite$"):
         replace(FLOW, warmup=float("nan"))
     with pytest.raises(InputError, match=r"^training\.steps is inf; it must be finite$"):
         Section(float("inf"))

@@ -190,7 +190,8 @@ def _notes_on_what_says_nothing(compared: Comparison) -> list[str]:
     ]
     epe = compared.summary[compared.summary.measure == "epe"]
     for dataset, still in no_motion(compared.runs).items():
-        if epe[epe.dataset == dataset]["mean"].min() >= still:
+        means = epe[epe.dataset == dataset]["mean"]
+        if len(means) and not (means < still).any():  # which what is no number is not
             notes.append(
                 f"on {dataset} every condition is worse than predicting no motion ({still:.2f} px): differences there "
                 "are between ways to be wrong"

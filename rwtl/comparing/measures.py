@@ -11,7 +11,7 @@ from rwtl.comparing.conditions import percentage
 from rwtl.comparing.runs import Run
 from rwtl.config import flat, short
 from rwtl.errors import InputError
-from rwtl.learning.evaluation import pooled
+from rwtl.learning.evaluation import not_finite, pooled, shortened
 from rwtl.learning.metrics import METRICS, SPEEDS, THRESHOLDS
 from rwtl.program import call_of
 from rwtl.sections import OneOf, Positive, Real, Seed, Within01, section
@@ -149,6 +149,11 @@ def measures(
                 f"{id} ({cell.name}, seed {run.seed}): its curve ends at step {last}, others at {length}; it counts "
                 "for the steps that it came to alone"
             )
+        unfit = [
+            f"{dataset} ({shortened(of)})" for _, errors in run.errors for dataset, of in not_finite(errors).items()
+        ]
+        if unfit:
+            notes.append(f"{id} ({cell.name}, seed {run.seed}): its estimate is not finite on {'; '.join(unfit)}")
         if np.isfinite(run.seconds):
             before = float(sum(run.upstream.values()))
             costs = {"training s": run.seconds, "pre-training s": before, "both s": run.seconds + before}

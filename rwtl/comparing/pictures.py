@@ -19,7 +19,7 @@ from rwtl.comparing.analysis import Comparison
 from rwtl.comparing.runs import parents_of
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import catalogue, open_with_flow
-from rwtl.flow.colour_wheel import flow_to_colour
+from rwtl.flow.colour_wheel import NOT_FINITE, flow_to_colour
 from rwtl.flow.displacements import histogram_figure
 from rwtl.learning.transfer.config import PRETRAINING
 from rwtl.models.checkpoints import load_raft
@@ -58,7 +58,8 @@ def scenes(compared: Comparison) -> list[dict[str, Any]]:
 def _scene(name: str, data: Any, k: int, models: dict[str, Any], iterations: int | None) -> dict[str, Any]:
     sample, padding = data[k], data.padding
     flow = sample.flow.masked_fill(sample.valid < 0.5, float("nan")).numpy()
-    longest = float(np.nanmax(np.hypot(*flow))) or 1.0
+    known = sample.valid.numpy() >= 0.5
+    longest = float(np.hypot(*flow)[known].max(initial=0.0)) or 1.0
     scale = 0.5 * longest
     first = _png(sample.image1.numpy().transpose(1, 2, 0).astype(np.uint8))
     given = [(first, "first frame"), (_png(flow_to_colour(flow, longest)), "true flow")]
@@ -67,10 +68,13 @@ def _scene(name: str, data: Any, k: int, models: dict[str, Any], iterations: int
         estimate = model.estimate(sample.image1[None], sample.image2[None], iterations, None, padding)
         predicted = estimate.flow[0].float().numpy()
         error = np.hypot(*(predicted - flow))
-        picture = colormaps[ERRORS](np.nan_to_num(error / scale).clip(0, 1), bytes=True)[..., :3]
-        flow_tile = (_png(flow_to_colour(predicted, longest)), f"EPE {np.nanmean(error):.2f} px")
+        picture = colormaps[ERRORS](np.where(known & np.isfinite(error), error / scale, 0).clip(0, 1), bytes=True)[
+            ..., :3
+        ]
+        picture[known & ~np.isfinite(error)] = NOT_FINITE
+        flow_tile = (_png(flow_to_colour(predicted, longest)), f"EPE {error[known].mean():.2f} px")
         estimates[condition] = [flow_tile, (_png(picture), "error")]
-    text = f"Full colour: {longest:.1f} px; error:black is 0, pale is {scale:.1f} px or more."
+    text = f"Full colour: {longest:.1f} px; error: black is 0, pale is {scale:.1f} px or more, green is not finite."
     return {"name": name, "given": given, "estimates": estimates, "text": text}
 
 

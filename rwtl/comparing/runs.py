@@ -17,6 +17,7 @@ from rwtl.comparing.conditions import FRACTION, SOURCE
 from rwtl.composition import presets
 from rwtl.config import expanded, flat, short
 from rwtl.errors import Damaged, InputError
+from rwtl.learning.metrics import METRICS
 from rwtl.learning.transfer.config import PRETRAINING
 from rwtl.pipeline.artifact import FORMAT, read_status
 from rwtl.sweeps.jobs import SWEEPS, read_jobs
@@ -121,7 +122,8 @@ def find_runs(*sources: str | Path) -> Runs:
                 notes.append(f"W&B's run {run.id} is left out: it has no validation")
                 continue
             config = {key: value for key, value in run.config.items() if not key.startswith("_")}
-            found[run.id] = Run(run.id, config, run.history.dropna(subset=["epe"]).reset_index(drop=True))
+            known = [metric for metric in METRICS if metric in run.history]  # of a validation not all are nan
+            found[run.id] = Run(run.id, config, run.history.dropna(subset=known, how="all").reset_index(drop=True))
     if not found:
         left_out = "; ".join(notes)
         raise InputError(f"runs: no training is found in {', '.join(sources)}" + (f". {left_out}" if notes else ""))

@@ -18,7 +18,7 @@ from rwtl.pipeline.pretraining import pretraining
 from rwtl.pipeline.source_tasks import pretraining_plan
 from rwtl.sweeps.scheduler import SUCCEEDED
 from rwtl.sweeps.sweep import made_of
-from rwtl.tracking.pictures import WAVE_COLOURS
+from rwtl.tracking.pictures import draw_error, draw_frame
 
 MODEL = "model"  # the name of the trained model among the predictors
 COPY = "copy"
@@ -83,15 +83,16 @@ def of_combination(cfg: DictConfig, values: dict[str, Any]) -> DictConfig:
 
 def errors_by_predictor(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return a line for each combination: the MSE of every predictor, and whether the model is worse than copying."""
-    wide = table.pivot_table(index=keys, columns="predictor", values="mse", sort=False).reset_index()
+    wide = table.pivot_table(index=keys, columns="predictor", values="mse", sort=False)
+    wide = wide.reindex(columns=table.predictor.unique()).reset_index()  # also one whose MSE is nowhere a number
     quality = table[table.predictor == MODEL].set_index(keys)[["psnr", "ssim"]]
     wide = wide.join(quality, on=keys)
     others = [name for name in table.predictor.unique() if name != MODEL]
     wide["best"] = wide[others].idxmin(axis=1)
     wide["skill"] = 1 - wide[MODEL] / wide[others].min(axis=1)
-    cases = [wide.skill > 0, wide[MODEL] >= wide[COPY], wide.skill <= 0]
-    said = ["better than all", "WORSE than copying", "WORSE than " + wide.best]
-    return wide.assign(verdict=np.select(cases, said, "better than copying"))
+    # An MSE that is no number is worse than any.
+    cases = [wide.skill > 0, ~(wide[MODEL] < wide[COPY])]
+    return wide.assign(verdict=np.select(cases, ["better than all", "WORSE than copying"], "WORSE than " + wide.best))
 
 
 def errors_figure(table: pd.DataFrame, keys: list[str]) -> Figure:
@@ -127,9 +128,9 @@ def next_frames_by_dt(artifacts: dict[float, Artifact]) -> Figure:
         moved = int(np.square(clips[:, 2] - clips[:, 1]).mean(axis=(1, 2)).argmax())  # the clip in which most changes
         clip = clips[moved]
         for ax, frame in zip(axes, (*clip, predicted[moved]), strict=False):
-            ax.imshow(frame, cmap=WAVE_COLOURS, vmin=0, vmax=1)
+            draw_frame(ax, frame[None])
         for ax, guess in zip(axes[4:], (clip[1], predicted[moved]), strict=True):
-            ax.imshow(guess - clip[2], cmap="RdBu_r", vmin=-0.5, vmax=0.5)
+            draw_error(ax, guess - clip[2])
             ax.set_xlabel(f"MSE {np.square(guess - clip[2]).mean():.4f}", fontsize="small")
         axes[0].set_ylabel(f"dt {dt:g} s", fontsize="medium")
     for ax, title in zip(grid[0], titles, strict=True):

@@ -93,9 +93,10 @@ def _texts(line: Any, compared: Comparison, beside: bool) -> dict[str, str]:
     unit, star = UNITS[compared.config.metric], " *" if line.significant else ""
     if line.measure == compared.config.metric:
         seeds = f"{line.seeds} (few)" if line.seeds < FEW else str(line.seeds)
-        texts = {"seeds": seeds, unit: interval(line.mean, line.low, line.high, "", line.sd)}
+        texts = {"seeds": seeds, unit: interval(line.mean, line.low, line.high, "", line.sd) or "nan"}
+        not_known = "nan" if line.pairs else ""  # of a run that diverged, or of one that has none beside it
         of_difference = {
-            "difference": interval(line.difference, line.difference_low, line.difference_high, "+"),
+            "difference": interval(line.difference, line.difference_low, line.difference_high, "+") or not_known,
             "%": number(100 * line.relative, "+.1f"),
             "g": number(line.effect_size, "+.2f"),
             "p": f"{number(line.p_corrected, '.3f')}{star}",
@@ -111,7 +112,7 @@ def _texts(line: Any, compared: Comparison, beside: bool) -> dict[str, str]:
         return {line.measure: "met untrained" if is_met else f"{reached(line, '.0f')}{star}"}
     if line.dataset == COST:
         return {line.measure: number(line.mean, ".0f")}
-    return {f"final {unit}" if line.measure == "final" else line.measure: f"{number(line.mean, '.2f')}{star}"}
+    return {f"final {unit}" if line.measure == "final" else line.measure: f"{line.mean:.2f}{star}"}
 
 
 def interval(mean: float, low: float, high: float, sign: str = "", deviation: float = float("nan")) -> str:

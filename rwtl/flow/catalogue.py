@@ -161,7 +161,7 @@ class FlowData:
             dataset = open_with_flow(name, catalogue)
             augment, augmentations[name] = _augmentation(part.augmentation, dataset, f"flow_data.training.{name}")
             indices = _subset(len(dataset), config.fraction, config.subset_seed)
-            parts[name] = Part(dataset, [augment] if augment else [], part.repeats, indices)
+            parts[name] = Part(dataset, [augment] if augment else [], part.repeats, indices, name)
         validation = {name: open_with_flow(name, catalogue) for name in config.validation}
         return cls(parts, validation, augmentations, config.subset_seed)
 

@@ -14,6 +14,8 @@ from rwtl.flow.sample import UNKNOWN
 _CORNERS = np.array([[255, 0, 0], [255, 255, 0], [0, 255, 0], [0, 255, 255], [0, 0, 255], [255, 0, 255], [255, 0, 0]])
 _STEPS = (15, 6, 4, 11, 13, 6)  # red-yellow, yellow-green, green-cyan, cyan-blue, blue-magenta, magenta-red
 _TOO_LONG_DIMMING = 0.75
+# RGB of an error, or a predicted frame, that is not finite: green, which no colour map of errors or of calcium holds.
+NOT_FINITE = (0, 255, 0)
 
 
 def flow_to_colour(
@@ -31,10 +33,12 @@ def flow_to_colour(
         RGB; unknown flow is black.
 
     Raises:
-        InputError: `max_magnitude` is not above 0.
+        InputError: `max_magnitude` is not finite, or not above 0.
     """
-    if max_magnitude is not None and not max_magnitude > 0:
-        raise InputError(f"max_magnitude={max_magnitude} px must be above 0; leave it out to use the field's longest.")
+    if max_magnitude is not None and not 0 < max_magnitude < np.inf:
+        raise InputError(
+            f"max_magnitude={max_magnitude} px must be finite and above 0; leave it out to use the field's longest."
+        )
     known = (np.abs(flow) <= UNKNOWN).all(axis=0)
     u, v = np.where(known, flow, 0.0).astype(np.float64)
     magnitude = np.hypot(u, v)

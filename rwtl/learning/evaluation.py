@@ -1,21 +1,22 @@
 """Errors of a trained RAFT on pairs with known flow, and on the measured flow of wave fronts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import torch
 from rich.table import Column, Table
 
 from rwtl.errors import InputError
 from rwtl.flow.sample import FlowDataset, FlowSample
-from rwtl.learning.metrics import METRICS, FlowMetrics, end_point_error, normal_error, pixels_of
+from rwtl.learning.metrics import METRICS, FlowMetrics, end_point_error, normal_error, pixels_of, require_known
 from rwtl.learning.recipe import autocast
 from rwtl.models.parts import carry_forward
 from rwtl.models.raft import RAFT, FlowEstimate
 from rwtl.progress import Progress
 from rwtl.sections import Count, EachOnce, section
-from rwtl.terminal import number, show
+from rwtl.terminal import show
 
 FRONT_METRICS = ("epe", "normal", "no_motion", "mean_speed")
 HEADINGS = {"epe": "EPE px", "1px": "< 1 px %", "3px": "< 3 px %", "5px": "< 5 px %", "fl_all": "Fl-all %"}
@@ -86,7 +87,7 @@ def evaluate(
         precision: `32-true`, `bf16-mixed` or `16-mixed`.
 
     Raises:
-        InputError: A data set holds no flow, or a pair is damaged.
+        InputError: A data set holds no flow or none that is known, or a pair is damaged.
 
     >>> errors = rwtl.evaluate(raft, scenes, iterations=2)
     >>> errors[["dataset", "pair"]].values.tolist(), bool((errors.epe > 0).all())
@@ -108,7 +109,14 @@ def evaluate(
             errors["no_motion"] = float(sample.flow.norm(dim=0)[sample.valid >= 0.5].mean())
             rows.append({"dataset": name, "pair": dataset.names[index], **errors})
             progress(len(rows))
+        require_known(name, int(sum(row["pixels"] for row in rows if row["dataset"] == name)))
     return pd.DataFrame(rows)
+
+
+def not_finite(errors: pd.DataFrame) -> dict[str, list[str]]:
+    """Return by data set the pairs whose estimate is not finite at some valid pixel, where there are any."""
+    bad = errors[(errors.pixels > 0) & ~np.isfinite(errors.epe)]
+    return {dataset: list(pairs.pair) for dataset, pairs in bad.groupby("dataset", sort=False)}
 
 
 def pooled(errors: pd.DataFrame) -> pd.DataFrame:
@@ -154,18 +162,36 @@ def front_errors(model: RAFT, data: FlowDataset, device: torch.device, precision
 
 def over_all(errors: pd.DataFrame) -> pd.Series:
     """Return the means over the pixels of all pairs."""
-    return errors[list(FRONT_METRICS)].mul(errors.pixels, axis=0).sum(skipna=False) / errors.pixels.sum()
+    counted = errors[errors.pixels > 0]  # of others the means are no numbers
+    return counted[list(FRONT_METRICS)].mul(counted.pixels, axis=0).sum(skipna=False) / counted.pixels.sum()
 
 
 def print_evaluation(errors: pd.DataFrame) -> None:
-    """Print the errors of every data set as a whole, and of every pair where they are few."""
+    """Print the errors of every data set as a whole, and of every pair where they are few.
+
+    `-` stands for an error over no pixels, `nan` or `inf` for one of an estimate that is not finite; the pairs that
+    have such an estimate are named.
+    """
     columns = [*METRICS, "no_motion"]
     table = Table(Column("data set", no_wrap=True), "pair", *HEADINGS.values(), "no motion px", "pairs' EPE px")
     for dataset, pairs in errors.groupby("dataset", sort=False):
         if len(pairs) <= LISTED_PAIRS:
             for _, row in pairs.iterrows():
-                table.add_row(dataset, row.pair, *(number(row[column], ".2f", "-") for column in columns))
+                table.add_row(dataset, row.pair, *(_cell(row, column, row) for column in columns))
     for _, row in pooled(errors).iterrows():
-        numbers = [number(row[column], ".2f", "-") for column in (*columns, "epe_of_pairs")]
+        pixels = errors[errors.dataset == row.dataset][list(dict.fromkeys(map(pixels_of, columns)))].sum()
+        numbers = [_cell(row, column, pixels) for column in (*columns, "epe_of_pairs")]
         table.add_row(row.dataset, f"all {row.pairs}", *numbers, style="bold")
     show(table)
+    for dataset, pairs in not_finite(errors).items():
+        print(f"warning: on {dataset} the estimate is not finite, and so no estimate, for {shortened(pairs)}")
+
+
+def _cell(errors: pd.Series, column: str, pixels: pd.Series) -> str:
+    return f"{errors[column]:.2f}" if pixels[pixels_of(column)] else "-"
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Return names as a list, and how many more there are."""
+    more = f" and {len(names) - LISTED_PAIRS} more" if len(names) > LISTED_PAIRS else ""
+    return ", ".join(names[:LISTED_PAIRS]) + more

@@ -17,9 +17,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from rwtl import files
 from rwtl.errors import InputError
+from rwtl.learning.checks import Checks, require_finite
 from rwtl.learning.devices import Rank, share_batchnorm, together
 from rwtl.learning.log import Measurements, MetricsLog, ProgressLines
-from rwtl.learning.recipe import Recipe, TrainerConfig
+from rwtl.learning.recipe import Recipe, Task, TrainerConfig
 from rwtl.learning.resumption import Interruption, Resumption, load_checkpoint
 from rwtl.learning.transfer.callback import Transfer
 from rwtl.processes import end_when_the_parent_asks, helper_context
@@ -29,7 +30,7 @@ LOG_EVERY = 10  # steps, at most
 
 
 def fit(
-    module: pl.LightningModule,
+    module: Task,
     recipe: Recipe,
     training: SampleStream,
     validation: Sequence[Dataset],
@@ -50,15 +51,15 @@ def fit(
     after a checkpoint at the end of the step or validation; the same signal again takes effect at once.
 
     Raises:
-        InputError: The devices are not there or cannot share a batch equally, the checkpoint cannot be read, or a
-            sample is bad.
+        InputError: The devices are not there or cannot share a batch equally, the checkpoint cannot be read, a sample
+            is bad, the training diverged (a loss, a metric or in the end a weight is not finite), or nothing counted.
         ProcessFailed: Of several devices' processes, another failed or was killed.
     """
     _quiet_lightning()
     trainer_config.require_devices()
     trainer_config.require_shares(recipe.batch_size, "batch_size")
-    log = MetricsLog(folder / files.METRICS, metrics, every=min(LOG_EVERY, recipe.validate_every))
-    task = _Task(module, recipe, training, validation, trainer_config, folder, label)
+    task = _Training(module, recipe, training, validation, trainer_config, folder, label)
+    log = MetricsLog(folder / files.METRICS, metrics, task.log_every)
     checkpoint = load_checkpoint(folder / files.CHECKPOINT)
     if checkpoint and checkpoint["global_step"] == recipe.steps:
         module.load_state_dict(checkpoint["state_dict"])  # an earlier job was stopped after the last step
@@ -67,21 +68,22 @@ def fit(
         transfers = [callback for callback in callbacks if isinstance(callback, Transfer)]
         with (
             Interruption() as interruption,
-            together(trainer_config.devices, _train_beside, task, transfers) as rank,
+            together(trainer_config.devices, _train_beside, task, transfers, list(metrics)) as rank,
         ):
             progress = ProgressLines(label, recipe.steps, metrics[0])
             measurements = Measurements(log.every, recipe.batch_size)  # before the log, which reads what it hands over
-            own = [measurements, log, progress, task.resumption(interruption)]
+            own = [measurements, log, *task.guards(rank, metrics, interruption), progress]
             _train(rank, task, [*callbacks, *own], loggers)
     log.write()
+    require_finite(module, f"{label} after {recipe.steps} steps")
     return log.curve()
 
 
 @dataclass
-class _Task:
+class _Training:
     """What all processes of a training share."""
 
-    module: pl.LightningModule
+    module: Task
     recipe: Recipe
     training: SampleStream
     validation: Sequence[Dataset]
@@ -89,18 +91,26 @@ class _Task:
     folder: Path
     label: str
 
-    def resumption(self, interruption: Interruption) -> Resumption:
+    @property
+    def log_every(self) -> int:
+        return min(LOG_EVERY, self.recipe.validate_every)
+
+    def guards(self, rank: Rank, metrics: Sequence[str], interruption: Interruption) -> tuple[Checks, Resumption]:
+        """Return what all processes have: the checks, and the checkpoints that pass them."""
+        steps, batch_size = self.recipe.steps, self.recipe.batch_size
+        checks = Checks(self.label, steps, batch_size, self.log_every, self.training, metrics, rank)
         minutes, every = self.config.checkpoint_minutes, self.recipe.validate_every
-        return Resumption(self.folder / files.CHECKPOINT, minutes, every, interruption)
+        file = self.folder / files.CHECKPOINT
+        return checks, Resumption(file, minutes, every, interruption, checks.before_checkpoint)
 
 
-def _train_beside(rank: Rank, task: _Task, transfers: list[Transfer]) -> None:
+def _train_beside(rank: Rank, task: _Training, transfers: list[Transfer], metrics: list[str]) -> None:
     """Train in another process than the first. The first alone prints, logs and heeds signals; all join checkpoints."""
     _quiet_lightning()
-    _train(rank, task, [*transfers, task.resumption(Interruption())], [])
+    _train(rank, task, [*transfers, *task.guards(rank, metrics, Interruption())], [])
 
 
-def _train(rank: Rank, task: _Task, callbacks: list[pl.Callback], loggers: Sequence[Logger]) -> None:
+def _train(rank: Rank, task: _Training, callbacks: list[pl.Callback], loggers: Sequence[Logger]) -> None:
     recipe, label = task.recipe, task.label
     task.config.lay_out(task.module.model)
     torch.set_num_threads(task.config.threads)
@@ -160,7 +170,7 @@ def _trainer(
         ) from error
 
 
-def _loaders(task: _Task, device: torch.device, first_step: int, rank: Rank) -> tuple[DataLoader, list[DataLoader]]:
+def _loaders(task: _Training, device: torch.device, first_step: int, rank: Rank) -> tuple[DataLoader, list[DataLoader]]:
     """Return the training's loader, which begins at `first_step`, and one for each validation data set."""
     recipe, config = task.recipe, task.config
     workers: dict[str, Any] = {"num_workers": config.data_workers, "pin_memory": device.type == "cuda"}

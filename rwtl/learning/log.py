@@ -11,7 +11,6 @@ import torch
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from rwtl.errors import InputError
 from rwtl.files import replaced
 from rwtl.progress import Progress
 
@@ -19,7 +18,6 @@ LEARNING_RATE = "learning_rate"
 LEARNING_RATE_LOADED = "learning_rate_loaded"
 GRADIENT_NORM = "gradient_norm"
 STEP_METRICS = ("loss", LEARNING_RATE, LEARNING_RATE_LOADED, GRADIENT_NORM)
-CHECK_EVERY = 10  # steps after which the loss is looked at
 
 
 class MetricsLog(pl.Callback):
@@ -137,10 +135,5 @@ class ProgressLines(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_) -> None:
         metrics = trainer.callback_metrics
-        # A GPU is asked for its numbers only now and then, for it would have to wait for them.
-        if trainer.global_step % CHECK_EVERY == 0 and "loss" in metrics and not torch.isfinite(metrics["loss"]):
-            raise InputError(
-                f"{self.label}: the loss is {metrics['loss']:g} at step {trainer.global_step}; lower the learning rate"
-            )
         known = [name for name in ("loss", self.metric) if name in metrics]
         self.progress(trainer.global_step, lambda: " · ".join(f"{name} {metrics[name]:.4g}" for name in known))

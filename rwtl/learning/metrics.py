@@ -1,10 +1,11 @@
 """Errors of an optical flow."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
+from rwtl.errors import InputError
 from rwtl.flow.sample import MAX_DISPLACEMENT
 
 THRESHOLDS = (1, 3, 5)  # px
@@ -28,6 +29,26 @@ def normal_error(predicted: Float[Tensor, "b 2 h w"], flow: Float[Tensor, "b 2 h
     return torch.where(length > 0, along, end_point_error(predicted, flow))
 
 
+def counts_in_loss(flow: Float[Tensor, "b 2 h w"], valid: Float[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:
+    """Return which pixels' flow is known and shorter than 400 px."""
+    return (valid >= 0.5) & (torch.linalg.vector_norm(flow, dim=1) < MAX_DISPLACEMENT)
+
+
+def counts_by_sample(counted: Bool[Tensor, "b h w"]) -> Int[Tensor, "b 2"]:
+    """Return how many pixels each sample has, and how many of them count."""
+    of_sample = counted.flatten(1)
+    return torch.stack((torch.full_like(of_sample[:, 0], of_sample.shape[1], dtype=torch.int64), of_sample.sum(1)), 1)
+
+
+def require_known(dataset: str, pixels: int) -> None:
+    """Raise InputError where no pixel of a data set's pairs has a flow to compare an estimate with."""
+    if not pixels:
+        raise InputError(
+            f"0 pixels of the data set {dataset} have a known flow, so nothing can be compared with it; check where "
+            "its flow is said to be known"
+        )
+
+
 def sequence_loss(
     predictions: list[Float[Tensor, "b 2 h w"]],
     flow: Float[Tensor, "b 2 h w"],
@@ -36,10 +57,10 @@ def sequence_loss(
 ) -> Float[Tensor, ""]:
     """Return Σ γ^(n-1-i) · mean(counted · |Δ|₁): later iterations count more (RAFT, equation 7).
 
-    What counts is valid and shorter than 400 px. The mean is over all pixels and both channels, whether they count or
+    What counts says `counts_in_loss`. The mean is over all pixels and both channels, whether they count or
     not, as in the official code.
     """
-    counted = (valid >= 0.5) & (torch.linalg.vector_norm(flow, dim=1) < MAX_DISPLACEMENT)
+    counted = counts_in_loss(flow, valid)
     weight = counted[:, None].to(flow.dtype)
     flow = flow.masked_fill(~counted[:, None], 0)  # what is not known may be infinite, and 0 · ∞ is no number
     loss = flow.new_zeros(())
@@ -53,7 +74,8 @@ class FlowMetrics(Metric):
     """Errors over all valid pixels.
 
     `epe`: end-point error in px; `1px`, `3px`, `5px`: percentage of pixels with an error below that; `fl_all`:
-    percentage of outliers, with an error above 3 px and above 5 % of the displacement (KITTI 2015); `s0_10`, `s10_40`,
+    percentage of outliers, with an error above 3 px and above 5 % of the displacement (KITTI 2015), or one that is not
+    finite; `s0_10`, `s10_40`,
     `s40`: end-point error in px of pixels that move by less than 10 px, by 10 to 40 px and by 40 px or more
     (MPI-Sintel), which is no number where there are none.
 
@@ -79,7 +101,7 @@ class FlowMetrics(Metric):
         self.error += torch.stack([group.double().sum() for group in groups])
         self.pixels += self.pixels.new_tensor([group.numel() for group in groups])
         self.below += torch.stack([(error < threshold).sum() for threshold in THRESHOLDS])
-        self.outliers += ((error > 3) & (error > 0.05 * speed)).sum()
+        self.outliers += (((error > 3) & (error > 0.05 * speed)) | ~error.isfinite()).sum()
 
     def compute(self) -> dict[str, Tensor]:
         epe, *of_speeds = self.error / self.pixels

@@ -1,13 +1,17 @@
 """How a model is trained, and where and how fast: recipes, and what the modules of all tasks share."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
+from torchmetrics import MeanMetric
+from torchmetrics.aggregation import BaseAggregator
 
 from rwtl.errors import InputError
 from rwtl.learning.transfer.callback import Transfer, require_unfreezing_within
@@ -155,11 +159,20 @@ class Task(pl.LightningModule):
     A task adds `loss(batch)`, `validation_step`, and the metrics by name that this updates, `validation_metrics`. What
     it has of its own beside the model, such as a head, is trained too.
 
+    A loss, a metric or a weight that is not finite ends the training with an error; of metrics a mean over nothing is
+    excepted (`uncounted`). So does a training from nothing, where a task can tell: what it sets `counted` to.
+
     Args:
         model: trained in place.
         recipe: how.
         transfer: what was loaded into the model and is held frozen; None where nothing is.
         metrics: names of what a validation logs.
+
+    Attributes:
+        counted: of each sample of the last batch, how many pixels it has and how many of them count in the loss; None
+            where all do, as ever.
+        what_counts: which pixels count, and what to do where none does, in words.
+        uncounted: metrics of the last validation that may be no number, as nothing counted in them.
 
     >>> import torch
     >>> class Reconstruction(rwtl.Task):
@@ -168,6 +181,10 @@ class Task(pl.LightningModule):
     >>> Reconstruction(torch.nn.Identity(), None, None, ["error"]).loss(torch.ones(2)).item()
     0.0
     """
+
+    counted: Int[Tensor, "b 2"] | None = None
+    what_counts: str = ""
+    uncounted: Collection[str] = ()
 
     def __init__(self, model: nn.Module, recipe: Recipe, transfer: Transfer | None, metrics: Iterable[str]):
         super().__init__()
@@ -181,8 +198,16 @@ class Task(pl.LightningModule):
         self.log("loss", loss, logger=False, sync_dist=True)
         return loss
 
+    def on_validation_start(self) -> None:
+        for metric in self.modules():
+            if isinstance(metric, BaseAggregator) and metric.nan_strategy == "warn":
+                metric.nan_strategy = math.nan  # torchmetrics would leave out what is no number, and flatter the rest
+
     def on_validation_epoch_end(self) -> None:
-        for name, metric in self.validation_metrics.items():
+        metrics = self.validation_metrics
+        means = [name for name, metric in metrics.items() if isinstance(metric, MeanMetric)]
+        self.uncounted = [name for name in means if metrics[name].weight == 0]
+        for name, metric in metrics.items():
             self.log(name, metric.compute(), logger=False)
             metric.reset()
 

@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
@@ -17,6 +18,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from rwtl.errors import InputError
 from rwtl.files import replaced
+from rwtl.models.checkpoints import not_finite
 from rwtl.progress import require_ours
 
 # Of a SLURM job, before its time limit and where it must make room: what submitit asks SLURM to send.
@@ -91,13 +93,22 @@ class Resumption(Checkpoint):
         minutes: shortest time between checkpoints, apart from those of validations.
         validate_every: steps between validations.
         interruption: signals that wait for a checkpoint.
+        check: raises InputError where the state of a trainer and its module must not be saved.
     """
 
-    def __init__(self, file: Path, minutes: float, validate_every: int, interruption: Interruption):
+    def __init__(
+        self,
+        file: Path,
+        minutes: float,
+        validate_every: int,
+        interruption: Interruption,
+        check: Callable[[pl.Trainer, pl.LightningModule], None],
+    ):
         self.file = file
         self.minutes = minutes
         self.validate_every = validate_every
         self.interruption = interruption
+        self.check = check
         self._random: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -108,20 +119,25 @@ class Resumption(Checkpoint):
         if self._random is not None:
             set_random_state(self._random)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         if trainer.global_step % self.validate_every == 0:
             return  # a validation follows, and with a checkpoint from before it Lightning would leave it out
         wanted = time.monotonic() - self.saved > 60 * self.minutes or self.interruption.pending is not None
         if trainer.strategy.reduce_boolean_decision(wanted, all=False):  # by any process, for all take part in it
-            self._save(trainer)
+            self._save(trainer, module)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.state.fn == "fit":
-            self._save(trainer)
+            self._save(trainer, module)
 
-    def _save(self, trainer: pl.Trainer) -> None:
+    def _save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Save a checkpoint, which the first process alone writes, and let a signal that waits take effect."""
         require_ours()
+        try:
+            self.check(trainer, module)
+        except InputError:
+            self.interruption.deliver()  # who has asked for an end is heard first; the checkpoint before stays
+            raise
         with replaced(self.file) if trainer.is_global_zero else nullcontext(self.file) as draft:
             trainer.save_checkpoint(draft)
         self.saved = time.monotonic()
@@ -161,13 +177,18 @@ def set_random_state(state: dict[str, Any]) -> None:
 def load_checkpoint(file: Path) -> dict[str, Any] | None:
     """Return the checkpoint that an interrupted training left; None where there is none.
 
-    Raises InputError where it cannot be read.
+    Raises InputError where it cannot be read, or holds a weight that is not finite.
     """
     if not file.is_file():
         return None
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(
             f"{file} cannot be read ({type(error).__name__}); remove it, and the training begins anew"
         ) from error
+    if names := not_finite(checkpoint["state_dict"]):
+        raise InputError(
+            f"{file}: {names[0]} holds values that are not finite; remove it, and the training begins anew"
+        )
+    return checkpoint

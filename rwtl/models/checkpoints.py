@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def recognise(path: str | Path) -> CheckpointInfo:
     """Return what RAFT a file holds, whoever wrote it; `str` of it is one line that says so.
 
     Only tensors and plain values are read (`weights_only`), so no file can run code. Raises InputError where the file
-    is damaged, holds no RAFT, or has a tensor missing, surplus or misshapen: each is named as in the file.
+    is damaged, holds no RAFT, or has a tensor missing, surplus, misshapen or not finite: each is named as in the file.
     """
     content = _read(path)
     if set(content) == OWN_KEYS:
@@ -154,6 +154,15 @@ def recognise(path: str | Path) -> CheckpointInfo:
     return CheckpointInfo(naming, wrapping, len(content), variant, norm, arguments, weights)
 
 
+def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of the tensors that hold a value that is not finite; a GPU is waited for once."""
+    floats = {name: tensor for name, tensor in weights.items() if tensor.is_floating_point()}
+    if not floats:
+        return []
+    finite = torch.stack([tensor.isfinite().all() for tensor in floats.values()]).tolist()
+    return [name for name, all_finite in zip(floats, finite, strict=True) if not all_finite]
+
+
 def digest_of_weights(weights: dict[str, Tensor]) -> str:
     """Return a digest of a state dictionary, by which the same weights are known in any file."""
     digest = hashlib.sha256()
@@ -171,7 +180,7 @@ def load_raft(path: str | Path, **options) -> RAFT:
         options: `iterations` and further arguments of `build_raft` that no weight depends on, in place of the file's.
 
     Raises:
-        InputError: The file is damaged, or holds no RAFT that is known; see `recognise`.
+        InputError: The file is damaged, holds no RAFT that is known, or a value that is not finite; see `recognise`.
 
     >>> raft = rwtl.load_raft(run.path / "model.pt")
     >>> flow = raft.estimate(scenes[0].image1[None], scenes[0].image2[None]).flow
@@ -268,9 +277,15 @@ def _own_model(path: Path, content: dict, kind: str) -> nn.Module:
 
 
 def _require_tensors(weights: dict, path: Path) -> None:
+    """Raise InputError where a weight is no tensor, or holds a value that is not finite."""
     for name, tensor in weights.items():
         if not isinstance(tensor, Tensor):
             raise InputError(f"checkpoint {path}: {name} is a {type(tensor).__name__}; every weight must be a tensor")
+    if names := not_finite(weights):
+        more = f", and so do {len(names) - 1} more tensors" if len(names) > 1 else ""
+        raise InputError(
+            f"checkpoint {path}: {names[0]} holds values that are not finite{more}; its training diverged: name another"
+        )
 
 
 def _match(found: dict[str, Tensor], naming: str, prefix: str, source: str) -> tuple[str, str, dict[str, Tensor]]:

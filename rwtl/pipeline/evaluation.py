@@ -109,8 +109,8 @@ class EvaluationArtifact(Artifact):
 
     @property
     def objective(self) -> float:
-        """The mean of the data sets' EPE, px."""
-        return float(pooled(self.errors).epe.mean())
+        """The mean of the data sets' EPE, px; no number where one of them is none."""
+        return float(pooled(self.errors).epe.mean(skipna=False))
 
     def show(self) -> None:
         """Print the errors of every data set, and where the table is."""

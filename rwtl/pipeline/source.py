@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rwtl import files
 from rwtl.errors import InputError
 from rwtl.learning.transfer.config import Source
@@ -32,18 +30,11 @@ def load_source(path: str | Path) -> Source:
     own = read_own(file)
     if own is None:
         info = recognise(file)
-        source = Source(str(path), info.variant, info.feature_norm, None, info.weights)
-    else:
-        _, arguments, weights = own
-        of_clips = (status.get("values") or {}).get("clips") or {}
-        colour = arguments.get("colour", of_clips.get("colour"))
-        source = Source(str(path), arguments["variant"], arguments.get("feature_norm", "instance"), colour, weights)
-    for name, tensor in source.weights.items():
-        if not torch.isfinite(tensor).all():
-            raise InputError(
-                f"source {path}: {name} holds values that are not finite; its training diverged: name another"
-            )
-    return source
+        return Source(str(path), info.variant, info.feature_norm, None, info.weights)
+    _, arguments, weights = own
+    of_clips = (status.get("values") or {}).get("clips") or {}
+    colour = arguments.get("colour", of_clips.get("colour"))
+    return Source(str(path), arguments["variant"], arguments.get("feature_norm", "instance"), colour, weights)
 
 
 def _status(folder: Path) -> dict[str, Any]:

@@ -7,19 +7,22 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from PIL import Image
 from torch import Tensor
 
-from rwtl.flow.colour_wheel import flow_to_colour
+from rwtl.flow.colour_wheel import NOT_FINITE, flow_to_colour
 from rwtl.flow.sample import FlowSample
 from rwtl.tracking.tracker import log_picture
 from rwtl.waves.config import WAVE_COLOURS
 
 ERROR_COLOURS = "RdBu_r"  # blue is below 0, red above
 SMALLEST = 96  # px, of a frame in the picture; smaller ones are enlarged
+_GREEN = tuple(channel / 255 for channel in NOT_FINITE)
 GAP = 2  # px, between frames
 
 
@@ -28,12 +31,14 @@ def clip_picture(
 ) -> UInt8[np.ndarray, "rows columns 3"]:
     """Return a clip, below I3 to In their predictions, and below those their errors, from -0.5 (blue) to 0.5 (red).
 
+    Predictions and errors that are not finite are green.
+
     Args:
         clip: I1 to In, in 0..1: normalised calcium (c 1) or RGB (c 3).
         predicted: of I3 to In.
     """
     empty = np.full((2, *clip.shape[2:], 3), 255, dtype=np.uint8)
-    errors = _bytes(colormaps[ERROR_COLOURS]((predicted - clip[2:]).mean(axis=1) + 0.5)[..., :3])
+    errors = _coloured((predicted - clip[2:]).mean(axis=1) + 0.5, ERROR_COLOURS)
     rows = (_rgb(clip), np.concatenate((empty, _rgb(predicted))), np.concatenate((empty, errors)))
     times = -(-SMALLEST // min(clip.shape[2:]))
     border = ((0, GAP), (0, GAP), (0, 0))
@@ -44,12 +49,19 @@ def clip_picture(
 
 
 def _rgb(frames: Float[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n h w 3"]:
-    coloured = colormaps[WAVE_COLOURS](frames[:, 0])[..., :3] if frames.shape[1] == 1 else frames.transpose(0, 2, 3, 1)
-    return _bytes(coloured)
+    if frames.shape[1] == 1:
+        return _coloured(frames[:, 0], WAVE_COLOURS)
+    return _bytes(frames.transpose(0, 2, 3, 1), np.isfinite(frames).all(axis=1))
 
 
-def _bytes(colours: Float[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
-    return (255 * colours.clip(0, 1)).round().astype(np.uint8)
+def _coloured(values: Float[np.ndarray, "n h w"], colours: str) -> UInt8[np.ndarray, "n h w 3"]:
+    return _bytes(colormaps[colours](values)[..., :3], np.isfinite(values))
+
+
+def _bytes(colours: Float[np.ndarray, "n h w 3"], finite: Bool[np.ndarray, "n h w"]) -> UInt8[np.ndarray, "n h w 3"]:
+    shown = (255 * np.where(finite[..., None], colours, 0).clip(0, 1)).round().astype(np.uint8)
+    shown[~finite] = NOT_FINITE
+    return shown
 
 
 class ClipPictures(pl.Callback):
@@ -93,14 +105,17 @@ def flow_picture(
 ) -> UInt8[np.ndarray, "h four_w 3"]:
     """Return, from left to right: first frame, true flow, estimated flow, and its end-point error.
 
-    Both flows have the same scale, full colour being the longest true displacement; the error is white from as much on,
-    and black where it is zero or the flow is not known.
+    Both flows have the same scale, full colour being the longest true displacement, and are black where they are not
+    known or not finite; the error is white from as much on, green where it is not finite, and black where it is zero or
+    the true flow is not known.
     """
     known = valid >= 0.5
     longest = max(float(np.hypot(*flow)[known].max(initial=0.0)), 1.0)
     truth = np.where(known, flow, np.float32(np.inf))
     error = np.where(known, np.hypot(*(estimated - np.where(known, flow, 0))) / longest, 0)
-    grey = np.repeat((255 * np.clip(error, 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
+    finite = np.isfinite(error)
+    grey = np.repeat((255 * np.where(finite, error, 0).clip(0, 1)).astype(np.uint8)[..., None], 3, axis=2)
+    grey[~finite] = NOT_FINITE
     panels = (
         image.transpose(1, 2, 0).clip(0, 255).astype(np.uint8),
         *(flow_to_colour(f, longest) for f in (truth, estimated)),
@@ -141,6 +156,8 @@ def next_frames(
 ) -> Figure:
     """Draw each clip as a row: its last three frames, the prediction of the last, and its error (mean over channels).
 
+    What is not finite is green.
+
     Args:
         clips: I1 to In, n at least 3, in 0..1: normalised calcium (c 1) or RGB (c 3).
         predicted: the predictions of I3 to In.
@@ -154,16 +171,32 @@ def next_frames(
     grid = figure.subplots(len(clips), 5, squeeze=False, subplot_kw={"xticks": [], "yticks": []})
     for axes, clip, prediction in zip(grid, clips, predicted[:, -1], strict=True):
         for ax, frame in zip(axes, (*clip[-3:], prediction), strict=False):
-            image = frame[0] if waves else frame.transpose(1, 2, 0).clip(0, 1)
-            shown = ax.imshow(image, cmap=WAVE_COLOURS, vmin=0, vmax=1)
-        error = (prediction - clip[-1]).mean(axis=0)
-        difference = axes[4].imshow(error, cmap=ERROR_COLOURS, vmin=-0.5, vmax=0.5)
+            shown = draw_frame(ax, frame)
+        difference = draw_error(axes[4], (prediction - clip[-1]).mean(axis=0))
     for ax, title in zip(grid[0], titles, strict=True):
         ax.set_title(title, fontsize="medium")
     if waves:
         figure.colorbar(shown, ax=grid[:, :4], shrink=0.8, label="normalised calcium", location="left")
     figure.colorbar(difference, ax=grid[:, 4], shrink=0.8, label="error")
     return figure
+
+
+def draw_frame(ax: Axes, frame: Float[np.ndarray, "c h w"]) -> AxesImage:
+    """Draw a frame of calcium (c 1) or RGB (c 3) in 0..1; what is not finite is green."""
+    if len(frame) == 1:
+        return _draw(ax, frame[0], WAVE_COLOURS, 0.0, 1.0)
+    finite = np.isfinite(frame).all(axis=0)
+    return ax.imshow(np.where(finite[..., None], frame.transpose(1, 2, 0).clip(0, 1), _GREEN))
+
+
+def draw_error(ax: Axes, error: Float[np.ndarray, "h w"]) -> AxesImage:
+    """Draw the error of a predicted frame, from -0.5 (blue) to 0.5 (red); what is not finite is green."""
+    return _draw(ax, error, ERROR_COLOURS, -0.5, 0.5)
+
+
+def _draw(ax: Axes, values: Float[np.ndarray, "h w"], colours: str, least: float, most: float) -> AxesImage:
+    shown = colormaps[colours].with_extremes(bad=_GREEN)
+    return ax.imshow(np.ma.masked_invalid(values), cmap=shown, vmin=least, vmax=most)
 
 
 def validation_curve(curve: pd.DataFrame) -> Figure:

@@ -1,17 +1,30 @@
 """A comparison of runs whose curves and errors are known."""
 
+import base64
+import io
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
-from known_runs import FROZEN, WAVES, compared, fractions, line_of, run_of, study
+import torch
+from known_runs import CONFIG, FROZEN, WAVES, compared, fractions, line_of, run_of, study
+from PIL import Image
 
+from rwtl.comparing import pictures
 from rwtl.comparing.analysis import verdicts
 from rwtl.comparing.conditions import ComparisonConfig
 from rwtl.comparing.measures import Cell, dataset_names
+from rwtl.comparing.runs import find_runs
 from rwtl.comparing.tables import latex, markdown, shown_tables
 from rwtl.errors import InputError
+from rwtl.flow.colour_wheel import NOT_FINITE
+from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.learning.evaluation import pooled
 from rwtl.learning.metrics import METRICS
+from rwtl.models.raft import FlowEstimate, build_raft
+from rwtl.tracking.tracker import Tracked
+from rwtl.tracking.wandb import WandbConfig, WandbTracker
 
 
 def test_means_intervals_and_paired_differences():
@@ -186,6 +199,59 @@ def test_a_run_that_diverged_is_not_hidden():
     runs = [run_of(seed, None, [9, 7, 5]) for seed in (1, 2)] + [run_of(seed, WAVES, [9, 4, np.nan]) for seed in (1, 2)]
     line = line_of(compared(runs), "final", "freeze_none")
     assert np.isnan(line["mean"]) and pd.isna(line.p)
+    shown = {table.title: table for table in shown_tables(compared(runs))}["Training, on validation"]
+    assert shown.lines["final EPE px"].tolist() == ["5.00", "nan"] and shown.best == 0
+
+
+@pytest.mark.parametrize("metric", ["epe", "fl_all"])
+def test_an_estimate_that_is_not_finite_wins_nothing_and_is_named(metric):
+    runs = [run_of(seed, None, [9, 7, 5], {"test": 5.0}) for seed in (1, 2)]
+    runs += [run_of(seed, WAVES, [9, 7, 5], {"test": np.nan if seed == 2 else 4.0}) for seed in (1, 2)]
+    for run in runs:  # as FlowMetrics has them
+        run.errors[0][1]["fl_all"] = 100.0 if run.errors[0][1].epe.isna().any() else 50.0
+    comparison = compared(runs, metric=metric)
+    (table, *_) = shown_tables(comparison)
+    assert table.best == 0
+    if metric == "epe":
+        assert [text.split()[0] for text in table.lines["EPE px"]] == ["5.00", "nan"]
+        assert table.lines.difference.tolist() == ["", "nan"]
+    assert [note for note in comparison.notes if "not finite" in note] == [
+        f"{runs[3].id} (freeze_none, seed 2): its estimate is not finite on test (0)"
+    ]
+
+
+def test_the_last_validation_of_a_run_of_wandb_counts_where_it_is_no_number(tmp_path):
+    tracker = WandbTracker(WandbConfig(), Tracked("training", 12 * "0", "diverged", None, CONFIG), tmp_path)
+    for step, epe in ((0, 9.0), (10, 4.0), (20, np.nan)):
+        tracker.log_metrics({"step": step, "loss": 1.0}, step)  # which makes no validation
+        tracker.log_metrics({"step": step + 1, **dict.fromkeys(METRICS, 50.0), "epe": epe, "s40": np.nan}, step + 1)
+    tracker.close(failed=False)
+    (run,) = find_runs(tmp_path / "wandb")
+    assert run.curve.step.tolist() == [1, 11, 21]
+    assert run.curve.epe.tolist() == pytest.approx([9.0, 4.0, np.nan], nan_ok=True)
+
+
+def test_conditions_that_are_all_no_number_are_worse_than_no_motion():
+    runs = [run_of(seed, transfer, [9, 7, 5], {"test": np.nan}) for seed in (1, 2) for transfer in (None, WAVES)]
+    assert any("on test every condition is worse than predicting no motion" in note for note in compared(runs).notes)
+    assert not any("worse than predicting" in note for note in compared(study(seeds=2), metric="3px").notes)
+
+
+def test_a_picture_of_an_estimate_that_is_not_finite_is_green_and_its_error_nan():
+    torch.manual_seed(0)
+    model = build_raft("small")
+    data = ProceduralFlow(size=1, height=32, width=40, mean_displacement=3.0)
+    shown = []
+    for bad in (0, 200):
+        flow = model.estimate(data[0].image1[None], data[0].image2[None], 1).flow
+        flow.view(-1)[:bad] = torch.nan
+        estimate = lambda *_, flow=flow: FlowEstimate(flow, flow)  # noqa: E731
+        scene = pictures._scene("one", data, 0, {"it": SimpleNamespace(estimate=estimate)}, 1)
+        (_, said), (error, _) = scene["estimates"]["it"]
+        image = np.asarray(Image.open(io.BytesIO(base64.b64decode(error.split(",")[1]))).convert("RGB"))
+        shown.append((said, int((image == NOT_FINITE).all(axis=-1).sum())))
+    assert shown[0][1] == 0 and "nan" not in shown[0][0] and "inf" not in shown[0][0]
+    assert shown[1] == ("EPE nan px", 200)
 
 
 @pytest.mark.parametrize(

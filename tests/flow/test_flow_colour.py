@@ -55,7 +55,7 @@ def test_wheel_shows_each_direction_where_it_points():
 
 def test_senseless_scales_are_refused():
     flow = np.zeros((2, 1, 1), np.float32)
-    for scale in (0.0, -1.0, float("nan")):
+    for scale in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="max_magnitude"):
             flow_to_colour(flow, scale)
     with pytest.raises(InputError, match="diameter=1"):

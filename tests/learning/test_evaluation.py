@@ -5,15 +5,18 @@ import pytest
 import torch
 from PIL import Image
 
+from rwtl import files
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import of_catalogue, open_with_flow
 from rwtl.flow.files import read_flo, read_kitti_flow, write_flo, write_kitti_flow
 from rwtl.flow.layouts import KITTI, Sintel
+from rwtl.flow.sample import FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
-from rwtl.learning.evaluation import EstimationConfig, evaluate, pooled
+from rwtl.learning.evaluation import EstimationConfig, evaluate, not_finite, pooled, print_evaluation
 from rwtl.models.parts import carry_forward
 from rwtl.models.raft import build_raft
-from rwtl.pipeline.evaluation import write_submission, writer_of
+from rwtl.pipeline.artifact import build
+from rwtl.pipeline.evaluation import EvaluationArtifact, write_submission, writer_of
 
 CPU = torch.device("cpu")
 
@@ -126,3 +129,54 @@ def test_no_benchmark_takes_other_data(tmp_path):
 def test_senseless_evaluations_are_refused(datasets, iterations):
     with pytest.raises(InputError, match=r"(datasets|iterations) is"):
         EstimationConfig(datasets, iterations, False)
+
+
+class Broken(FlowDataset):
+    """Scenes of which some show a frame that no estimate comes of, and some have no known flow."""
+
+    def __init__(self, infinite=(), unknown=()):
+        self.scenes = ProceduralFlow(size=4, height=32, width=40, mean_displacement=2.0)
+        self.names, self.infinite, self.unknown = self.scenes.names, infinite, unknown
+
+    def __len__(self):
+        return len(self.scenes)
+
+    def __getitem__(self, number):
+        sample = self.scenes[number]
+        if number in self.infinite:
+            sample.image1[:] = torch.inf
+        if number in self.unknown:
+            sample.valid[:] = 0
+        return sample
+
+
+def test_tables_say_nan_and_name_the_pairs(model, capsys):
+    errors = evaluate(model, {"broken": Broken([1, 3], [2]), "sound": Broken()}, 1)
+    assert not_finite(errors) == {"broken": ["scene 1", "scene 3"]}
+    print_evaluation(errors)
+    told = capsys.readouterr().out
+    lines = {
+        line.split("│")[1].strip() + " " + line.split("│")[2].strip(): line for line in told.splitlines() if "│" in line
+    }
+    bad, unknown, every, sound = (
+        lines[name] for name in ("broken scene 1", "broken scene 2", "broken all 4", "sound all 4")
+    )
+    cells = [[cell.strip() for cell in line.split("│")[3:-1]] for line in (bad, unknown, every, sound)]
+    assert cells[0][:6] == ["nan", "0.00", "0.00", "0.00", "100.00", "nan"] and cells[0][7] == "-"
+    assert set(cells[1][:-1]) == {"-"}
+    assert cells[2][0] == cells[2][-1] == "nan" and float(cells[2][4]) > 66
+    assert "nan" not in "".join(cells[3])
+    assert "on broken the estimate is not finite, and so no estimate, for scene 1, scene 3\n" in told
+    assert "on sound" not in told
+
+
+def test_a_data_set_of_which_nothing_is_known_is_named(model):
+    with pytest.raises(InputError, match=r"^0 pixels of the data set unknown have a known flow"):
+        evaluate(model, {"sound": Broken(), "unknown": Broken(unknown=range(4))}, 1)
+
+
+@pytest.mark.parametrize(("infinite", "finite"), [([1], False), ([], True)])
+def test_an_evaluation_that_is_no_number_somewhere_is_no_objective(infinite, finite, tmp_path, model):
+    errors = evaluate(model, {"one": Broken(infinite), "two": Broken()}, 1)
+    make = lambda folder: errors.to_csv(folder / files.ERRORS, index=False)  # noqa: E731
+    assert np.isfinite(build(EvaluationArtifact("evaluation", "test", {}, make, tmp_path)).objective) == finite

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from pytorch_lightning.loggers import Logger
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
+from rwtl.flow.colour_wheel import NOT_FINITE
 from rwtl.learning import log as measurements
 from rwtl.learning.log import Measurements
-from rwtl.tracking.pictures import GAP, SMALLEST, clip_picture
+from rwtl.tracking.pictures import GAP, SMALLEST, clip_picture, next_frames
 
 STEPS, EVERY, BATCH = 12, 3, 4
 
@@ -126,3 +128,24 @@ def test_a_clip_is_shown_above_its_predictions_and_their_errors():
     assert (cells[2, 3][..., 2] > 80).all() and (cells[2, 3][..., 0] < 20).all()  # -0.5: blue
     colours = clip_picture(clip.repeat(3, axis=1), clip[2:].repeat(3, axis=1))
     assert (colours[:96, :128, 0] == colours[:96, :128, 1]).all() and colours.shape == picture.shape
+
+
+def greens(picture):
+    return int((picture == NOT_FINITE).all(axis=-1).sum())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_prediction_that_is_not_finite_is_green_in_every_picture(channels, bad):
+    clip = np.linspace(0, 1, 4 * 96 * 96).reshape(4, 1, 96, 96).repeat(channels, axis=1)
+    predicted = clip[2:].copy()
+    predicted[1, :1, :10, :20] = bad
+    assert greens(clip_picture(clip, clip[2:])) == 0
+    assert greens(clip_picture(clip, predicted)) == 2 * 10 * 20  # the prediction and its error
+    drawn = []
+    for shown in (clip[2:], predicted):
+        figure = next_frames(clip[None], shown[None], 1.0)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        drawn.append(greens(np.asarray(canvas.buffer_rgba())[..., :3]))
+    assert drawn[0] == 0 and drawn[1] > 2 * 10 * 20

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from jaxtyping import TypeCheckError
@@ -30,6 +31,19 @@ def test_errors_by_speed_and_outliers_as_sintel_and_kitti_count_them():
     assert (found["s0_10"], found["s10_40"], found["s40"]) == pytest.approx((2.25, 2.95, 5.25))
     assert [found[f"pixels_{name}"] for name in ("s0_10", "s10_40", "s40")] == [2, 2, 2]
     assert found["fl_all"] == pytest.approx(100 * 2 / 6)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e30])
+def test_an_estimate_that_is_not_finite_is_an_outlier_and_below_no_bound(bad):
+    flow = torch.full((1, 2, 1, 4), 2.0)
+    predicted = flow.clone()
+    predicted[0, 0, 0, :3] = bad
+    metrics = FlowMetrics()
+    metrics.update(predicted, flow, torch.tensor([[[1.0, 1.0, 0.0, 1.0]]]))
+    found = {name: float(value) for name, value in metrics.compute().items()}
+    assert found["fl_all"] == pytest.approx(100 * 2 / 3)
+    assert [found[f"{bound}px"] for bound in (1, 3, 5)] == pytest.approx(3 * [100 / 3])
+    assert not np.isfinite(found["epe"]) and not np.isfinite(found["s0_10"])
 
 
 def test_speeds_that_do_not_occur_have_no_error():

@@ -84,6 +84,17 @@ def test_a_picture_shows_frame_truth_estimate_and_error():
     assert error[0, 0].tolist() == [127] * 3 and error.sum() == 3 * 127
 
 
+def test_an_error_that_is_not_finite_is_green_and_not_black():
+    image, valid = np.full((3, 4, 5), 100, np.float32), np.ones((4, 5), np.float32)
+    flow = np.full((2, 4, 5), 8, np.float32)
+    estimated = flow.copy()
+    estimated[0, 0, 0], estimated[:, 1, 1], estimated[0, 3, 3] = np.nan, np.inf, np.nan
+    valid[3] = 0
+    *_, estimate, error = np.split(flow_picture(image, flow, valid, estimated), 4, axis=1)
+    assert error[0, 0].tolist() == error[1, 1].tolist() == [0, 255, 0] and error.sum() == 2 * 255
+    assert (estimate == 0).all(axis=-1).sum() == 3
+
+
 @pytest.mark.parametrize("frozen", [True, False])
 def test_batchnorm_statistics_stay_where_the_schedule_says_so_and_weights_move(frozen, tmp_path):
     model = build_raft("small", "batch")

@@ -65,7 +65,7 @@ def test_the_table_counts_by_part():
         ({"source": None, "load": [], "shuffle_weights": True}, "shuffle_weights permutes what is loaded"),
         ({"source": None, "load": [], "loaded_learning_rate": 0.5}, "loaded_learning_rate is 0.5, but load is empty"),
         ({"loaded_learning_rate": 0.0}, "loaded_learning_rate is 0.0; it must be positive"),
-        ({"loaded_learning_rate": float("nan")}, "loaded_learning_rate is nan; it must be positive"),
+        ({"loaded_learning_rate": float("nan")}, "loaded_learning_rate is nan; it must be finite"),
         ({"freeze_encoder_weights": True, "unfreeze_at": 0}, "unfreeze_at is 0; it must be at least 1"),
         ({"freeze_encoder_weights": True, "unfreeze_at": 1, "unfreeze_every": -1}, "unfreeze_every is -1"),
         ({"freeze_encoder_weights": True, "unfreeze_every": 5}, "unfreeze_every is 5, but unfreeze_at is null"),

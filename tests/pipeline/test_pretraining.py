@@ -238,10 +238,13 @@ def test_skill_over_a_grid_says_where_copying_is_better(configured, capsys):
 
 def test_verdicts_of_a_grid():
     names = ["model", "copy", "extrapolation", "constant_motion"]
-    errors = {1: [0.1, 0.4, 0.3, 0.2], 2: [0.25, 0.4, 0.3, 0.2], 3: [0.5, 0.4, 0.3, 0.2]}
+    errors = {1: [0.1, 0.4, 0.3, 0.2], 2: [0.25, 0.4, 0.3, 0.2], 3: [0.5, 0.4, 0.3, 0.2], 4: [np.nan, 0.4, 0.3, 0.2]}
     table = pd.concat(
         pd.DataFrame({"predictor": names, "mse": mse, "psnr": 1.0, "ssim": 1.0, "dt": dt}) for dt, mse in errors.items()
     )
     wide = errors_by_predictor(table, ["dt"])
-    assert list(wide.verdict) == ["better than all", "WORSE than constant_motion", "WORSE than copying"]
-    assert list(wide.skill) == pytest.approx([0.5, -0.25, -1.5])
+    worse = ["WORSE than constant_motion", "WORSE than copying", "WORSE than copying"]
+    assert list(wide.verdict) == ["better than all", *worse]
+    assert list(wide.skill) == pytest.approx([0.5, -0.25, -1.5, np.nan], nan_ok=True)
+    diverged = table.assign(mse=table.mse.where(table.predictor != "model"))
+    assert list(errors_by_predictor(diverged, ["dt"]).verdict) == 4 * ["WORSE than copying"]

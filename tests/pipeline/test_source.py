@@ -97,5 +97,5 @@ def test_a_source_that_diverged_is_refused(tmp_path):
     with torch.no_grad():
         model.context_encoder.conv2.bias[1] = float("nan")
     save_official(tmp_path / "raft.pth", model)
-    with pytest.raises(InputError, match=r"context_encoder\.conv2\.bias holds values that are not finite"):
+    with pytest.raises(InputError, match=r"raft\.pth: module\.cnet\.conv2\.bias holds values that are not finite"):
         load_source(tmp_path / "raft.pth")

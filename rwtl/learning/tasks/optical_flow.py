@@ -11,8 +11,17 @@ from rwtl.clips.dataset import WaveClips
 from rwtl.clips.front_flow import WaveFlow, WholePairs
 from rwtl.clips.fronts import fronts_of
 from rwtl.clips.transforms import CropAndZoomFlow, FlowAugmentation, rotate_and_flip_flow
-from rwtl.flow.sample import FlowDataset, FlowSample
-from rwtl.learning.metrics import METRICS, FlowMetrics, sequence_loss
+from rwtl.flow.sample import MAX_DISPLACEMENT, FlowDataset, FlowSample
+from rwtl.learning.metrics import (
+    METRICS,
+    SPEEDS,
+    FlowMetrics,
+    counts_by_sample,
+    counts_in_loss,
+    pixels_of,
+    require_known,
+    sequence_loss,
+)
 from rwtl.learning.recipe import RaftRecipe, Task
 from rwtl.learning.transfer.callback import Transfer
 from rwtl.models.encoder import batch_norms
@@ -43,12 +52,17 @@ class OpticalFlowModule(Task):
         transfer: what was loaded into RAFT and is held frozen.
     """
 
+    what_counts = (
+        f"whose flow is known and shorter than {MAX_DISPLACEMENT:g} px: check in which unit the flow is, and where it "
+        "is said to be known"
+    )
+
     def __init__(
         self, model: RAFT, recipe: FlowRecipe, validation: Mapping[str, FlowDataset], transfer: Transfer | None = None
     ):
         prefixes = ["", *(f"{name}/" for name in list(validation)[1:])]
         super().__init__(model, recipe, transfer, [prefix + metric for prefix in prefixes for metric in METRICS])
-        self.prefixes = prefixes
+        self.names, self.prefixes = list(validation), prefixes
         self.paddings = [dataset.padding for dataset in validation.values()]
         self.validation_metrics = nn.ModuleList(FlowMetrics() for _ in validation)
 
@@ -59,6 +73,7 @@ class OpticalFlowModule(Task):
 
     def loss(self, batch: FlowSample) -> Float[Tensor, ""]:
         """Return the loss over all iterations."""
+        self.counted = counts_by_sample(counts_in_loss(batch.flow, batch.valid))
         return sequence_loss(self.model(batch.image1, batch.image2), batch.flow, batch.valid, self.recipe.gamma)
 
     def validation_step(self, batch: FlowSample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
@@ -72,8 +87,11 @@ class OpticalFlowModule(Task):
         return flow
 
     def on_validation_epoch_end(self) -> None:
-        for prefix, metrics in zip(self.prefixes, self.validation_metrics, strict=True):
+        self.uncounted = []
+        for name, prefix, metrics in zip(self.names, self.prefixes, self.validation_metrics, strict=True):
             found = metrics.compute()
+            require_known(name, int(found["pixels"]))
+            self.uncounted += [prefix + speed for speed in SPEEDS if not found[pixels_of(speed)]]
             self.log_dict({prefix + metric: found[metric].float() for metric in METRICS}, logger=False)
             metrics.reset()
 

@@ -4,8 +4,9 @@ Flows are in pixels (channel 0 is x to the right, 1 is y down) and frames in 0..
 frame 1 by `warp`.
 """
 
+import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,12 +17,13 @@ from torchmetrics import MeanMetric
 from rwtl.clips.config import Colour
 from rwtl.clips.transforms import to_rgb
 from rwtl.learning.devices import mean_over_processes
+from rwtl.learning.metrics import counts_by_sample
 from rwtl.learning.recipe import RaftRecipe, Task
 from rwtl.learning.transfer.callback import Transfer
 from rwtl.models.correlation import pixel_grid
 from rwtl.models.next_frame import warp
 from rwtl.models.raft import RAFT
-from rwtl.sections import Count, Natural, NotNegative, Seed, Unfit, section
+from rwtl.sections import Count, Natural, NotNegative, Numeric, Seed, Unfit, section
 
 # Of a difference between pixels, on the scale 0..1: what is much smaller is flat, what is much larger is an edge.
 # UnFlow's is 0.9 of 255. Cells at rest differ from their neighbours by about 0.001, now and then by 0.005, at random:
@@ -148,7 +150,7 @@ class SelfSupervisedRecipe(RaftRecipe):
     census_weight: NotNegative
     census_radius: Count
     smoothness_weight: NotNegative
-    smoothness_order: Literal[1, 2]
+    smoothness_order: Annotated[Literal[1, 2], Numeric]
     edge_sharpness: NotNegative
     occlusion_from: Natural
     validation_pairs: Count
@@ -211,6 +213,10 @@ class SelfSupervisedModule(Task):
         transfer: what was loaded and is frozen; None where nothing is.
     """
 
+    what_counts = (
+        "that the forward-backward check takes as visible: smoothness alone is learnt; raise pretraining.occlusion_from"
+    )
+
     def __init__(self, model: RAFT, recipe: SelfSupervisedRecipe, colour: Colour, transfer: Transfer | None = None):
         photometric = [f"photometric{pixels}{motion}" for pixels in ("", "_all") for motion in ("", "_no_motion")]
         super().__init__(model, recipe, transfer, [*photometric, "occluded"])
@@ -226,6 +232,7 @@ class SelfSupervisedModule(Task):
             visible = ~occluded(*there_and_back(flows[-1]))
         else:
             visible = torch.ones_like(frame1[:, 0], dtype=torch.bool)
+        self.counted = counts_by_sample(torch.cat(visible.chunk(2), dim=1))
         return self_supervised_loss(frame1, frame2, flows, visible, self.recipe)
 
     def validation_step(self, clips: Float[Tensor, "b 2 c h w"], batch_idx: int) -> Tensor:
@@ -234,7 +241,9 @@ class SelfSupervisedModule(Task):
         flow = self.model.estimate(*images, self.recipe.validation_iterations).flow.float()
         hidden = occluded(*there_and_back(flow))
         visible = (~hidden).float()
-        error = (frame1 - warp(frame2, flow)).abs().mean(dim=1)
+        # Where the flow is not finite `warp` takes it for 0, and nothing is occluded.
+        known = flow.isfinite().all(dim=1)
+        error = (frame1 - warp(frame2, flow)).abs().mean(dim=1).masked_fill(~known, math.nan)
         still = (frame1 - frame2).abs().mean(dim=1)
         metrics = self.validation_metrics
         metrics["photometric"].update(error, weight=visible)
