@@ -166,6 +166,8 @@ def section(name: str, **options: Any) -> Callable[[type[T]], type[T]]:
                 check(self, *values, **named)
             except ValidationError as error:
                 raise _input_error(error, made, name) from error
+            except UnicodeEncodeError as error:
+                raise _not_text(error, name) from error
 
         made.__init__ = __init__
         return made
@@ -204,6 +206,15 @@ def typed(cls: type[T], values: Mapping[str, Any], name: str) -> T:
         return made
     except ValidationError as error:
         raise _input_error(error, cls, name) from error
+    except UnicodeEncodeError as error:
+        raise _not_text(error, name) from error
+
+
+def _not_text(error: UnicodeEncodeError, name: str) -> InputError:
+    """Return the error of a name with bytes that are not UTF-8, or of a message that holds one: neither could be kept
+    in a file."""
+    shown = error.object.encode(errors="backslashreplace").decode()
+    return InputError(f"{name}: {shown} (a name there is not UTF-8; rename it)")
 
 
 @functools.cache

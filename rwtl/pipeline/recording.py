@@ -125,14 +125,22 @@ def _recording(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -> Re
         outputs_folder(cfg),
         resumable=simulated,
         config=cfg,
-        check=lambda folder: open_recording(folder / files.RECORDING),  # it may be damaged, or of another version
+        check=lambda folder: _require_own(folder / files.RECORDING, config),  # damaged, or of another version or place
     )
+
+
+def _require_own(path: Path, config: RecordingConfig | SyntheticConfig) -> None:
+    """Raise InputError where the recording at a path is not the whole one of a configuration."""
+    made = open_recording(path)
+    if not made.complete or _typed(made.config, "recording") != config:
+        what = "of another configuration" if made.complete else f"unfinished, {made.valid_frames} frames"
+        raise InputError(f"{path} is {what}, and its artifact is complete: remove {path.parent}, and it is made anew")
 
 
 def _simulate(cfg: DictConfig, config: RecordingConfig, path: Path) -> None:
     before = open_recording(path) if path.exists() else None
     if before is not None and before.complete:
-        return
+        return _require_own(path, config)
     if before is not None:
         print(f"  going on after {before.valid_frames} frames that an interrupted simulation left", flush=True)
     size = config.recorded_frames * config.rows * config.columns * 4 / 1e9
