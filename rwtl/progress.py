@@ -64,6 +64,13 @@ def is_silent() -> bool:
     return _silent
 
 
+def say(line: str) -> None:
+    """Print a line of progress, at once. Where that fails (nobody reads on, a full disk, an encoding without its
+    letters) the work goes on without it."""
+    with suppress(OSError, ValueError):
+        print(line, flush=True)
+
+
 class Progress:
     """Prints at most one line every few seconds: what is done, of how much, and the time left.
 
@@ -109,7 +116,7 @@ class Progress:
             return
         note = note() if callable(note) else note
         note = f" · {note}" if note else ""
-        print(f"  {self.label}: {done:g}/{self.total:g} {self.unit} · {clock}{note}", flush=True)
+        say(f"  {self.label}: {done:g}/{self.total:g} {self.unit} · {clock}{note}")
 
     def _tell(self, done: int | float, left: float | None) -> None:
         if _told is None:

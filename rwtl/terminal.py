@@ -57,7 +57,7 @@ class Lasting:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # where the rest goes, at exit too
 
 
-def last() -> None:
+def lasting() -> None:
     """Let the standard streams of this process take whatever is printed from now on."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

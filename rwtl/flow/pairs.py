@@ -65,9 +65,7 @@ class FlowPairs(FlowDataset):
             )
         for text in chain([str(root)], *([pair.name, *(path.name for path in pair.files())] for pair in pairs)):
             if not _is_text(text):
-                raise InputError(
-                    f"{root}: the name {os.fsencode(text)!r} is not UTF-8; rename it, or set another root."
-                )
+                raise InputError(f"root: the name {os.fsencode(text)!r} is not UTF-8; rename it, or set another root.")
         self.root = root
         self.pairs = pairs
         self.names = [pair.name for pair in pairs]

@@ -11,7 +11,7 @@ from rwtl import files
 from rwtl.config import outputs_folder, setting
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
-from rwtl.progress import Progress
+from rwtl.progress import Progress, say
 from rwtl.sections import chosen, typed
 from rwtl.waves import Recording, RecordingConfig, open_recording, simulate
 from rwtl.waves.config import SYNTHETIC_VERSION, SyntheticConfig
@@ -142,18 +142,16 @@ def _simulate(cfg: DictConfig, config: RecordingConfig, path: Path) -> None:
     if before is not None and before.complete:
         return _require_own(path, config)
     if before is not None:
-        print(f"  going on after {before.valid_frames} frames that an interrupted simulation left", flush=True)
+        say(f"  going on after {before.valid_frames} frames that an interrupted simulation left")
     size = config.recorded_frames * config.rows * config.columns * 4 / 1e9
-    print(
-        f"  {config.recorded_frames} frames of {config.rows} × {config.columns} cells: up to {size:.2f} GB", flush=True
-    )
+    say(f"  {config.recorded_frames} frames of {config.rows} × {config.columns} cells: up to {size:.2f} GB")
     engine = engine_of(setting(cfg, "engine"))
     progress = Progress("simulate", config.duration, "s of model time", rate=" × real time")
     simulate(config, engine, path, progress)
 
 
 def _describe(made: Recording, folder: Path) -> None:
-    print("  measuring and drawing the waves", flush=True)
+    say("  measuring and drawing the waves")
     statistics = wave_statistics(made)
     with open(folder / files.STATISTICS, "w") as file:
         print_summary(statistics, file)
