@@ -164,7 +164,7 @@ def read_checked(path: Path, of_type: type[T], remedy: str) -> T | None:
 
 
 def read_table(path: Path, *columns: str) -> "pd.DataFrame":
-    """Return the table in a CSV file of a finished artifact, with the column `pair` as text.
+    """Return the table in a CSV file of a finished artifact, with the columns `pair` and `dataset` as text.
 
     Args:
         path: the file.
@@ -178,7 +178,8 @@ def read_table(path: Path, *columns: str) -> "pd.DataFrame":
     try:
         if path.exists() and not path.is_file():
             raise ValueError("it is no file")
-        table = pd.read_csv(path, dtype={"pair": str})
+        names = {"pair": str, "dataset": str}  # one may be called NA: only what is empty is missing
+        table = pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
         lacking = [column for column in columns if column not in table]
         if not lacking:
             return table

@@ -48,7 +48,7 @@ def read_progress(file: Path) -> dict[str, Any] | None:
     """Return what a file was told last: `done`, `total`, `unit` and `left` (s, None where not known yet); None where
     there is no such file, or it is just being written."""
     with suppress(OSError, ValueError):
-        said = json.loads(file.read_text())
+        said = json.loads(file.read_text(encoding="utf-8"))
         return said if isinstance(said, dict) else None
     return None
 
@@ -126,7 +126,9 @@ class Progress:
             if done >= self.total:  # what comes next is told anew
                 _told.unlink(missing_ok=True)
                 return
-            draft.write_text(json.dumps({"done": done, "total": self.total, "unit": self.unit, "left": left}))
+            draft.write_text(
+                json.dumps({"done": done, "total": self.total, "unit": self.unit, "left": left}), encoding="utf-8"
+            )
             os.replace(draft, _told)
 
 

@@ -86,6 +86,10 @@ def _no_truth(value: Any) -> Any:
 
 Natural = Annotated[int, Range(0)]
 Count = Annotated[int, Range(1)]
+# More than machines can use; thousands would stop one.
+Workers = Annotated[int, Range(0, 256)]
+Processes = Annotated[int, Range(1, 256)]
+Threads = Annotated[int, Range(1, 1024)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]  # what all generators of random numbers take
 LongSeed = Annotated[int, Range(0, 2**63 - 1)]
 Real = Annotated[float, Range()]

@@ -26,8 +26,6 @@ class Lasting:
 
     def __init__(self, stream: TextIO):
         self._stream = stream
-        with suppress(AttributeError):  # of a notebook
-            stream.reconfigure(errors="backslashreplace")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -35,6 +33,9 @@ class Lasting:
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding
+            return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except OSError as error:
             self._lose(error)
             return len(text)
@@ -51,10 +52,11 @@ class Lasting:
 
     def _lose(self, error: OSError) -> None:
         """Do without what could not be written; and without all that comes, unless a disk is full, which may change."""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) and stat.S_ISREG(os.fstat(self._stream.fileno()).st_mode):
-            return
         with suppress(OSError, ValueError):  # of a stream without a file
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # where the rest goes, at exit too
+            is_file = stat.S_ISREG(os.fstat(self._stream.fileno()).st_mode)
+            if not (is_file and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+                with open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), self._stream.fileno())  # where the rest goes, at exit too
 
 
 def lasting() -> None:

@@ -68,7 +68,7 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
         configuration=OmegaConf.to_yaml(cfg),
         missing=missing,
     )
-    file.write_text(page)
+    file.write_text(page, encoding="utf-8")
 
 
 def _or_say(make: Callable[[], Any], what: str, missing: list[str]) -> Any:

@@ -80,7 +80,7 @@ class RecordingArtifact(Artifact):
     def show(self) -> None:
         """Print the statistics of the waves, and where recording and page are."""
         shown = files.PAGE if (self.path / files.PAGE).exists() else files.MOSAIC
-        print((self.path / files.STATISTICS).read_text())
+        print((self.path / files.STATISTICS).read_text(encoding="utf-8"))
         print(f"recording: {self.path / files.RECORDING}\npage:      {self.path / shown}")
 
 
@@ -153,7 +153,7 @@ def _simulate(cfg: DictConfig, config: RecordingConfig, path: Path) -> None:
 def _describe(made: Recording, folder: Path) -> None:
     say("  measuring and drawing the waves")
     statistics = wave_statistics(made)
-    with open(folder / files.STATISTICS, "w") as file:
+    with open(folder / files.STATISTICS, "w", encoding="utf-8") as file:
         print_summary(statistics, file)
     statistics.waves.to_csv(folder / files.WAVES, index_label="wave")
     draw_mosaic(made, folder / files.MOSAIC)
