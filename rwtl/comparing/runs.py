@@ -145,7 +145,7 @@ def load_run(folder: Path) -> Run:
 
 def with_evaluations(run: Run, folders: Sequence[Path]) -> Run:
     """Return the run with the errors of evaluations' artifacts."""
-    tables = [pd.read_csv(folder / files.ERRORS, converters={"pair": str, "dataset": str}) for folder in folders]
+    tables = [files.read_table(folder / files.ERRORS, "dataset", "pair", "epe") for folder in folders]
     values = [(read_status(folder) or {})["values"] for folder in folders]
     return replace(run, errors=list(zip(values, tables, strict=True)), evaluations=list(folders))
 

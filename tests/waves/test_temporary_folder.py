@@ -5,18 +5,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_recording import CONFIG
 
 from rwtl.errors import InputError
-from rwtl.waves.engines.cpp import CppEngine
 from rwtl.waves.engines.standalone import program_folder
-from rwtl.waves.simulation import first_snapshot
 
 SCRIPT = """
 import sys
 import tempfile
 sys.path.insert(0, sys.argv[1])
-from test_temporary_folder import CONFIG, CppEngine, first_snapshot
+from rwtl.waves.engines.cpp import CppEngine
+from rwtl.waves.simulation import first_snapshot
+from test_recording import CONFIG
 tempfile.tempdir = sys.argv[2]
 try:
     next(CppEngine(1, "float32").frames(CONFIG, first_snapshot(CONFIG)))
@@ -56,4 +55,3 @@ def test_no_other_error_is_one_of_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(InputError, match=r"^does not compile"), program_folder():
         raise InputError("does not compile")
-    assert CONFIG and CppEngine and first_snapshot
