@@ -178,8 +178,9 @@ def read_table(path: Path, *columns: str) -> "pd.DataFrame":
     try:
         if path.exists() and not path.is_file():
             raise ValueError("it is no file")
-        names = {"pair": str, "dataset": str}  # one may be called NA: only what is empty is missing
-        table = pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
+        names = {"pair": str, "dataset": str}  # one may be called NA or null
+        missing = {column: ["", "nan", "NaN"] for column in pd.read_csv(path, nrows=0) if column not in names}
+        table = pd.read_csv(path, dtype=names, keep_default_na=False, na_values=missing)
         lacking = [column for column in columns if column not in table]
         if not lacking:
             return table

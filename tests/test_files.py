@@ -106,6 +106,10 @@ def test_a_table_is_read_with_the_names_of_pairs_as_text(tmp_path):
     (tmp_path / "table.csv").write_text("pair,epe\n000001,nan\n")
     table = files.read_table(tmp_path / "table.csv", "pair", "epe")
     assert table.pair.tolist() == ["000001"] and table.epe.isna().all()
+    (tmp_path / "named.csv").write_text("dataset,pair,epe\nNA,null,\n01,nan,2\n")
+    table = files.read_table(tmp_path / "named.csv", "pair", "epe")
+    assert table.dataset.tolist() == ["NA", "01"] and table.pair.tolist() == ["null", "nan"]
+    assert table.epe.isna().tolist() == [True, False]
     with pytest.raises(InputError, match=r"none\.csv is damaged \(.*No such file"):
         files.read_table(tmp_path / "none.csv")
 
