@@ -132,7 +132,7 @@ def parents_of(folder: Path) -> dict[str, Path]:
 def load_run(folder: Path) -> Run:
     """Return the run of a finished training's artifact, without its evaluations."""
     status = read_status(folder) or {}
-    values, config = status["values"], yaml.load((folder / files.CONFIG).read_text(), LOADER)
+    values, config = status["values"], yaml.load((folder / files.CONFIG).read_text(encoding="utf-8"), LOADER)
     code = {"model.code": values.get("model", {}).get("code")}
     source = parents_of(folder).get(PRETRAINING)
     if source and (of_source := read_status(source)):
