@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -74,14 +74,41 @@ def replaced(path: Path) -> Iterator[Path]:
         yield draft
         _sync(draft)
         os.replace(draft, path)
-        _sync(path.parent)
+        _sync(path.parent)  # or the name may be lost in a power cut
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
 
 
+def sync(path: Path, folder: Path) -> None:
+    """Wait until a file or folder and its name have reached the disk, and the names of the folders that hold it, up to
+    `folder`."""
+    _sync(path)
+    while path != folder:
+        path = path.parent
+        _sync(path)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until all that is in a folder has reached the disk, and its own name: what is then said of it, such as that
+    it is complete, stays true after a power cut.
+
+    Links are not followed, and what another process removes meanwhile does not matter.
+
+    Raises:
+        OSError: the disk failed to keep something.
+    """
+    for where, _, names in os.walk(folder, topdown=False):
+        for file in (Path(where, name) for name in names):
+            if not file.is_symlink() and file.is_file():  # opening a FIFO would wait for its writer
+                with suppress(FileNotFoundError):
+                    _sync(file)
+        with suppress(FileNotFoundError):
+            _sync(Path(where))
+    _sync(folder.parent)
+
+
 def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, have reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -137,7 +164,7 @@ def read_checked(path: Path, of_type: type[T], remedy: str) -> T | None:
 
 
 def read_table(path: Path, *columns: str) -> "pd.DataFrame":
-    """Return the table in a CSV file of a finished artifact, with the column `pair` as text.
+    """Return the table in a CSV file of a finished artifact, with the columns `pair` and `dataset` as text.
 
     Args:
         path: the file.
@@ -151,7 +178,9 @@ def read_table(path: Path, *columns: str) -> "pd.DataFrame":
     try:
         if path.exists() and not path.is_file():
             raise ValueError("it is no file")
-        table = pd.read_csv(path, dtype={"pair": str})
+        names = {"pair": str, "dataset": str}  # one may be called NA or null
+        missing = {column: ["", "nan", "NaN"] for column in pd.read_csv(path, nrows=0) if column not in names}
+        table = pd.read_csv(path, dtype=names, keep_default_na=False, na_values=missing)
         lacking = [column for column in columns if column not in table]
         if not lacking:
             return table

@@ -48,7 +48,7 @@ def read_progress(file: Path) -> dict[str, Any] | None:
     """Return what a file was told last: `done`, `total`, `unit` and `left` (s, None where not known yet); None where
     there is no such file, or it is just being written."""
     with suppress(OSError, ValueError):
-        said = json.loads(file.read_text())
+        said = json.loads(file.read_text(encoding="utf-8"))
         return said if isinstance(said, dict) else None
     return None
 
@@ -62,6 +62,13 @@ def silence(quiet: bool = True) -> None:
 def is_silent() -> bool:
     """Return whether this process prints no lines of progress."""
     return _silent
+
+
+def say(line: str) -> None:
+    """Print a line of progress, at once. Where that fails (nobody reads on, a full disk, an encoding without its
+    letters) the work goes on without it."""
+    with suppress(OSError, ValueError):
+        print(line, flush=True)
 
 
 class Progress:
@@ -109,7 +116,7 @@ class Progress:
             return
         note = note() if callable(note) else note
         note = f" · {note}" if note else ""
-        print(f"  {self.label}: {done:g}/{self.total:g} {self.unit} · {clock}{note}", flush=True)
+        say(f"  {self.label}: {done:g}/{self.total:g} {self.unit} · {clock}{note}")
 
     def _tell(self, done: int | float, left: float | None) -> None:
         if _told is None:
@@ -119,7 +126,9 @@ class Progress:
             if done >= self.total:  # what comes next is told anew
                 _told.unlink(missing_ok=True)
                 return
-            draft.write_text(json.dumps({"done": done, "total": self.total, "unit": self.unit, "left": left}))
+            draft.write_text(
+                json.dumps({"done": done, "total": self.total, "unit": self.unit, "left": left}), encoding="utf-8"
+            )
             os.replace(draft, _told)
 
 

@@ -90,6 +90,10 @@ def _no_truth(value: Any) -> Any:
 Numeric = pydantic.BeforeValidator(_no_truth)  # Annotated[Literal[1, 2], Numeric]: true is not the choice 1
 Natural = Annotated[int, Range(0)]
 Count = Annotated[int, Range(1)]
+# More than machines can use; thousands would stop one.
+Workers = Annotated[int, Range(0, 256)]
+Processes = Annotated[int, Range(1, 256)]
+Threads = Annotated[int, Range(1, 1024)]
 Seed = Annotated[int, Range(0, 2**32 - 1)]  # what all generators of random numbers take
 LongSeed = Annotated[int, Range(0, 2**63 - 1)]
 Real = Annotated[float, Range()]
@@ -175,6 +179,8 @@ def section(name: str, **options: Any) -> Callable[[type[T]], type[T]]:
                 check(self, *values, **named)
             except ValidationError as error:
                 raise _input_error(error, made, name) from error
+            except UnicodeEncodeError as error:
+                raise _not_text(error, name) from error
 
         made.__init__ = __init__
         return made
@@ -214,6 +220,15 @@ def typed(cls: type[T], values: Mapping[str, Any], name: str) -> T:
         return made
     except ValidationError as error:
         raise _input_error(error, cls, name) from error
+    except UnicodeEncodeError as error:
+        raise _not_text(error, name) from error
+
+
+def _not_text(error: UnicodeEncodeError, name: str) -> InputError:
+    """Return the error of a name with bytes that are not UTF-8, or of a message that holds one: neither could be kept
+    in a file."""
+    shown = error.object.encode(errors="backslashreplace").decode()
+    return InputError(f"{name}: {shown} (a name there is not UTF-8; rename it)")
 
 
 def _require_finite(value: Any, key: str) -> None:

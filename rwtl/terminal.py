@@ -1,8 +1,12 @@
 """Tables and numbers for people to read, on a terminal or in a log."""
 
+import errno
 import math
 import os
+import stat
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -12,11 +16,12 @@ WIDTH = 160  # characters, in a file, where there is no terminal to ask
 
 
 class Lasting:
-    """A stream that takes whatever it is given, also once nobody reads it any more, as after `| head`: the work that
-    prints goes on.
+    """A stream that takes whatever it is given, for what a program prints is never worth its work: also once nobody
+    reads it any more, as after `| head`, where the disk that a log is on is full, and with an encoding that lacks
+    letters, which it writes as `\\xb5`.
 
     Args:
-        stream: the standard output.
+        stream: the standard output, or that of errors.
     """
 
     def __init__(self, stream: TextIO):
@@ -28,27 +33,49 @@ class Lasting:
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
-        except BrokenPipeError:
-            self._give_up()
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding
+            return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        except OSError as error:
+            self._lose(error)
             return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            self._give_up()
+        except OSError as error:
+            self._lose(error)
 
-    def _give_up(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # where the rest goes, at exit too
+    def _lose(self, error: OSError) -> None:
+        """Do without what could not be written; and without all that comes, unless a disk is full, which may change."""
+        with suppress(OSError, ValueError):  # of a stream without a file
+            is_file = stat.S_ISREG(os.fstat(self._stream.fileno()).st_mode)
+            if not (is_file and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+                with open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), self._stream.fileno())  # where the rest goes, at exit too
+
+
+def lasting() -> None:
+    """Let the standard streams of this process take whatever is printed from now on."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, Lasting):
+            setattr(sys, name, Lasting(stream))
 
 
 def console(file: TextIO | None = None) -> Console:
     """Return a console that prints as wide as the terminal is, and WIDTH characters wide into a file or a log.
 
+    It takes all text as it stands: names that users give may hold `[`, which Rich would read as markup, or `:x:`.
+
     Args:
         file: where it prints; None for the standard output.
     """
-    return Console(file=file, width=None if (file or sys.stdout).isatty() else WIDTH)
+    return Console(file=file, width=None if (file or sys.stdout).isatty() else WIDTH, markup=False, emoji=False)
 
 
 def show(table: Table) -> None:

@@ -106,6 +106,10 @@ def test_a_table_is_read_with_the_names_of_pairs_as_text(tmp_path):
     (tmp_path / "table.csv").write_text("pair,epe\n000001,nan\n")
     table = files.read_table(tmp_path / "table.csv", "pair", "epe")
     assert table.pair.tolist() == ["000001"] and table.epe.isna().all()
+    (tmp_path / "named.csv").write_text("dataset,pair,epe\nNA,null,\n01,nan,2\n")
+    table = files.read_table(tmp_path / "named.csv", "pair", "epe")
+    assert table.dataset.tolist() == ["NA", "01"] and table.pair.tolist() == ["null", "nan"]
+    assert table.epe.isna().tolist() == [True, False]
     with pytest.raises(InputError, match=r"none\.csv is damaged \(.*No such file"):
         files.read_table(tmp_path / "none.csv")
 
@@ -119,3 +123,34 @@ def test_a_flipped_bit_is_found(tmp_path):
         files.verified(tmp_path / "model.pt")
     (tmp_path / "other.pt").write_bytes(b"of somebody else")
     files.verified(tmp_path / "other.pt")
+
+
+def test_all_that_is_in_a_folder_is_synced_before_its_own_name(tmp_path, monkeypatch):
+    (tmp_path / "artifact" / "of" / "it").mkdir(parents=True)
+    for name in ("a.csv", "of/b.csv", "of/it/c.csv"):
+        (tmp_path / "artifact" / name).write_text("x")
+    (tmp_path / "artifact" / "nowhere").symlink_to("nowhere")
+    (tmp_path / "artifact" / "outside").symlink_to("/dev")
+    os.mkfifo(tmp_path / "artifact" / "fifo")
+    synced, real = [], os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda number: (synced.append(os.readlink(f"/proc/self/fd/{number}")), real(number))
+    )
+    files.sync_tree(tmp_path / "artifact")
+    order = [name.removeprefix(str(tmp_path)) for name in synced]
+    assert order[-2:] == ["/artifact", ""] and len(order) == 7
+    for inner, outer in (("of/it/c.csv", "of/it"), ("of/it", "of"), ("of/b.csv", "of"), ("a.csv", "")):
+        assert order.index(f"/artifact/{inner}") < order.index(f"/artifact/{outer}".rstrip("/"))
+
+
+def test_what_vanishes_while_a_folder_is_synced_does_not_matter(tmp_path, monkeypatch):
+    (tmp_path / "claim").write_text("x")
+    (tmp_path / "kept").write_text("x")
+    real = os.open
+
+    def vanishing(path, *flags):
+        (tmp_path / "claim").unlink(missing_ok=True)
+        return real(path, *flags)
+
+    monkeypatch.setattr(os, "open", vanishing)
+    files.sync_tree(tmp_path)

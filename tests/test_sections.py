@@ -165,7 +165,7 @@ def test_what_no_type_describes_is_finite_too():
 
 
 def test_a_section_that_is_made_by_hand_is_checked_too():
-    with pytest.raises(InputError, match=r"^trainer\.threads is 0; it must be at least 1$"):
+    with pytest.raises(InputError, match=r"^trainer\.threads is 0; it must lie in 1 to 1024$"):
         replace(WHERE, threads=0)
     with pytest.raises(InputError, match=r"^training\.warmup is nan; it must be finite$"):
         replace(FLOW, warmup=float("nan"))
@@ -213,3 +213,11 @@ def test_a_class_that_is_no_section_is_checked_by_the_types_of_its_arguments():
         typed(Numbered, {"root": "here", "size": 3}, "datasets.mine")
     with pytest.raises(InputError, match=r"^datasets\.mine\.root is not set; give it a value$"):
         typed(Numbered, {}, "datasets.mine")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("data_workers", 5000), ("data_workers", -1), ("threads", 10**6), ("threads", 0)]
+)
+def test_counts_of_processes_and_threads_have_limits(key, value):
+    with pytest.raises(InputError, match=rf"^trainer\.{key} is {value}; it must lie in \d to \d+$"):
+        replace(WHERE, **{key: value})

@@ -43,7 +43,8 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
     trained = [run.folder for run in compared.runs.values() if run.folder is not None]
     firsts = {cell.name: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
     transfers = {
-        name: json.loads(files.verified(folder / files.TRANSFER).read_text()) for name, folder in firsts.items()
+        name: json.loads(files.verified(folder / files.TRANSFER).read_text(encoding="utf-8"))
+        for name, folder in firsts.items()
     }
     seconds = np.nansum([run.seconds for run in compared.runs.values()])
     time = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes" if seconds else ""
@@ -70,7 +71,7 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
         configuration=OmegaConf.to_yaml(cfg),
         missing=missing,
     )
-    file.write_text(page)
+    file.write_text(page, encoding="utf-8")
 
 
 def _or_say(make: Callable[[], Any], what: str, missing: list[str]) -> Any:

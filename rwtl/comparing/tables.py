@@ -135,8 +135,8 @@ def reached(line: Any, form: str, factor: float | int = 1, unit: str = "") -> st
 def write_tables(compared: Comparison, folder: Path) -> None:
     """Write `comparison.csv`, with all that was found, and what people read of it as `comparison.md` and `.tex`."""
     compared.summary.to_csv(folder / f"{files.COMPARISON}.csv", index=False)
-    (folder / f"{files.COMPARISON}.md").write_text(markdown(compared))
-    (folder / f"{files.COMPARISON}.tex").write_text(latex(compared))
+    (folder / f"{files.COMPARISON}.md").write_text(markdown(compared), encoding="utf-8")
+    (folder / f"{files.COMPARISON}.tex").write_text(latex(compared), encoding="utf-8")
 
 
 def markdown(compared: Comparison) -> str:

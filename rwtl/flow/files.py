@@ -13,6 +13,7 @@ from rwtl.flow.sample import UNKNOWN
 
 _FLO_MAGIC = b"PIEH"  # the float32 202021.25, little-endian
 _FLO_HEADER_BYTES = 12
+MAX_PIXELS = 2**25  # of an image, somewhat more than 8K has: RAFT's correlations of it would take 10¹² bytes
 _FLO_MAX_SIDE = 99_999  # the limit of the Middlebury reference code: a larger side means a damaged header
 
 
@@ -94,15 +95,19 @@ def read_image(path: str | Path) -> Float32[np.ndarray, "3 h w"]:
         RGB, 0..255, row 0 at the top.
 
     Raises:
-        InputError: The file is missing, damaged or of another format, or is not 8-bit grey, palette or RGB.
+        InputError: The file is missing, damaged or of another format, has more than MAX_PIXELS, or is not 8-bit grey,
+            palette or RGB.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such image file; check the path.")
     try:
         with Image.open(path, formats=("PPM", "PNG", "JPEG")) as image:
+            _require_size(path, *image.size)
             mode = image.mode
             pixels = np.asarray(image.convert("RGB"))
+    except InputError:
+        raise
     # Pillow's decoders report damage by any of these.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(
@@ -115,12 +120,23 @@ def read_image(path: str | Path) -> Float32[np.ndarray, "3 h w"]:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
 
 
+def _require_size(path: Path, width: int, height: int) -> None:
+    """Refuse an image before it is decoded: a small file may hold more pixels than there is memory for."""
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{path}: {width}x{height} px (width x height), an image may have {MAX_PIXELS} in all; make it smaller, or "
+            "restore it from the data set."
+        )
+
+
 def read_bytes(path: Path) -> bytes:
-    """Return what a flow file holds; an InputError names one that cannot be read."""
+    """Return what a file of a data set holds; an InputError names one that cannot be read."""
     try:
+        if path.exists() and not path.is_file():  # reading a FIFO would wait for ever, and a device has no end
+            raise InputError(f"{path}: is no file; check the path, or restore the file.")
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read as a flow file ({error.strerror}); check the path.") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path.") from error
 
 
 def check_finite(flow: Float32[np.ndarray, "2 h w"], path: Path) -> None:
@@ -149,13 +165,14 @@ def read_png16(path: str | Path) -> UInt16[np.ndarray, "h w 3"]:
         The values as in the file, 0..65535; row 0 is the top of the image.
 
     Raises:
-        InputError: The file is missing or damaged, or is another kind of PNG.
+        InputError: The file is missing or damaged, has more than MAX_PIXELS, or is another kind of PNG.
     """
     import cv2
 
     path = Path(path)
     content = read_bytes(path)
     _check_parts(content, path)
+    _require_size(path, int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big"))
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from rwtl.errors import InputError
+from rwtl.flow.files import read_bytes
 from rwtl.flow.pairs import FlowPair, FlowPairs, existing_folder, matched_files, require_same, subfolders
 from rwtl.sections import EachOnce, Listed, OneOf, Unfit, section
 
@@ -99,8 +100,8 @@ def _found_split_file(root: Path) -> Path:
 def _read_marks(file: Path, pairs: int) -> list[str]:
     """Return the `1` or `2` of each pair."""
     try:
-        marks = [line.strip() for line in file.read_text().rstrip().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        marks = [line.strip() for line in read_bytes(file).decode().rstrip().splitlines()]
+    except UnicodeDecodeError as error:
         raise InputError(f"{file}: cannot be read as a split file ({error}); check split_file.") from error
     if wrong := [(number, mark) for number, mark in enumerate(marks, start=1) if mark not in _SPLITS.values()]:
         number, mark = wrong[0]

@@ -1,22 +1,25 @@
 """Data sets on disk as lists of pairs of frames, most with a file of flow; a user's own folder is one."""
 
 import hashlib
+import os
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from glob import glob
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from rwtl.errors import InputError
-from rwtl.flow.files import read_flow, read_image
+from rwtl.flow.digests import file_digests
+from rwtl.flow.files import read_bytes, read_flow, read_image
 from rwtl.flow.sample import FlowDataset, FlowSample, flow_sample
 from rwtl.sections import section
 
 _READ_WHOLE = 10**9  # bytes
-_SAMPLED_FILES = 64
-_SAMPLED_BYTES = 4096
+_WAYS = 64  # to each folder in the mean, through links
+_VISITS = 10_000  # to folders, below which those do not matter
 _SHOWN = 5  # names, or files without partners, in one message
 
 
@@ -40,14 +43,16 @@ class FlowPairs(FlowDataset):
 
     Args:
         root: The folder of the data set, for messages.
-        pairs: At least one, each of another name.
+        pairs: At least one, each of another name, and all names UTF-8.
 
     Attributes:
+        root: The folder of the data set.
         pairs: The files of each pair.
         layout: The files that the data set consists of, for messages.
 
     Raises:
-        InputError: There is no pair. When a pair is read: a file is damaged, or frames and flow differ in size.
+        InputError: There is no pair, or a name is not UTF-8. When a pair is read: a file is damaged, or frames and flow
+            differ in size.
     """
 
     layout: str = "pairs of frames"
@@ -58,6 +63,10 @@ class FlowPairs(FlowDataset):
                 f"{root}: no {type(self).__name__} pairs, expected files such as {self.layout}; "
                 "set root to the folder that holds them."
             )
+        for text in chain([str(root)], *([pair.name, *(path.name for path in pair.files())] for pair in pairs)):
+            if not _is_text(text):
+                raise InputError(f"root: the name {os.fsencode(text)!r} is not UTF-8; rename it, or set another root.")
+        self.root = root
         self.pairs = pairs
         self.names = [pair.name for pair in pairs]
 
@@ -92,25 +101,47 @@ class FlowPairs(FlowDataset):
     def identity(self) -> dict[str, int | str]:
         """Return what tells this data from other data, wherever it lies.
 
-        The digest covers the names of the pairs, the names and sizes of all files, and their whole content, up to 1 GB
-        in all. Of larger sets, which are published ones as a rule and too long to read at every start, it covers 4 KiB
-        from the middle of 64 files, spread evenly over first frames, second frames and flow.
+        The digest covers the names of the pairs, the names and sizes of all files, and their whole content. Of sets
+        over 1 GB, which take too long to read at every start, each file is read once (see `digests.file_digests`).
+
+        Raises:
+            InputError: A file is missing, is none that can be read, or is changed meanwhile.
         """
+        status = {path: _status(path) for pair in self.pairs for path in pair.files()}
         digest = hashlib.sha256()
         for pair in self.pairs:
-            listed = " ".join(f"{path.name} {path.stat().st_size}" for path in pair.files())
+            listed = " ".join(f"{path.name} {status[path].st_size}" for path in pair.files())
             digest.update(f"{pair.name}: {listed}\n".encode())
         columns = zip(*((pair.image1, pair.image2, pair.flow) for pair in self.pairs), strict=True)
         files = [path for path in dict.fromkeys(path for column in columns for path in column) if path is not None]
-        if sum(path.stat().st_size for path in files) <= _READ_WHOLE:
+        if sum(each.st_size for each in status.values()) <= _READ_WHOLE:
             for path in files:
-                digest.update(path.read_bytes())
+                digest.update(read_bytes(path))
         else:
-            for position in np.linspace(0, len(files) - 1, min(_SAMPLED_FILES, len(files))).astype(int):
-                with files[position].open("rb") as content:
-                    content.seek(max(0, files[position].stat().st_size - _SAMPLED_BYTES) // 2)
-                    digest.update(content.read(_SAMPLED_BYTES))
+            for each in file_digests({path: status[path] for path in files}, str(self.root)):
+                digest.update(bytes.fromhex(each))
         return {"pairs": len(self.pairs), "sha256": digest.hexdigest()}
+
+
+def _status(path: Path) -> os.stat_result:
+    """Return what the system says of a file; what is none is an InputError."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        what = f"a link to {os.readlink(path)}, which leads nowhere" if path.is_symlink() else "cannot be found"
+        raise InputError(f"{path}: {what} ({error.strerror}); restore the file, or move its pair away.") from error
+    if not stat.S_ISREG(status.st_mode):  # reading a FIFO would wait for ever, and a device has no end
+        raise InputError(f"{path}: is no file; restore the file from the data set, or move its pair away.")
+    return status
+
+
+def _is_text(name: str) -> bool:
+    """Whether it holds no bytes that are not UTF-8, which Python stands for by surrogates and no file could keep."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def existing_folder(folder: Path, expected: str) -> Path:
@@ -199,14 +230,56 @@ class FlowFolder(FlowPairs):
         self.layout = ", ".join(f"{role}: {pattern}" for role, pattern in patterns.items())
         self.sparse = self.flow.lower().endswith(".png")
         existing_folder(root, self.layout)
-        # Not `Path.glob`, which does not follow links to folders and finds hidden names. A link that leads nowhere is
-        # listed, so that reading it names it.
-        files = [name for name in glob("**", root_dir=root, recursive=True) if not (root / name).is_dir()]
+        files = list(_files_below(root))
         found = {role: _matches(files, role, pattern) for role, pattern in patterns.items()}
         _refuse_shared(root, found)
         names = sorted(set().union(*found.values()))
         _refuse_unmatched(root, names, found, patterns)
         super().__init__(root, [FlowPair(name, *(root / found[role][name] for role in patterns)) for name in names])
+
+
+def _files_below(root: Path) -> Iterator[str]:
+    """Yield the names, as paths under `root`, of all files in it and in its folders, through links too.
+
+    Hidden ones do not count. A link to a folder that holds it is not followed, for all there is found already. A link
+    that leads nowhere is listed, so that reading it names it.
+    """
+    status = root.stat()
+    distinct = {(status.st_dev, status.st_ino)}
+    waiting = [("", frozenset(distinct))]
+    visits = 0
+    while waiting:
+        folder, holders = waiting.pop()
+        visits += 1
+        if visits > max(_VISITS, _WAYS * len(distinct)):  # each level of links may double their number
+            raise InputError(
+                f"{root}: links lead to its {len(distinct)} folders in more than {visits - 1} ways; remove links to "
+                f"folders, such as {root / folder}, or set root to a folder without them."
+            )
+        try:
+            entries = [entry for entry in os.scandir(root / folder) if not entry.name.startswith(".")]
+        except OSError as error:
+            raise InputError(
+                f"{root / folder}: cannot be read ({error.strerror}); make it readable, or set root to another folder."
+            ) from error
+        for entry in entries:
+            name = f"{folder}{entry.name}"
+            if not _is_folder(entry):
+                yield name
+                continue
+            status = os.stat(root / name)
+            key = (status.st_dev, status.st_ino)
+            if key not in holders:
+                distinct.add(key)
+                waiting.append((f"{name}/", holders | {key}))
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    """Whether it is a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _matches(files: list[str], role: str, pattern: str) -> dict[str, str]:

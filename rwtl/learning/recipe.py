@@ -16,7 +16,20 @@ from torchmetrics.aggregation import BaseAggregator
 from rwtl.errors import InputError
 from rwtl.learning.transfer.callback import Transfer, require_unfreezing_within
 from rwtl.models.correlation import CorrelationKind
-from rwtl.sections import Count, Natural, NotNegative, OneOf, Positive, Seed, Unfit, UpTo1, Within01, section
+from rwtl.sections import (
+    Count,
+    Natural,
+    NotNegative,
+    OneOf,
+    Positive,
+    Seed,
+    Threads,
+    Unfit,
+    UpTo1,
+    Within01,
+    Workers,
+    section,
+)
 
 # By their names in Lightning; parameters stay in float32.
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -48,8 +61,8 @@ class TrainerConfig:
 
     accelerator: Literal["cpu", "gpu", "auto"]
     precision: Annotated[str, OneOf(PRECISIONS)]
-    threads: Count
-    data_workers: Natural
+    threads: Threads
+    data_workers: Workers
     correlation: CorrelationKind
     channels_last: bool
     scenes_on_device: bool

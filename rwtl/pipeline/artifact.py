@@ -393,7 +393,7 @@ def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:
         write_status(attempt, {"state": "running"} | status)
         held.fence = attempt / files.STATUS
         if artifact.config is not None:
-            (attempt / files.CONFIG).write_text(resolved_yaml(artifact.config))
+            (attempt / files.CONFIG).write_text(resolved_yaml(artifact.config), encoding="utf-8")
         with told(attempt / files.PROGRESS, held.require):
             artifact.make(attempt)
         _publish(attempt, path, status, held)
@@ -410,7 +410,8 @@ def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:
             with suppress(OSError):  # on a full disk
                 write_status(attempt, ended | status)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise InputError(f"{label}: cannot write to {path} ({error.strerror}); what is finished is kept") from error
+            where = error.filename or path  # which may be elsewhere, in TMPDIR for instance
+            raise InputError(f"{label}: cannot use {where} ({error.strerror}); what is finished is kept") from error
         raise
     finally:
         held.release()

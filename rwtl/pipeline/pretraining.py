@@ -59,7 +59,7 @@ class PretrainingArtifact(TrainedArtifact):
     @property
     def verdict(self) -> str:
         """How the model does beside the baselines of its source task, on the same validation samples, in words."""
-        return self.file(files.VERDICT).read_text().strip()
+        return self.file(files.VERDICT).read_text(encoding="utf-8").strip()
 
     @property
     def skill(self) -> pd.DataFrame | None:
@@ -137,7 +137,8 @@ def pretraining(cfg: DictConfig) -> PretrainingArtifact:
             curve.to_csv(folder / files.CURVE, index=False)
             save_model(folder / files.MODEL, plan.task.model, plan.arguments, model)
             tracker.model(folder / files.MODEL)
-        (folder / files.VERDICT).write_text(plan.task.results(folder, plan, model, data, curve) + "\n")
+        verdict = plan.task.results(folder, plan, model, data, curve)
+        (folder / files.VERDICT).write_text(f"{verdict}\n", encoding="utf-8")
 
     whole = (outputs_folder(cfg), parents)
     artifact = PretrainingArtifact("pretraining", label, plan.values(), make, *whole, resumable=True, config=cfg)

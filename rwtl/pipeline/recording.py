@@ -11,7 +11,7 @@ from rwtl import files
 from rwtl.config import outputs_folder, setting
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
-from rwtl.progress import Progress
+from rwtl.progress import Progress, say
 from rwtl.sections import chosen, typed
 from rwtl.waves import Recording, RecordingConfig, open_recording, simulate
 from rwtl.waves.config import SYNTHETIC_VERSION, SyntheticConfig
@@ -80,7 +80,7 @@ class RecordingArtifact(Artifact):
     def show(self) -> None:
         """Print the statistics of the waves, and where recording and page are."""
         shown = files.PAGE if (self.path / files.PAGE).exists() else files.MOSAIC
-        print((self.path / files.STATISTICS).read_text())
+        print((self.path / files.STATISTICS).read_text(encoding="utf-8"))
         print(f"recording: {self.path / files.RECORDING}\npage:      {self.path / shown}")
 
 
@@ -125,29 +125,35 @@ def _recording(cfg: DictConfig, config: RecordingConfig | SyntheticConfig) -> Re
         outputs_folder(cfg),
         resumable=simulated,
         config=cfg,
-        check=lambda folder: open_recording(folder / files.RECORDING),  # it may be damaged, or of another version
+        check=lambda folder: _require_own(folder / files.RECORDING, config),  # damaged, or of another version or place
     )
+
+
+def _require_own(path: Path, config: RecordingConfig | SyntheticConfig) -> None:
+    """Raise InputError where the recording at a path is not the whole one of a configuration."""
+    made = open_recording(path)
+    if not made.complete or _typed(made.config, "recording") != config:
+        what = "of another configuration" if made.complete else f"unfinished, {made.valid_frames} frames"
+        raise InputError(f"{path} is {what}, and its artifact is complete: remove {path.parent}, and it is made anew")
 
 
 def _simulate(cfg: DictConfig, config: RecordingConfig, path: Path) -> None:
     before = open_recording(path) if path.exists() else None
     if before is not None and before.complete:
-        return
+        return _require_own(path, config)
     if before is not None:
-        print(f"  going on after {before.valid_frames} frames that an interrupted simulation left", flush=True)
+        say(f"  going on after {before.valid_frames} frames that an interrupted simulation left")
     size = config.recorded_frames * config.rows * config.columns * 4 / 1e9
-    print(
-        f"  {config.recorded_frames} frames of {config.rows} × {config.columns} cells: up to {size:.2f} GB", flush=True
-    )
+    say(f"  {config.recorded_frames} frames of {config.rows} × {config.columns} cells: up to {size:.2f} GB")
     engine = engine_of(setting(cfg, "engine"))
     progress = Progress("simulate", config.duration, "s of model time", rate=" × real time")
     simulate(config, engine, path, progress)
 
 
 def _describe(made: Recording, folder: Path) -> None:
-    print("  measuring and drawing the waves", flush=True)
+    say("  measuring and drawing the waves")
     statistics = wave_statistics(made)
-    with open(folder / files.STATISTICS, "w") as file:
+    with open(folder / files.STATISTICS, "w", encoding="utf-8") as file:
         print_summary(statistics, file)
     statistics.waves.to_csv(folder / files.WAVES, index_label="wave")
     draw_mosaic(made, folder / files.MOSAIC)

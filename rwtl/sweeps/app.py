@@ -23,7 +23,7 @@ from rwtl.processes import end_fast
 from rwtl.retired import require_current
 from rwtl.sweeps.jobs import Main, planned
 from rwtl.sweeps.sweep import Work, executor_of, make, own_executor, readable
-from rwtl.terminal import Lasting
+from rwtl.terminal import lasting
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 Program = Callable[..., None]  # called without arguments, or with another way to carry out its work than `make`
@@ -68,8 +68,7 @@ def _program(config: str, main: Main, carry_out: Callable[[Work], int] | None) -
     @functools.wraps(configured)
     def called(instead: Callable[[Work], int] | None = None) -> None:
         alone.carry_out = instead or carry_out
-        if not isinstance(sys.stdout, Lasting):
-            sys.stdout = Lasting(sys.stdout)
+        lasting()
         given = get_args_parser().parse_args()
         with readable():
             require_current(given.overrides)

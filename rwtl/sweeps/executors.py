@@ -22,7 +22,8 @@ from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.stages import artifact_of
 from rwtl.processes import end_with_parent, helper_context, reason_of, terminable
 from rwtl.progress import is_silent, silence
-from rwtl.sections import Count, section
+from rwtl.sections import Processes, section
+from rwtl.terminal import lasting
 
 POLL = 1.0  # s between looks at the processes
 
@@ -128,7 +129,7 @@ class ProcessesConfig:
             with many threads each.
     """
 
-    jobs: Count
+    jobs: Processes
 
 
 class Processes(Executor):
@@ -210,6 +211,7 @@ def _begin(writing: Connection, quiet: bool) -> None:
     for stream in (1, 2):
         os.dup2(writing.fileno(), stream)
     writing.close()
+    lasting()
     os.setsid()  # signals to all processes of a terminal are for the parent, which asks those that work to stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig
 from pydantic import BaseModel
-from rich.markup import escape
 from rich.table import Column, Table
 
 from rwtl.errors import InputError
@@ -168,7 +167,7 @@ def print_jobs(name: str, jobs: Sequence[Job], outcomes: Outcomes, values: Mappi
         value = [f"{values[job.number]:.4g}" if job.number in values else "-"] if values is not None else []
         differs = " ".join(each for each in job.overrides if each not in shared)
         cells = [str(job.number), differs, state, *value, reason, took, where]
-        table.add_row(*map(escape, cells), style=None if state in SUCCEEDED else "bold")
+        table.add_row(*cells, style=None if state in SUCCEEDED else "bold")
     show(table)
     print(counted(states), flush=True)
     return all(state in SUCCEEDED for state in states)

@@ -4,7 +4,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Column, Table
 
 from rwtl.pipeline.artifact import FORMAT, Artifact, maker_of, reason_of
@@ -36,7 +35,7 @@ def preview(work: Work) -> int:
         will = WILL.get(state, "wait for") if needed else "not needed"
         cells = [artifact.kind, artifact.digest, artifact.label, will]
         cells += [f"{jobs[artifact.path]} of {len(work.jobs)}", _note(artifact, state)]
-        table.add_row(*map(escape, cells), style=None if will in ("reuse", "not needed") else "bold")
+        table.add_row(*cells, style=None if will in ("reuse", "not needed") else "bold")
         becomes.setdefault(artifact.kind, []).append(f"to {will}" if needed else will)
     if artifacts:
         show(table)

@@ -24,6 +24,7 @@ from rwtl.pipeline.stages import artifact_of
 from rwtl.sweeps.executors import Ended, Executor, sent
 from rwtl.sweeps.slurm_config import SlurmConfig, parameters
 from rwtl.sweeps.slurm_queue import cancel, command, ended, queued, require_controller
+from rwtl.terminal import lasting
 
 GRACE = 60.0  # s for an artifact's status, and for the accounts, to arrive after a job has left the queue
 FOLDER = "slurm"  # below the outputs: the ledger, its claims, and by default the jobs' logs
@@ -32,6 +33,7 @@ LEDGER = "jobs.json"
 
 def make_on_cluster(kind: str, config: dict[str, Any], digest: str) -> None:
     """Make the artifact of a configuration: called by a job, and again where SLURM or submitit runs the job again."""
+    lasting()  # a log that cannot be written costs no work
     try:
         made = build(artifact_of(kind, OmegaConf.create(config), digest))
     except InputError as error:

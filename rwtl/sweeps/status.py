@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.table import Column, Table
 
 from rwtl import files
@@ -148,7 +147,7 @@ def print_entries(entries: Sequence[Entry]) -> None:
         parents = f"{len(entry.parents)} artifacts" if many else " ".join(entry.parents.values())
         cells = [entry.path.parent.name, entry.path.name, entry.label, entry.state, age(entry.age), decimal(entry.size)]
         style = None if entry.state == "complete" else "bold"
-        table.add_row(*map(escape, [*cells, parents, entry.note]), style=style)
+        table.add_row(*cells, parents, entry.note, style=style)
     show(table)
     states = counted(entry.state for entry in entries) or "none"
     print(f"{len(entries)} artifacts, {decimal(sum(entry.size for entry in entries))}: {states}", flush=True)

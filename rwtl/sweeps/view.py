@@ -9,7 +9,6 @@ from statistics import fmean
 
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -140,7 +139,7 @@ class View(Watcher):
             if not self._executor.waits(artifact):
                 began = self._began.setdefault(artifact.digest, time.monotonic())
                 since = clock_of(time.monotonic() - began)
-            table.add_row(*map(escape, [artifact.label, artifact.digest, said, since, left]))
+            table.add_row(artifact.label, artifact.digest, said, since, left)
         return Group(table, Text(f"{self._name}: {self._states()}{self._clock()}"))
 
 
@@ -169,7 +168,7 @@ def print_outcomes(name: str, outcomes: Iterable[Outcome]) -> None:
         for outcome in own:
             if len(well) <= LISTED or outcome.state not in SUCCEEDED:
                 cells = [kind, outcome.artifact.label, *cells_of(outcome)]
-                table.add_row(*map(escape, cells), style=None if outcome.state in SUCCEEDED else "bold")
+                table.add_row(*cells, style=None if outcome.state in SUCCEEDED else "bold")
     show(table)
     print(counted(outcome.state for outcome in outcomes), flush=True)
 

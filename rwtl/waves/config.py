@@ -11,6 +11,9 @@ from rwtl.waves.model.tissue import CouplingConfig, cell_values
 
 # A frame is a chunk of the recording, so that any frame is read alone; a shard is a file, so that there are few files.
 FRAMES_PER_SHARD = 64
+# The kind of a recording of simulated starburst amacrine cells, and those of `synthetic.GENERATORS`.
+SAC = "sac"
+SYNTHETIC_KINDS = ("moving_shapes", "fronts")
 # Raised when the same configuration gives other frames: older synthetic recordings are then not read.
 SYNTHETIC_VERSION = 1
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,18 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from rwtl import files
 from rwtl.errors import InputError
 from rwtl.program import call_of
-from rwtl.waves.config import FRAMES_PER_SHARD, SYNTHETIC_VERSION, RecordingConfig
+from rwtl.waves.config import FRAMES_PER_SHARD, SAC, RecordingConfig
 from rwtl.waves.model.parameters import MODEL_VERSION
 from rwtl.waves.model.state import Snapshot, load_snapshot
+from rwtl.waves.verification import (
+    FORMAT,
+    damaged,
+    fingerprint,
+    frames_in,
+    shard_file,
+    verified,
+)
 
-# Raised when the layout of the Zarr group changes.
-FORMAT = 2
-# The kind of a recording of simulated starburst amacrine cells; others are in `synthetic.GENERATORS`.
-SAC = "sac"
 _MARGIN = 50e6  # bytes, for the state, the attributes and what the file system needs beside the frames
 
 
@@ -105,18 +110,6 @@ class Recording:
         return self.first_frame_time + frame * self.frame_interval
 
 
-def _require_current(path: Path, attributes: Mapping[str, Any]) -> None:
-    """Raise InputError where a recording has another version of the model, of the generator or of the layout."""
-    simulated = attributes["config"].get("kind", SAC) == SAC
-    version = ("model_version", MODEL_VERSION) if simulated else ("generator_version", SYNTHETIC_VERSION)
-    for name, here in (("format", FORMAT), version):
-        if attributes.get(name, 1) != here:
-            raise InputError(
-                f"{path} has {name} {attributes.get(name, 1)}, and this version of rwtl makes and reads {here}: "
-                "simulate it anew, or use the version that made it"
-            )
-
-
 def open_recording(path: str | Path) -> Recording:
     """Open a recording, complete or not; open it again to see frames that were written since.
 
@@ -124,7 +117,8 @@ def open_recording(path: str | Path) -> Recording:
         path: of the Zarr group, such as `outputs/recording/<digest>/recording`.
 
     Raises:
-        InputError: there is nothing at `path`, something else, or a recording of another version of the model.
+        InputError: there is nothing at `path`, something else, a recording of another version of the model, or one that
+            is not as it was written.
 
     >>> recording = rwtl.open_recording("waves.zarr")
     >>> recording.shape, recording.frame_interval, recording.frames(0, 2).dtype.name
@@ -133,19 +127,9 @@ def open_recording(path: str | Path) -> Recording:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist: give the path of a recording, or make one with {call_of('simulate')}")
-    try:
-        group = zarr.open_group(path, mode="r")
-        attributes, calcium = dict(group.attrs), group["calcium"]
-        complete = attributes["complete"]
-        _require_current(path, attributes)
-        values = {name: attributes[name] for name in ("valid_frames", "frame_interval", "first_frame_time", "spacing")}
-        return Recording(path, complete=complete, shape=calcium.shape[1:], config=attributes["config"], **values)
-    except InputError:
-        raise
-    except (FileNotFoundError, NotADirectoryError, KeyError, ValueError) as error:
-        raise InputError(
-            f"{path} is not a recording ({type(error).__name__}: {error}): give the Zarr group that simulate wrote"
-        ) from error
+    attributes, shape = verified(path)
+    names = ("valid_frames", "complete", "frame_interval", "first_frame_time", "spacing", "config")
+    return Recording(path, shape=shape[1:], **{name: attributes[name] for name in names})
 
 
 def opened(recording: Recording | str | Path) -> Recording:
@@ -158,10 +142,10 @@ class RecordingWriter:
 
     The array has its full length from the start, and frames go in by whole shards from a thread of their own, so memory
     does not grow with the duration and the simulation need not wait. With each shard the state is kept in `state.npz`,
-    from which an unfinished recording is resumed. Group attributes: `valid_frames`, those that a reader may use, and
-    `complete`, both updated only after the frames and the state they speak of. The others never change:
-    `frame_interval` and `first_frame_time` (s), `spacing` (µm), `seed`, `config`, everything that determined the
-    recording, `model_version` and `format`.
+    from which an unfinished recording is resumed. Group attributes: `valid_frames`, those that a reader may use,
+    `shards`, a fingerprint of each shard of them, and `complete`, all updated only when the frames and the state that
+    they speak of have reached the disk. The others never change: `frame_interval` and `first_frame_time` (s), `spacing`
+    (µm), `seed`, `config`, everything that determined the recording, `model_version` and `format`.
 
     A context manager: what was handed over is written before it closes, whatever ended the simulation. Only one process
     may write a recording at a time, and nothing here prevents a second one: recordings that `rwtl.pipeline` makes are
@@ -185,8 +169,11 @@ class RecordingWriter:
         self._calcium = self._group["calcium"]
         self._frame = self.snapshot.frame if self.snapshot else 0
         self._written = max(0, self._frame - config.transient_frames)
-        if self._group.attrs["valid_frames"] != self._written:  # killed between the state and the attributes
-            self._group.attrs["valid_frames"] = self._written
+        attributes = self._group.attrs
+        self._shards = _fingerprints(path, attributes.get("shards", []), self._written)
+        # Killed between the state and the attributes, or begun by a version that noted no fingerprints.
+        if (attributes["valid_frames"], attributes.get("shards")) != (self._written, self._shards):
+            self._note(valid_frames=self._written, shards=list(self._shards))
         self._shard = np.empty((FRAMES_PER_SHARD, config.rows, config.columns), np.float32)
         self._held = 0
         self._thread = ThreadPoolExecutor(max_workers=1)
@@ -221,7 +208,7 @@ class RecordingWriter:
             raise ValueError(f"the recording ends after {self._frame} of {self._config.simulated_frames} frames")
         self._hand_over(None)
         self._wait()
-        self._group.attrs["complete"] = True
+        self._note(complete=True)
         (self._path / files.STATE).unlink(missing_ok=True)
 
     def _hand_over(self, snapshot: Snapshot | None) -> None:
@@ -236,26 +223,44 @@ class RecordingWriter:
 
     def _flush(self, frames: Float32[np.ndarray, "frame row column"], snapshot: Snapshot | None) -> None:
         if len(frames):
+            shard = shard_file(self._path, self._written // FRAMES_PER_SHARD)
             self._calcium[self._written : self._written + len(frames)] = frames
             self._written += len(frames)
+            files.sync(shard, self._path)
+            self._shards.append(fingerprint(shard, len(frames)))
         if snapshot is not None:
             snapshot.save(self._path / files.STATE)
         if len(frames):
-            self._group.attrs["valid_frames"] = self._written
+            self._note(valid_frames=self._written, shards=list(self._shards))
+
+    def _note(self, **attributes: Any) -> None:
+        """Change attributes in one step, and wait until they have reached the disk."""
+        self._group = self._group.update_attributes(attributes)
+        files.sync(self._path / "zarr.json", self._path)
+
+
+def _fingerprints(path: Path, noted: list[str], written: int) -> list[str]:
+    """Return those of the shards that are written: a kill, or an earlier version, may have left some out."""
+    count = written // FRAMES_PER_SHARD
+    found = noted[:count]
+    for number in range(len(found), count):
+        try:
+            found.append(fingerprint(shard_file(path, number), FRAMES_PER_SHARD))
+        except ValueError as error:
+            raise damaged(path, number, written, str(error)) from error
+    return found
 
 
 def _resumed(path: Path, config: RecordingConfig) -> Snapshot | None:
     """Return the state from which to resume a recording; None where there is none, or nothing of it was kept."""
     if not path.exists():
         return None
-    try:
-        attributes = dict(zarr.open_group(path, mode="r").attrs)
-        complete, recorded = attributes["complete"], attributes["config"]
-    except (FileNotFoundError, KeyError, ValueError, NotADirectoryError):
-        raise InputError(f"{path} exists and is not a recording: remove it, or record elsewhere") from None
-    if complete:
+    if not (path / "zarr.json").is_file():
+        raise InputError(f"{path} exists and is not a recording: remove it, or record elsewhere")
+    attributes = verified(path).attributes
+    if attributes["complete"]:
         raise InputError(f"{path} is a complete recording: remove it, or record elsewhere")
-    _require_current(path, attributes)
+    recorded = attributes["config"]
     wanted = json.loads(json.dumps(asdict(config)))
     if recorded != wanted:
         raise InputError(
@@ -266,7 +271,19 @@ def _resumed(path: Path, config: RecordingConfig) -> Snapshot | None:
         partial.unlink()
     if not (path / files.STATE).exists() and attributes["valid_frames"] == 0:
         return None
-    return load_snapshot(path / files.STATE)
+    snapshot = load_snapshot(path / files.STATE)
+    shapes = {value.shape for value in snapshot.values.values()}
+    is_kept = config.has_snapshot(snapshot.frame) and 0 <= snapshot.frame <= config.simulated_frames
+    if not is_kept or shapes != {(config.rows, config.columns)}:
+        raise InputError(
+            f"{path / files.STATE} is the state after {snapshot.frame} frames of {_listed(shapes)} cells, and this "
+            f"recording keeps none such: remove {path} to simulate it anew"
+        )
+    return snapshot
+
+
+def _listed(shapes: set[tuple[int, ...]]) -> str:
+    return " and ".join(" × ".join(map(str, shape)) for shape in sorted(shapes))
 
 
 def _difference(recorded: Any, wanted: Any, name: str = "recording") -> str:
@@ -298,6 +315,7 @@ def _create(path: Path, config: RecordingConfig) -> None:
     """Make a recording without frames, in place of one of which nothing was kept."""
     attributes = {
         "valid_frames": 0,
+        "shards": [],
         "complete": False,
         "frame_interval": config.frame_interval,
         "first_frame_time": config.transient + config.frame_interval,
@@ -309,7 +327,14 @@ def _create(path: Path, config: RecordingConfig) -> None:
     draft, _ = _draft(path, (config.recorded_frames, config.rows, config.columns), attributes)
     if path.exists():
         shutil.rmtree(path)
+    _publish(draft, path)
+
+
+def _publish(draft: Path, path: Path) -> None:
+    """Move a draft to its place when all of it has reached the disk."""
+    files.sync_tree(draft)
     draft.rename(path)
+    files.sync(path, path.parent)
 
 
 def _draft(path: Path, shape: tuple[int, int, int], attributes: Mapping[str, Any]) -> tuple[Path, zarr.Group]:
@@ -348,7 +373,7 @@ def write_whole(
     Args:
         path: of the Zarr group.
         frames: calcium in nM, as many as `shape` says, which is (frames, rows, columns).
-        attributes: those of a recording but `valid_frames`, `complete` and `format`.
+        attributes: those of a recording but `valid_frames`, `shards`, `complete` and `format`.
         progress: called after every frame with how many have been made.
 
     Raises:
@@ -365,4 +390,7 @@ def write_whole(
             if progress is not None:
                 progress(start + place + 1)
         group["calcium"][start : start + len(shard)] = shard
-    draft.rename(path)
+    count = ceil(shape[0] / FRAMES_PER_SHARD)
+    shards = [fingerprint(shard_file(draft, number), frames_in(number, shape[0])) for number in range(count)]
+    group.update_attributes({"shards": shards})
+    _publish(draft, path)

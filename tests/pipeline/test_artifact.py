@@ -262,3 +262,11 @@ def test_a_status_that_is_none_is_damaged(tmp_path, content):
     for look in (read_status, state_of):
         with pytest.raises(InputError, match=r"status\.json is damaged"):
             look(made.path)
+
+
+def test_a_folder_that_is_not_the_artifacts_is_named_where_it_cannot_be_used(tmp_path):
+    def make(folder):
+        raise PermissionError(13, "Permission denied", "/elsewhere/main")
+
+    with pytest.raises(InputError, match=r"^.*: cannot use /elsewhere/main \(Permission denied\); what is finished is"):
+        build(Artifact("training", "a label", {}, make, tmp_path))

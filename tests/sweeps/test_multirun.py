@@ -130,7 +130,10 @@ BAD_LINES = {
         ["recording.seed=1,2", "executor=processes", "executor.jobs=1,2"],
         r"executor\.jobs=1,2: a sweep has one executor",
     ),
-    "no process": (["recording.seed=1,2", "executor=processes", "executor.jobs=0"], r"executor\.jobs is 0; .*at least"),
+    "no process": (
+        ["recording.seed=1,2", "executor=processes", "executor.jobs=0"],
+        r"executor\.jobs is 0; it must lie in 1 to 256",
+    ),
     "a launcher beside an executor": (
         ["recording.seed=1,2", "hydra/launcher=joblib", "executor=inline"],
         r"hydra/launcher=joblib and executor=inline both say where the jobs run; leave one out",

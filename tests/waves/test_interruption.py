@@ -22,7 +22,8 @@ def start(outputs):
 
 
 def recording_in(outputs):
-    return next(outputs.glob("recording/*/recording"), None)
+    """The recording, wherever it is while it is made."""
+    return next((file.parent for file in outputs.rglob("zarr.json") if file.parent.name == "recording"), None)
 
 
 def valid_frames(outputs) -> int:

@@ -1,6 +1,5 @@
 """An engine that runs a C++ program, which Brian2 generates."""
 
-import tempfile
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
@@ -8,9 +7,16 @@ from pathlib import Path
 import numpy as np
 from brian2 import BrianLogger
 
-from rwtl.sections import Count, section
+from rwtl.sections import Threads, section
 from rwtl.waves.config import RecordingConfig
-from rwtl.waves.engines.standalone import compile_program, generate, require_tools, run_program, standalone_device
+from rwtl.waves.engines.standalone import (
+    compile_program,
+    generate,
+    program_folder,
+    require_tools,
+    run_program,
+    standalone_device,
+)
 from rwtl.waves.model.state import Precision, Snapshot
 from rwtl.waves.simulation import Frame
 
@@ -46,7 +52,7 @@ class CppEngine:
         InputError: threads is below 1, or the precision is another.
     """
 
-    threads: Count
+    threads: Threads
     precision: Precision
 
     def frames(self, config: RecordingConfig, start: Snapshot) -> Iterator[Frame]:
@@ -54,11 +60,10 @@ class CppEngine:
 
         Raises:
             InputError: the compiler or make is missing.
-            InputError: the program does not compile, or stops early.
+            InputError: the program does not compile, or stops early; or the folder for temporary files is of no use.
         """
         require_tools()
-        with tempfile.TemporaryDirectory(prefix="rwtl-simulation-") as name:
-            directory = Path(name)
+        with program_folder() as directory:
             with standalone_device("cpp_standalone", self._preferences()):
                 generate(config, start, directory, _write_variable)
             blocks = ceil(config.rows * config.columns / _BLOCK)
@@ -83,13 +88,16 @@ def _write_variable(array: str, count: int) -> str:
 
 
 def _tune(directory: Path, precision: str, cells_per_thread: int) -> None:
-    (directory / "powers.h").write_text(_POWERS)
+    (directory / "powers.h").write_text(_POWERS, encoding="utf-8")
     # A vector loop and the scalar rest after it round differently. Where every thread but the last has whole vectors, a
     # cell is in the same one of the two for any number of threads. One piece for each thread: neighbouring small ones
     # would have the processors fetch, ahead, cells that the other one writes.
     for source in (directory / "code_objects").glob("*.cpp"):
-        source.write_text(source.read_text().replace("schedule(static)", f"schedule(static, {cells_per_thread})"))
+        source.write_text(
+            source.read_text(encoding="utf-8").replace("schedule(static)", f"schedule(static, {cells_per_thread})"),
+            encoding="utf-8",
+        )
     # Only the loops over cells are worth optimising; the rest of the program compiles faster without.
     flags = f"{_LOOP_FLAGS} {_SINGLE_PRECISION_FLAGS}" if precision == "float32" else _LOOP_FLAGS
-    with open(directory / "makefile", "a") as makefile:
+    with open(directory / "makefile", "a", encoding="utf-8") as makefile:
         makefile.write(f"\ncode_objects/%.o: CXXFLAGS += {flags}\n")

@@ -5,7 +5,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from importlib.util import find_spec
@@ -19,7 +18,14 @@ from brian2 import BrianLogger
 from rwtl.errors import InputError
 from rwtl.sections import Range, section
 from rwtl.waves.config import RecordingConfig
-from rwtl.waves.engines.standalone import compile_program, generate, require_tools, run_program, standalone_device
+from rwtl.waves.engines.standalone import (
+    compile_program,
+    generate,
+    program_folder,
+    require_tools,
+    run_program,
+    standalone_device,
+)
 from rwtl.waves.model.state import Precision, Snapshot
 from rwtl.waves.simulation import Frame
 
@@ -62,11 +68,11 @@ class CudaEngine:
             InputError: the GPU or a tool is missing.
             InputError: the program does not compile, or stops early.
         """
-        with tempfile.TemporaryDirectory(prefix="rwtl-simulation-") as name:
-            self.build(config, start, Path(name))
+        with program_folder() as directory:
+            self.build(config, start, directory)
             # CUDA's own order of GPUs is another than nvidia-smi's, which was asked for the compute capability.
             environment = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-            yield from run_program(config, start, Path(name), np.dtype(self.precision), environment)
+            yield from run_program(config, start, directory, np.dtype(self.precision), environment)
 
     def build(self, config: RecordingConfig, start: Snapshot, directory: Path) -> None:
         """Generate and compile the program.
@@ -137,7 +143,7 @@ def _curand(directory: Path) -> tuple[str, str]:
     """Flags of compiler and linker with which a program finds cuRAND, to which Brian2CUDA links any program: none where
     the toolkit has it, else those for NVIDIA's Python package."""
     probe = directory / "probe.cu"
-    probe.write_text("#include <curand_kernel.h>\nint main() {}\n")
+    probe.write_text("#include <curand_kernel.h>\nint main() {}\n", encoding="utf-8")
     command = ["nvcc", "-lcurand", "-o", str(directory / "probe"), str(probe)]
     if subprocess.run(command, capture_output=True).returncode == 0:
         return "", ""
@@ -160,15 +166,15 @@ def _write_variable(array: str, count: int) -> str:
 
 
 def _tune(directory: Path, compiler_flags: str, linker_flags: str) -> None:
-    (directory / "powers.h").write_text(_POWERS)
+    (directory / "powers.h").write_text(_POWERS, encoding="utf-8")
     # The program has none of the growing arrays that Thrust is for, and compiles four times faster without its headers.
     for source in [*directory.glob("**/*.h"), *directory.glob("**/*.cu")]:
-        source.write_text(re.sub(r"#include <thrust/.*>", "", source.read_text()))
+        source.write_text(re.sub(r"#include <thrust/.*>", "", source.read_text(encoding="utf-8")), encoding="utf-8")
     # What runs on the host takes most of its time to read the same headers, so it becomes one source.
-    makefile = (directory / "makefile").read_text()
+    makefile = (directory / "makefile").read_text(encoding="utf-8")
     sources = re.search(r"^SRCS = (.*)$", makefile, re.MULTILINE)[1].split()
     host = [source for source in sources if not source.startswith("code_objects/")]
-    (directory / "host.cu").write_text("".join(f'#include "{source}"\n' for source in host))
+    (directory / "host.cu").write_text("".join(f'#include "{source}"\n' for source in host), encoding="utf-8")
     kernels = [source for source in sources if source not in host]
     makefile = re.sub(r"^SRCS = .*$", f"SRCS = host.cu {' '.join(kernels)}", makefile, flags=re.MULTILINE)
     makefile = makefile.replace("-std=c++11", "-std=c++17")
@@ -178,4 +184,4 @@ NVCCFLAGS += {compiler_flags}
 LFLAGS += {linker_flags}
 host.o: NVCCFLAGS += -O2
 """
-    (directory / "makefile").write_text(f"{makefile}\n{settings}")
+    (directory / "makefile").write_text(f"{makefile}\n{settings}", encoding="utf-8")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fcntl import F_SETPIPE_SZ, fcntl
@@ -40,6 +41,24 @@ static void write_frame()
     {rest}
 }}
 """
+
+
+@contextmanager
+def program_folder() -> Iterator[Path]:
+    """Yield a temporary folder, in which a program is built and run.
+
+    Raises:
+        InputError: it cannot be written, is full, or lets no program run.
+    """
+    directory = tempfile.gettempdir()
+    try:
+        with tempfile.TemporaryDirectory(prefix="rwtl-simulation-") as directory:
+            yield Path(directory)
+    except OSError as error:
+        raise InputError(
+            f"the simulation's program cannot be built or run in {directory} ({error.strerror or error}, "
+            f"{error.filename or 'when it was written'}): set TMPDIR to a folder with room that lets programs run"
+        ) from error
 
 
 @contextmanager
@@ -99,10 +118,10 @@ def generate(
 
 
 def _replace(file: Path, text: str, by: str) -> None:
-    source = file.read_text()
+    source = file.read_text(encoding="utf-8")
     if source.count(text) != 1:
         raise RuntimeError(f"{text!r} occurs {source.count(text)} times in {file.name}: another version of Brian2?")
-    file.write_text(source.replace(text, by))
+    file.write_text(source.replace(text, by), encoding="utf-8")
 
 
 def compile_program(directory: Path, arguments: list[str]) -> None:
@@ -137,7 +156,7 @@ def run_program(
     reading, writing = os.pipe()
     fcntl(writing, F_SETPIPE_SZ, _PIPE_BYTES)
     shape, size = (config.rows, config.columns), config.rows * config.columns * precision.itemsize
-    with open(directory / "output.txt", "w+") as output, open(reading, "rb") as frames:
+    with open(directory / "output.txt", "w+", encoding="utf-8") as output, open(reading, "rb") as frames:
         program = subprocess.Popen(
             ["./main", "--results_dir", f"{directory / 'results'}/"],
             cwd=directory,

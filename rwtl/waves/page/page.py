@@ -143,7 +143,7 @@ def write_page(statistics: WaveStatistics, file: Path, mosaic: Path, movie: Path
             for name, value in recording.config["cell"].items()
         ],
     )
-    file.write_text(page)
+    file.write_text(page, encoding="utf-8")
 
 
 def _maps(statistics: WaveStatistics, largest: pd.DataFrame) -> Iterator[Figure]:
