@@ -422,6 +422,7 @@ def _publish(attempt: Path, path: Path, status: dict[str, Any], held: Claim) -> 
     for partial in attempt.rglob("*.partial"):  # of a process that ended, or was taken over from, as it wrote
         partial.unlink(missing_ok=True)
     held.require()
+    files.sync_tree(attempt)  # before anything says that it is complete: a power cut may follow
     write_status(attempt, {"state": "complete"} | status | {"finished": now(), "files": files.digests(attempt)})
     held.require()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -430,6 +431,7 @@ def _publish(attempt: Path, path: Path, status: dict[str, Any], held: Claim) -> 
     except OSError:
         if not _published(attempt, path):  # a file server may say so of what it has done
             raise
+    files.sync(path.parent, path.parents[1])
     _clear_away(path)
 
 

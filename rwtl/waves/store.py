@@ -17,6 +17,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from rwtl import files
 from rwtl.errors import InputError
 from rwtl.program import call_of
+from rwtl.progress import require_ours
 from rwtl.waves.config import FRAMES_PER_SHARD, SAC, RecordingConfig
 from rwtl.waves.model.parameters import MODEL_VERSION
 from rwtl.waves.model.state import Snapshot, load_snapshot
@@ -222,6 +223,7 @@ class RecordingWriter:
             self._pending.result()
 
     def _flush(self, frames: Float32[np.ndarray, "frame row column"], snapshot: Snapshot | None) -> None:
+        require_ours()  # Zarr would make the folder again that a successor has taken away
         if len(frames):
             shard = shard_file(self._path, self._written // FRAMES_PER_SHARD)
             self._calcium[self._written : self._written + len(frames)] = frames
