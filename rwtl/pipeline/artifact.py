@@ -349,7 +349,7 @@ def _take_over(path: Path, held: Claim) -> Path | None:
     attempt = work / f"{held.number:06d}-{secrets.token_hex(4)}"
     try:
         left = max(_attempts(path), key=_number, default=None)
-        if left is None and path.exists() and not is_complete(path):
+        if left is None and os.path.lexists(path) and not is_complete(path):
             left = _of_earlier_version(path)
         if left is None:
             attempt.mkdir()
@@ -369,15 +369,18 @@ def _take_over(path: Path, held: Claim) -> Path | None:
     return attempt
 
 
-def _of_earlier_version(path: Path) -> Path:
-    """Return an unfinished artifact's folder, as versions of rwtl without folders of attempts left it.
+def _of_earlier_version(path: Path) -> Path | None:
+    """Return an unfinished artifact's folder, as versions of rwtl without folders of attempts left it; None for an empty
+    folder, which a finished attempt replaces.
 
-    Raises InputError where the folder is no artifact's.
+    Raises InputError where there is something else.
     """
-    if not (path / files.STATUS).exists():
-        raise InputError(f"{path} is in the way: it is no artifact, for it has no {files.STATUS}; move it elsewhere")
-    shutil.rmtree(path / CLAIMS, ignore_errors=True)
-    return path
+    if (path / files.STATUS).exists():
+        shutil.rmtree(path / CLAIMS, ignore_errors=True)
+        return path
+    if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+        return None
+    raise InputError(f"{path} is in the way: it is no artifact, for it has no {files.STATUS}; move it elsewhere")
 
 
 def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:

@@ -270,3 +270,34 @@ def test_a_folder_that_is_not_the_artifacts_is_named_where_it_cannot_be_used(tmp
 
     with pytest.raises(InputError, match=r"^.*: cannot use /elsewhere/main \(Permission denied\); what is finished is"):
         build(Artifact("training", "a label", {}, make, tmp_path))
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted", "failed"])
+@pytest.mark.parametrize("resumable", [True, False])
+def test_an_unfinished_one_of_an_earlier_version_is_taken_up(tmp_path, state, resumable):
+    """It lies where finished ones do, with its claims in it."""
+    artifact = planned(tmp_path, {}, lambda folder: (folder / "half").touch(), resumable=resumable)
+    (artifact.path / "claims").mkdir(parents=True)
+    (artifact.path / "claims" / "000001").write_text("{}")
+    (artifact.path / "half").write_text("x")
+    (artifact.path / "status.json").write_text(json.dumps(STATUS | {"state": state}))
+    assert artifact.state() == ("interrupted" if state == "running" else state)
+    made = build(artifact)
+    assert (made.path / "half").read_text() == ("x" if resumable else "") and made.state() == "complete"
+    assert not (made.path / "claims").exists()
+    assert [job["state"] for job in made.status().get("history", [])] == ([state] if resumable else [])
+
+
+def test_what_is_no_artifact_is_not_overwritten(tmp_path):
+    artifact = planned(tmp_path, {})
+    artifact.path.mkdir(parents=True)
+    (artifact.path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match=rf"{artifact.path} is in the way: it is no artifact"):
+        build(artifact)
+    assert (artifact.path / "thesis.txt").read_text() == "years of work"
+    (artifact.path / "thesis.txt").unlink()
+    assert build(artifact).state() == "complete", "an empty folder is in nobody's way"
+    shutil.rmtree(artifact.path)
+    artifact.path.symlink_to(tmp_path / "a disk that is not there")
+    with pytest.raises(InputError, match=rf"{artifact.path} is in the way"):
+        build(artifact)
