@@ -370,8 +370,9 @@ def _take_over(path: Path, held: Claim) -> Path | None:
 
 
 def _of_earlier_version(path: Path) -> Path | None:
-    """Return an unfinished artifact's folder, as versions of rwtl without folders of attempts left it; None for an empty
-    folder, which a finished attempt replaces.
+    """Return an unfinished artifact's folder, as versions of rwtl without folders of attempts left it.
+
+    None for an empty folder, which a finished attempt replaces.
 
     Raises InputError where there is something else.
     """
