@@ -108,7 +108,7 @@ def kills(folder: Path, wanted: int, rng: random.Random) -> list[dict]:
             job = start(app, outputs)
             how = rng.choice(list(CODES))
             try:
-                code = job.wait(rng.uniform(0.3, 1.0) * seconds[app])
+                code = job.wait(rng.uniform(0.1, 0.6) * seconds[app])
             except subprocess.TimeoutExpired:
                 job.send_signal(how)
                 code = job.wait()
