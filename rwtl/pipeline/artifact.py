@@ -313,18 +313,14 @@ def build(artifact: A) -> A:
         for parent in artifact.parents.values():
             build(parent)
     claims = claims_of(path)
-    claims = claims_of(path)
     with writable(artifact.outputs):
         held = claim(claims, lambda: is_complete(path), Waiting(label, path, claims))
-        attempt = None if held is None else _take_over(path, held)
-    if held is not None and attempt is not None:
-        print(f"{label}: making {path}", flush=True)
-        try:
-            _make(artifact, held, attempt)
-        except TakenOver as error:
-            print(f"{label}: {error}", flush=True)
-            return build(artifact)  # which waits for the other job
-    else:
+    try:
+        made = held is not None and _made(artifact, held)
+    except TakenOver as error:
+        print(f"{label}: {error}", flush=True)
+        return build(artifact)  # which waits for the other job
+    if not made:
         held_by = maker_of(path) if unfinished(path).exists() else None
         if held_by is None or held_by[1]:  # its maker was killed just after its end
             _clear_away(path)
@@ -332,7 +328,7 @@ def build(artifact: A) -> A:
             print(f"{label}: reused {path}", flush=True)
         artifact.check(path)
     _announced.add(path)
-    return replace(artifact, reused=attempt is None)
+    return replace(artifact, reused=not made)
 
 
 def hush(artifact: Artifact) -> None:
@@ -340,32 +336,45 @@ def hush(artifact: Artifact) -> None:
     _announced.add(artifact.path)
 
 
+def _made(artifact: Artifact, held: Claim) -> bool:
+    """Make an artifact, and give its claim back; return False where a holder before has finished at this very moment.
+
+    Raises TakenOver where another process has taken over.
+    """
+    try:
+        with writable(artifact.outputs):
+            attempt = _take_over(artifact.path, held)
+        if attempt is None:
+            return False
+        print(f"{artifact.label}: making {artifact.path}", flush=True)
+        _make(artifact, held, attempt)
+        return True
+    finally:
+        held.release()
+
+
 def _take_over(path: Path, held: Claim) -> Path | None:
     """Return the folder of an attempt, with what an earlier one left: from then on that one can change nothing.
 
-    None where a holder before has finished at this very moment.
+    None where a holder before has finished at this very moment. Raises TakenOver where another process has taken over.
     """
     work = unfinished(path)
     attempt = work / f"{held.number:06d}-{secrets.token_hex(4)}"
-    try:
-        left = max(_attempts(path), key=_number, default=None)
-        if left is None and os.path.lexists(path) and not is_complete(path):
-            left = _of_earlier_version(path)
-        if left is None:
-            attempt.mkdir()
-        else:
-            with suppress(FileNotFoundError):  # its holder has finished at this very moment
-                os.rename(left, attempt)
-        if is_complete(path):
-            held.finish()
-            return None
-        attempt.mkdir(exist_ok=True)
-        for each in work.iterdir():  # what was made by somebody who woke after it was taken over
-            if each not in (attempt, work / CLAIMS):
-                shutil.rmtree(each, ignore_errors=True)
-    except BaseException:
-        held.release()
-        raise
+    there = [each for each in work.iterdir() if each.name != CLAIMS]
+    left = max(_attempts(path), key=_number, default=None)
+    held.require()  # after that look: the attempt of a later holder is younger than its claim, so it is not among them
+    if left is None and os.path.lexists(path) and not is_complete(path):
+        left = _of_earlier_version(path)
+    if left is not None:
+        with suppress(FileNotFoundError):  # its holder has finished, or a later one has taken over, at this very moment
+            os.rename(left, attempt)
+    if is_complete(path):
+        held.finish()
+        return None
+    held.require()
+    attempt.mkdir(exist_ok=True)
+    for each in there:  # what was made by somebody who woke after it was taken over
+        shutil.rmtree(each, ignore_errors=True)
     return attempt
 
 
@@ -417,8 +426,6 @@ def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:
             where = error.filename or path  # which may be elsewhere, in TMPDIR for instance
             raise InputError(f"{label}: cannot use {where} ({error.strerror}); what is finished is kept") from error
         raise
-    finally:
-        held.release()
 
 
 def _publish(attempt: Path, path: Path, status: dict[str, Any], held: Claim) -> None:
