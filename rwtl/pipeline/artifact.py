@@ -27,8 +27,8 @@ from pydantic import AfterValidator, BaseModel, StringConstraints
 
 from rwtl import files
 from rwtl.config import resolved_yaml
-from rwtl.errors import InputError
-from rwtl.pipeline.claim import CLAIMS, Claim, Holder, TakenOver, Waiting, claim, holder_of, writable
+from rwtl.errors import Damaged, InputError
+from rwtl.pipeline.claim import CLAIMS, LEASE, Claim, Holder, TakenOver, Waiting, claim, holder_of, writable
 from rwtl.pipeline.provenance import now, provenance
 from rwtl.progress import told
 
@@ -83,8 +83,8 @@ def claims_of(path: Path) -> Path:
 
 
 def maker_of(path: Path) -> tuple[Holder, bool | None, float] | None:
-    """Return who makes an artifact, as `holder_of` does."""
-    return holder_of(claims_of(path))
+    """Return who makes an artifact, as `holder_of` does; with an earlier version of rwtl, it does so in its folder."""
+    return holder_of(claims_of(path)) or holder_of(path / CLAIMS)
 
 
 def folder_of(path: Path) -> Path:
@@ -101,6 +101,8 @@ def _attempts(path: Path) -> list[Path]:
         ]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise Damaged(f"{unfinished(path)} cannot be read ({error.strerror}); mend or remove it") from error
 
 
 def _number(attempt: Path) -> int:
@@ -360,6 +362,7 @@ def _take_over(path: Path, held: Claim) -> Path | None:
     """
     work = unfinished(path)
     attempt = work / f"{held.number:06d}-{secrets.token_hex(4)}"
+    _require_one_disk(work, path)
     there = [each for each in work.iterdir() if each.name != CLAIMS]
     left = max(_attempts(path), key=_number, default=None)
     held.require()  # after that look: the attempt of a later holder is younger than its claim, so it is not among them
@@ -378,19 +381,31 @@ def _take_over(path: Path, held: Claim) -> Path | None:
     return attempt
 
 
+def _require_one_disk(work: Path, path: Path) -> None:
+    """Raise InputError where an attempt could not become the artifact at its end, for a rename is within a disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.parent.stat().st_dev != work.stat().st_dev:
+        raise InputError(
+            f"{path.parent} is on another disk than {work.parent}, where what goes there is made; link that to a "
+            "folder on the same disk too, or have all of paths.outputs on one"
+        )
+
+
 def _of_earlier_version(path: Path) -> Path | None:
     """Return an unfinished artifact's folder, as versions of rwtl without folders of attempts left it.
 
     None for an empty folder, which a finished attempt replaces.
 
-    Raises InputError where there is something else.
+    Raises InputError where there is something else, or a job of such a version works in it.
     """
-    if (path / files.STATUS).exists():
-        shutil.rmtree(path / CLAIMS, ignore_errors=True)
-        return path
-    if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
-        return None
-    raise InputError(f"{path} is in the way: it is no artifact, for it has no {files.STATUS}; move it elsewhere")
+    held = holder_of(path / CLAIMS)
+    if held is not None and (held[1] is False or (held[1] is None and held[2] < LEASE)):
+        raise InputError(f"{path} is being made by {held[0]}, with an earlier version of rwtl; wait for it, or end it")
+    begun = (path / files.STATUS).exists()
+    if not begun and (path.is_symlink() or not path.is_dir() or any(each.name != CLAIMS for each in path.iterdir())):
+        raise InputError(f"{path} is in the way: it is no artifact, for it has no {files.STATUS}; move it elsewhere")
+    shutil.rmtree(path / CLAIMS, ignore_errors=True)
+    return path if begun else None
 
 
 def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:
@@ -401,6 +416,7 @@ def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:
     try:
         if artifact.resumable:
             status["history"] = history(attempt)
+            _detach(attempt)
         else:
             _empty(attempt)
         write_status(attempt, {"state": "running"} | status)
@@ -426,6 +442,17 @@ def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:
             where = error.filename or path  # which may be elsewhere, in TMPDIR for instance
             raise InputError(f"{label}: cannot use {where} ({error.strerror}); what is finished is kept") from error
         raise
+
+
+def _detach(attempt: Path) -> None:
+    """Copy each file that an earlier job may still have open, to write on when it wakes: that goes into the old one.
+
+    What is in folders, and what jobs resume from, is written in one step (`files.replaced`; Zarr does the same).
+    """
+    for file in attempt.iterdir():
+        if file.is_file() and not file.is_symlink() and file.name not in (files.STATUS, files.CHECKPOINT):
+            with files.replaced(file) as draft:
+                shutil.copyfile(file, draft)
 
 
 def _publish(attempt: Path, path: Path, status: dict[str, Any], held: Claim) -> None:

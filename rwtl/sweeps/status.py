@@ -83,8 +83,11 @@ def _artifacts(outputs: Path, kind: str) -> list[Path]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether there is an artifact, for which its status or its claims speak."""
-    ours = (folder_of(path) / files.STATUS, path / CLAIMS, claims_of(path))
+    """Whether there is an artifact, for which its status or its claims speak, or what cannot be read in its place."""
+    try:
+        ours = (folder_of(path) / files.STATUS, path / CLAIMS, claims_of(path))
+    except InputError:
+        return True
     return any(os.path.lexists(each) for each in ours)
 
 

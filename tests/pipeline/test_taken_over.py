@@ -269,3 +269,25 @@ def test_ctrl_c_before_anything_is_made_gives_the_claim_back(tmp_path, monkeypat
     monkeypatch.undo()
     assert claims.holder_of(claims_of(artifact.path)) is None
     assert build(artifact).state() == "complete"
+
+
+def test_what_an_earlier_job_has_open_is_not_what_its_successor_finishes(tmp_path):
+    """It was stopped within a write, whose rest goes to the file that it has open, wherever that is by then."""
+    opened = []
+
+    def stopped(folder):
+        opened.append(open(folder / "movie.gif", "w"))
+        opened[0].write("one")
+        opened[0].flush()
+        raise ValueError("stopped")
+
+    def make(folder):
+        assert (folder / "movie.gif").read_text() == "one"  # what is there is gone on with
+        (folder / "movie.gif").write_text("from two")
+
+    with pytest.raises(ValueError, match="stopped"):
+        build(Artifact("training", "a run", {}, stopped, tmp_path, resumable=True))
+    made = build(Artifact("training", "a run", {}, make, tmp_path, resumable=True))
+    with opened[0] as file:
+        file.write(", and one has woken")
+    assert made.file("movie.gif").read_text() == "from two"

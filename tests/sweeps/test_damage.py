@@ -125,3 +125,14 @@ def test_a_sweep_whose_file_has_a_value_of_another_type(tmp_path, capsys, key, v
     (folder / "sweep.json").write_text(json.dumps(content))
     print_sweeps(tmp_path)
     assert f"sweep first: {folder}/sweep.json is damaged (" in capsys.readouterr().out
+
+
+def test_a_folder_of_unfinished_work_that_cannot_be_read(tmp_path):
+    whole, work = make(tmp_path, 1), tmp_path / "unfinished" / "training" / "0123456789ab"
+    damage(work, "a link to itself")  # as one of another user's, which only a user without rights sees
+    entries = {entry.path.name: entry for entry in entries_of(tmp_path)}
+    assert {digest: entry.state for digest, entry in entries.items()} == {
+        whole.digest: "complete",
+        work.name: "damaged",
+    }
+    assert f"{work} cannot be read (" in entries[work.name].note
