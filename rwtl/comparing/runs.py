@@ -103,9 +103,17 @@ def find_runs(*sources: str | Path) -> Runs:
                 wandb += read_runs(match)
                 continue
             try:
-                folders |= dict.fromkeys(_trainings_at(match))
+                places = _places_at(match)
             except Damaged as error:
                 notes.append(f"{match} is left out: {error}")
+                continue
+            for place in places:
+                try:
+                    if place != match and read_status(place) is None:
+                        raise Damaged("it is not there")
+                    folders |= dict.fromkeys(_trainings_at(place))
+                except Damaged as error:
+                    notes.append(f"{place} is left out: {error}")
     found: dict[str, Run] = {}
     for folder in folders:
         try:
@@ -205,11 +213,16 @@ def _upstream(folder: Path, before: Collection[Path] = ()) -> dict[str, float]:
     return seconds
 
 
+def _places_at(folder: Path) -> list[Path]:
+    """Return the folders of what a sweep's jobs make; of what is no sweep, the folder itself."""
+    if folder.parent.name != SWEEPS:
+        return [folder]
+    return [job.artifact.path for job in read_jobs(folder) if job.artifact]
+
+
 def _trainings_at(folder: Path) -> list[Path]:
-    """Return the folders of the trainings that a folder is, or that it tells of."""
+    """Return the folders of the trainings that an artifact's folder is, or that it tells of."""
     kind = folder.parent.name
-    if kind == SWEEPS:
-        return [run for job in read_jobs(folder) if job.artifact for run in _trainings_at(job.artifact.path)]
     if kind not in FORMAT or read_status(folder) is None:
         raise InputError(
             f"runs: {folder} is neither an artifact's folder (outputs/training/*), nor a sweep's (outputs/sweeps/*), "
