@@ -202,12 +202,17 @@ def remove(entries: Iterable[Entry], states: Collection[str]) -> None:
         except _InUse as holder:
             print(f"{path} is kept: {holder} works on it")
             continue
+        except OSError as error:  # it is another user's
+            print(f"{path} is kept: {error}")
+            continue
         try:
             if _clear(path, held, entry.state == "outdated"):
                 print(f"removed {path} ({entry.state}, {decimal(entry.size)})")
                 freed, count = freed + entry.size, count + 1
         except TakenOver:  # it was stopped, and another job has begun meanwhile
             print(f"{path} is kept: another job works on it")
+        except OSError as error:
+            print(f"{path} is not removed, or not whole: {error}")
         finally:
             held.finish()
         with suppress(OSError):  # somebody begins to make it again
