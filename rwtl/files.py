@@ -217,7 +217,7 @@ def verified(path: Path) -> Path:
     status = read_checked(path.parent / STATUS, Recorded, remedy)
     wanted = status and status.files.get(path.name)
     if wanted is not None and not path.is_file():
-        raise Damaged(f"{path} is not there any more, or is no file; {remedy}")
+        raise Damaged(f"{path} is damaged (it is not there, or is no file); {remedy}")
     if wanted is not None and _sha256(path) != wanted:
         raise Damaged(f"{path} is damaged: its content is not what was written (SHA-256 in {STATUS}); {remedy}")
     return path

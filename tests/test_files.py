@@ -122,7 +122,7 @@ def test_a_flipped_bit_and_a_missing_file_are_found(tmp_path):
     with pytest.raises(InputError, match=r"model\.pt is damaged: its content is not what was written"):
         files.verified(tmp_path / "model.pt")
     (tmp_path / "model.pt").unlink()
-    with pytest.raises(InputError, match=r"model\.pt is not there any more"):
+    with pytest.raises(InputError, match=r"model\.pt is damaged \(it is not there"):
         files.verified(tmp_path / "model.pt")
     (tmp_path / "other.pt").write_bytes(b"of somebody else")
     files.verified(tmp_path / "other.pt")
