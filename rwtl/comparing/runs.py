@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from omegaconf import DictConfig, OmegaConf
 
 from rwtl import files
 from rwtl.comparing.conditions import FRACTION, SOURCE
@@ -153,6 +154,9 @@ def load_run(folder: Path) -> Run:
     """
     status = read_status(folder) or {}
     values, config = status.get("values", {}), read_config(folder)
+    if not isinstance(config.get("transfer"), dict) or "seed" not in config:
+        file = folder / files.CONFIG
+        raise Damaged(f"{file} is damaged (it is no configuration of a run); remove {folder}, and it is made anew")
     code = {"model.code": values.get("model", {}).get("code")}
     source = parents_of(folder).get(PRETRAINING)
     if source and (of_source := read_status(source)):
@@ -171,9 +175,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Damaged(f"{file} is damaged ({reason}); remove {folder}, and it is made anew") from error
-    if not isinstance(config, dict) or not isinstance(config.get("transfer"), dict) or "seed" not in config:
+    if not isinstance(config, dict):
         raise Damaged(f"{file} is damaged (it is no configuration of a run); remove {folder}, and it is made anew")
     return config
+
+
+def config_of(folder: Path) -> DictConfig:
+    """Return the configuration that is kept with an artifact, to plan by. Raises Damaged as `read_config` does."""
+    read_config(folder)
+    return OmegaConf.load(folder / files.CONFIG)
 
 
 def _loaded(text: str) -> Any:
