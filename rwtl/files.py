@@ -211,12 +211,14 @@ def verified(path: Path) -> Path:
 
     A file outside of artifacts, or in one that was made before digests of files were recorded, is not checked.
 
-    Raises Damaged where the file differs from its digest in the `status.json` beside it.
+    Raises Damaged where the file is missing, or differs from its digest in the `status.json` beside it.
     """
     remedy = f"remove {path.parent}, and it is made anew"
     status = read_checked(path.parent / STATUS, Recorded, remedy)
     wanted = status and status.files.get(path.name)
-    if wanted is not None and path.is_file() and _sha256(path) != wanted:
+    if wanted is not None and not path.is_file():
+        raise Damaged(f"{path} is damaged (it is not there, or is no file); {remedy}")
+    if wanted is not None and _sha256(path) != wanted:
         raise Damaged(f"{path} is damaged: its content is not what was written (SHA-256 in {STATUS}); {remedy}")
     return path
 

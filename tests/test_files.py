@@ -114,12 +114,15 @@ def test_a_table_is_read_with_the_names_of_pairs_as_text(tmp_path):
         files.read_table(tmp_path / "none.csv")
 
 
-def test_a_flipped_bit_is_found(tmp_path):
+def test_a_flipped_bit_and_a_missing_file_are_found(tmp_path):
     (tmp_path / "model.pt").write_bytes(bytes(1000))
     files.write_json(tmp_path / files.STATUS, {"files": files.digests(tmp_path)})
     assert files.verified(tmp_path / "model.pt") == tmp_path / "model.pt"
     (tmp_path / "model.pt").write_bytes(bytes(500) + b"\x01" + bytes(499))
     with pytest.raises(InputError, match=r"model\.pt is damaged: its content is not what was written"):
+        files.verified(tmp_path / "model.pt")
+    (tmp_path / "model.pt").unlink()
+    with pytest.raises(InputError, match=r"model\.pt is damaged \(it is not there"):
         files.verified(tmp_path / "model.pt")
     (tmp_path / "other.pt").write_bytes(b"of somebody else")
     files.verified(tmp_path / "other.pt")

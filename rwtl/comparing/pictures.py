@@ -10,13 +10,12 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 from PIL import Image
 
 from rwtl import files
 from rwtl.clips.motion import flow_motion, motion_table, wave_motion
 from rwtl.comparing.analysis import Comparison
-from rwtl.comparing.runs import parents_of
+from rwtl.comparing.runs import config_of, parents_of
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import catalogue, open_with_flow
 from rwtl.flow.colour_wheel import NOT_FINITE, flow_to_colour
@@ -46,7 +45,7 @@ def scenes(compared: Comparison) -> list[dict[str, Any]]:
     evaluated = [run for run in compared.firsts.values() if run.evaluations]
     if not evaluated:
         raise InputError("no run has an evaluation in the outputs")
-    cfg = OmegaConf.load(evaluated[0].evaluations[0] / files.CONFIG)
+    cfg = config_of(evaluated[0].evaluations[0])
     plan = EstimationPlan.of(cfg, "evaluation")
     turns = ((name, data, k) for k in range(SCENES) for name, data in plan.datasets.items() if k < len(data))
     chosen = sorted(islice(turns, SCENES), key=lambda turn: list(plan.datasets).index(turn[0]))
@@ -131,14 +130,14 @@ def motion(compared: Comparison, of: dict[Path, list[str]]) -> dict[str, Any] | 
     """
     settings: dict[tuple[Path, ...], dict[tuple[float, float], list[str]]] = {}
     for folder, names in of.items():
-        clips, recordings = OmegaConf.load(folder / files.CONFIG).clips, tuple(parents_of(folder).values())
+        clips, recordings = config_of(folder).clips, tuple(parents_of(folder).values())
         if clips.kind == "waves" and recordings:
             at = settings.setdefault(recordings, {})
             at.setdefault((float(clips.dt), float(clips.zoom)), []).extend(names)
     if not settings:
         return None
     run = next(run for run in compared.runs.values() if run.folder is not None)
-    cfg = OmegaConf.load(run.folder / files.CONFIG)
+    cfg = config_of(run.folder)
     entries = catalogue(cfg, list(cfg.flow_data.training))
     flows = {name: flow_motion(open_with_flow(name, entries), PAIRS) for name in cfg.flow_data.training}
     shown, lines = dict(flows), []

@@ -19,7 +19,7 @@ from rwtl import files, program
 from rwtl.comparing import figures, pictures
 from rwtl.comparing.analysis import Comparison, verdicts
 from rwtl.comparing.measures import no_motion
-from rwtl.comparing.runs import parents_of
+from rwtl.comparing.runs import config_of, parents_of
 from rwtl.comparing.tables import legend, shown_tables
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import read_status
@@ -120,7 +120,7 @@ def again(folder: Path) -> tuple[str, str]:
     settings = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none"]
     words = ["--config-path", str(folder.resolve()), "--config-name", "config", *settings]
     try:
-        same = training(OmegaConf.load(folder / files.CONFIG)).digest == folder.name
+        same = training(config_of(folder)).digest == folder.name
         said = "It asks for the same artifact." if same else "It asks for another artifact: code or data have changed."
     except InputError as error:
         said = f"It was not checked: {error}."

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from omegaconf import DictConfig, OmegaConf
 
 from rwtl import files
 from rwtl.comparing.conditions import FRACTION, SOURCE
@@ -103,9 +104,17 @@ def find_runs(*sources: str | Path) -> Runs:
                 wandb += read_runs(match)
                 continue
             try:
-                folders |= dict.fromkeys(_trainings_at(match))
+                places = _places_at(match)
             except Damaged as error:
                 notes.append(f"{match} is left out: {error}")
+                continue
+            for place in places:
+                try:
+                    if place != match and read_status(place) is None:
+                        raise Damaged("it is not there")
+                    folders |= dict.fromkeys(_trainings_at(place))
+                except Damaged as error:
+                    notes.append(f"{place} is left out: {error}")
     found: dict[str, Run] = {}
     for folder in folders:
         try:
@@ -145,6 +154,9 @@ def load_run(folder: Path) -> Run:
     """
     status = read_status(folder) or {}
     values, config = status.get("values", {}), read_config(folder)
+    if not isinstance(config.get("transfer"), dict) or "seed" not in config:
+        file = folder / files.CONFIG
+        raise Damaged(f"{file} is damaged (it is no configuration of a run); remove {folder}, and it is made anew")
     code = {"model.code": values.get("model", {}).get("code")}
     source = parents_of(folder).get(PRETRAINING)
     if source and (of_source := read_status(source)):
@@ -163,9 +175,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Damaged(f"{file} is damaged ({reason}); remove {folder}, and it is made anew") from error
-    if not isinstance(config, dict) or not isinstance(config.get("transfer"), dict) or "seed" not in config:
+    if not isinstance(config, dict):
         raise Damaged(f"{file} is damaged (it is no configuration of a run); remove {folder}, and it is made anew")
     return config
+
+
+def config_of(folder: Path) -> DictConfig:
+    """Return the configuration that is kept with an artifact, to plan by. Raises Damaged as `read_config` does."""
+    read_config(folder)
+    return OmegaConf.load(folder / files.CONFIG)
 
 
 def _loaded(text: str) -> Any:
@@ -205,11 +223,16 @@ def _upstream(folder: Path, before: Collection[Path] = ()) -> dict[str, float]:
     return seconds
 
 
+def _places_at(folder: Path) -> list[Path]:
+    """Return the folders of what a sweep's jobs make; of what is no sweep, the folder itself."""
+    if folder.parent.name != SWEEPS:
+        return [folder]
+    return [job.artifact.path for job in read_jobs(folder) if job.artifact]
+
+
 def _trainings_at(folder: Path) -> list[Path]:
-    """Return the folders of the trainings that a folder is, or that it tells of."""
+    """Return the folders of the trainings that an artifact's folder is, or that it tells of."""
     kind = folder.parent.name
-    if kind == SWEEPS:
-        return [run for job in read_jobs(folder) if job.artifact for run in _trainings_at(job.artifact.path)]
     if kind not in FORMAT or read_status(folder) is None:
         raise InputError(
             f"runs: {folder} is neither an artifact's folder (outputs/training/*), nor a sweep's (outputs/sweeps/*), "

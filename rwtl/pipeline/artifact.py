@@ -27,8 +27,8 @@ from pydantic import AfterValidator, BaseModel, StringConstraints
 
 from rwtl import files
 from rwtl.config import resolved_yaml
-from rwtl.errors import InputError
-from rwtl.pipeline.claim import CLAIMS, Claim, Holder, TakenOver, Waiting, claim, holder_of, writable
+from rwtl.errors import Damaged, InputError
+from rwtl.pipeline.claim import CLAIMS, LEASE, Claim, Holder, TakenOver, Waiting, claim, holder_of, writable
 from rwtl.pipeline.provenance import now, provenance
 from rwtl.progress import told
 
@@ -83,8 +83,8 @@ def claims_of(path: Path) -> Path:
 
 
 def maker_of(path: Path) -> tuple[Holder, bool | None, float] | None:
-    """Return who makes an artifact, as `holder_of` does."""
-    return holder_of(claims_of(path))
+    """Return who makes an artifact, as `holder_of` does; with an earlier version of rwtl, it does so in its folder."""
+    return holder_of(claims_of(path)) or holder_of(path / CLAIMS)
 
 
 def folder_of(path: Path) -> Path:
@@ -101,6 +101,8 @@ def _attempts(path: Path) -> list[Path]:
         ]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise Damaged(f"{unfinished(path)} cannot be read ({error.strerror}); mend or remove it") from error
 
 
 def _number(attempt: Path) -> int:
@@ -313,18 +315,14 @@ def build(artifact: A) -> A:
         for parent in artifact.parents.values():
             build(parent)
     claims = claims_of(path)
-    claims = claims_of(path)
     with writable(artifact.outputs):
         held = claim(claims, lambda: is_complete(path), Waiting(label, path, claims))
-        attempt = None if held is None else _take_over(path, held)
-    if held is not None and attempt is not None:
-        print(f"{label}: making {path}", flush=True)
-        try:
-            _make(artifact, held, attempt)
-        except TakenOver as error:
-            print(f"{label}: {error}", flush=True)
-            return build(artifact)  # which waits for the other job
-    else:
+    try:
+        made = held is not None and _made(artifact, held)
+    except TakenOver as error:
+        print(f"{label}: {error}", flush=True)
+        return build(artifact)  # which waits for the other job
+    if not made:
         held_by = maker_of(path) if unfinished(path).exists() else None
         if held_by is None or held_by[1]:  # its maker was killed just after its end
             _clear_away(path)
@@ -332,7 +330,7 @@ def build(artifact: A) -> A:
             print(f"{label}: reused {path}", flush=True)
         artifact.check(path)
     _announced.add(path)
-    return replace(artifact, reused=attempt is None)
+    return replace(artifact, reused=not made)
 
 
 def hush(artifact: Artifact) -> None:
@@ -340,33 +338,57 @@ def hush(artifact: Artifact) -> None:
     _announced.add(artifact.path)
 
 
+def _made(artifact: Artifact, held: Claim) -> bool:
+    """Make an artifact, and give its claim back; return False where a holder before has finished at this very moment.
+
+    Raises TakenOver where another process has taken over.
+    """
+    try:
+        with writable(artifact.outputs):
+            attempt = _take_over(artifact.path, held)
+        if attempt is None:
+            return False
+        print(f"{artifact.label}: making {artifact.path}", flush=True)
+        _make(artifact, held, attempt)
+        return True
+    finally:
+        held.release()
+
+
 def _take_over(path: Path, held: Claim) -> Path | None:
     """Return the folder of an attempt, with what an earlier one left: from then on that one can change nothing.
 
-    None where a holder before has finished at this very moment.
+    None where a holder before has finished at this very moment. Raises TakenOver where another process has taken over.
     """
     work = unfinished(path)
     attempt = work / f"{held.number:06d}-{secrets.token_hex(4)}"
-    try:
-        left = max(_attempts(path), key=_number, default=None)
-        if left is None and os.path.lexists(path) and not is_complete(path):
-            left = _of_earlier_version(path)
-        if left is None:
-            attempt.mkdir()
-        else:
-            with suppress(FileNotFoundError):  # its holder has finished at this very moment
-                os.rename(left, attempt)
-        if is_complete(path):
-            held.finish()
-            return None
-        attempt.mkdir(exist_ok=True)
-        for each in work.iterdir():  # what was made by somebody who woke after it was taken over
-            if each not in (attempt, work / CLAIMS):
-                shutil.rmtree(each, ignore_errors=True)
-    except BaseException:
-        held.release()
-        raise
+    _require_one_disk(work, path)
+    there = [each for each in work.iterdir() if each.name != CLAIMS]
+    left = max(_attempts(path), key=_number, default=None)
+    held.require()  # after that look: the attempt of a later holder is younger than its claim, so it is not among them
+    if left is None and os.path.lexists(path) and not is_complete(path):
+        left = _of_earlier_version(path)
+    if left is not None:
+        with suppress(FileNotFoundError):  # its holder has finished, or a later one has taken over, at this very moment
+            os.rename(left, attempt)
+    if is_complete(path):
+        held.finish()
+        return None
+    held.require()
+    attempt.mkdir(exist_ok=True)
+    for each in there:  # what was made by somebody who woke after it was taken over
+        shutil.rmtree(each, ignore_errors=True)
     return attempt
+
+
+def _require_one_disk(work: Path, path: Path) -> None:
+    """Raise InputError where an attempt could not become the artifact at its end, for a rename is within a disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.parent.stat().st_dev != work.stat().st_dev:
+        raise InputError(
+            f"{path.parent} is on another disk than {work.parent}, where what goes there is made; link that to a "
+            "folder on the same disk too, or have all of paths.outputs on one"
+        )
 
 
 def _of_earlier_version(path: Path) -> Path | None:
@@ -374,14 +396,16 @@ def _of_earlier_version(path: Path) -> Path | None:
 
     None for an empty folder, which a finished attempt replaces.
 
-    Raises InputError where there is something else.
+    Raises InputError where there is something else, or a job of such a version works in it.
     """
-    if (path / files.STATUS).exists():
-        shutil.rmtree(path / CLAIMS, ignore_errors=True)
-        return path
-    if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
-        return None
-    raise InputError(f"{path} is in the way: it is no artifact, for it has no {files.STATUS}; move it elsewhere")
+    held = holder_of(path / CLAIMS)
+    if held is not None and (held[1] is False or (held[1] is None and held[2] < LEASE)):
+        raise InputError(f"{path} is being made by {held[0]}, with an earlier version of rwtl; wait for it, or end it")
+    begun = (path / files.STATUS).exists()
+    if not begun and (path.is_symlink() or not path.is_dir() or any(each.name != CLAIMS for each in path.iterdir())):
+        raise InputError(f"{path} is in the way: it is no artifact, for it has no {files.STATUS}; move it elsewhere")
+    shutil.rmtree(path / CLAIMS, ignore_errors=True)
+    return path if begun else None
 
 
 def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:
@@ -392,6 +416,7 @@ def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:
     try:
         if artifact.resumable:
             status["history"] = history(attempt)
+            _detach(attempt)
         else:
             _empty(attempt)
         write_status(attempt, {"state": "running"} | status)
@@ -417,8 +442,17 @@ def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:
             where = error.filename or path  # which may be elsewhere, in TMPDIR for instance
             raise InputError(f"{label}: cannot use {where} ({error.strerror}); what is finished is kept") from error
         raise
-    finally:
-        held.release()
+
+
+def _detach(attempt: Path) -> None:
+    """Copy each file that an earlier job may still have open, to write on when it wakes: that goes into the old one.
+
+    What is in folders, and what jobs resume from, is written in one step (`files.replaced`; Zarr does the same).
+    """
+    for file in attempt.iterdir():
+        if file.is_file() and not file.is_symlink() and file.name not in (files.STATUS, files.CHECKPOINT):
+            with files.replaced(file) as draft:
+                shutil.copyfile(file, draft)
 
 
 def _publish(attempt: Path, path: Path, status: dict[str, Any], held: Claim) -> None:

@@ -132,6 +132,7 @@ class Claim:
         self.fence: Path | None = None
         self.lost = False
         self._ended = threading.Event()
+        self._looking = threading.Lock()
         self._thread = threading.Thread(target=self._give_signs, daemon=True)
         self._thread.start()
 
@@ -145,18 +146,19 @@ class Claim:
 
     def _ours(self) -> bool:
         """Look whether nobody has taken over, and write the claim again where somebody has removed it."""
-        if self.fence is not None and not self.fence.exists():
-            return False
-        newest = _newest(self._file.parent)
-        if newest is not None and int(newest.name) > self.number:
-            return False
-        try:
-            return self._file.read_text() == self._content
-        except FileNotFoundError:
-            if self.fence is None:
+        with self._looking:  # or one thread would read what the other has just begun to write
+            if self.fence is not None and not self.fence.exists():
                 return False
-            self._file.parent.mkdir(exist_ok=True)
-            return _create(self._file) is not None
+            newest = _newest(self._file.parent)
+            if newest is not None and int(newest.name) > self.number:
+                return False
+            try:
+                return self._file.read_text() == self._content
+            except FileNotFoundError:
+                if self.fence is None:
+                    return False
+                self._file.parent.mkdir(exist_ok=True)
+                return _create(self._file) is not None
 
     def require(self, look: bool = True) -> None:
         """Raise TakenOver where another process has taken over.
@@ -174,11 +176,15 @@ class Claim:
             )
 
     def release(self) -> None:
-        """Give the folder back, unfinished; the next one may claim it at once. Where it is lost, nothing changes."""
+        """Give the folder back, unfinished; the next one may claim it at once. After a later claim this says nothing.
+
+        A lost claim is given back too: where no other follows it, as after the removal of the fence by hand, this very
+        process would wait for itself.
+        """
         self._end()
-        with suppress(OSError, TakenOver):  # on a full disk the others wait for LEASE, or see that this one has ended
-            self.require()
-            self._file.write_text(json.dumps(asdict(_Released(True))))
+        with suppress(OSError):  # on a full disk the others wait for LEASE, or see that this one has ended
+            if self._file.read_text() == self._content:
+                self._file.write_text(json.dumps(asdict(_Released(True))))
 
     def finish(self) -> None:
         """Clear the claims away, when what they were for is made; where it is lost, nothing changes."""
@@ -233,10 +239,14 @@ def claim(folder: Path, done: Callable[[], bool], waiting: Callable[[Holder | No
             made = Claim(mine)
         except FileNotFoundError:  # somebody has finished, and cleared the claims away
             continue
-        if done():
-            made.finish()
-            return None
-        return made
+        try:
+            if not done():
+                return made
+        except BaseException:
+            made.release()
+            raise
+        made.finish()
+        return None
     return None
 
 

@@ -87,7 +87,12 @@ def build_all(roots: Iterable[Artifact], executor: Executor, watcher: Watcher | 
     outcomes = Outcomes()
     try:
         for root in roots:
-            for artifact in root.missing():
+            try:
+                missing = root.missing()
+            except InputError as error:  # a status is damaged, which stops no other
+                outcomes[root.path] = Outcome(root, "failed", _line(str(error)))
+                continue
+            for artifact in missing:
                 outcomes.setdefault(artifact.path, Outcome(artifact))
             if root.path not in outcomes:  # it is there
                 said = make(root)
@@ -124,7 +129,7 @@ def _start(outcomes: Outcomes, executor: Executor, watcher: Watcher) -> None:
     waiting = [outcome for outcome in outcomes.values() if outcome.state == "not started"]
     ready = [outcome for outcome in waiting if _ready(outcome, outcomes, executor)]
     others = [outcome for outcome in ready if not outcome.artifact.here]
-    chosen = sorted(others, key=lambda each: each.artifact.state() == "running")[: executor.free()]
+    chosen = sorted(others, key=lambda each: found(each.artifact).state == "running")[: executor.free()]
     for outcome in ready:
         if outcome.artifact.here:
             _make_here(outcome, outcomes)
@@ -188,12 +193,13 @@ def _settle(outcome: Outcome, said: Ended) -> None:
 
 
 def found(artifact: Artifact) -> Outcome:
-    """Return how an artifact stands that nobody has asked for now."""
-    state = artifact.state()
-    outcome = Outcome(artifact, {"complete": "reused", "missing": "not started"}.get(state, state))
-    if state in ("failed", "interrupted"):
-        outcome.reason = _line(_reason(artifact.status()))
-    return outcome
+    """Return how an artifact stands that nobody has asked for now; one whose status is damaged has failed."""
+    try:
+        state = artifact.state()
+        reason = _line(_reason(artifact.status())) if state in ("failed", "interrupted") else ""
+    except InputError as error:
+        return Outcome(artifact, "failed", _line(str(error)))
+    return Outcome(artifact, {"complete": "reused", "missing": "not started"}.get(state, state), reason)
 
 
 def _stop(outcome: Outcome, interrupt: KeyboardInterrupt, goes_on: bool) -> None:

@@ -166,10 +166,10 @@ def _about(forms: Sequence[Job]) -> dict[str, str]:
 
 def _objective(job: Job, outcomes: Outcomes) -> float | None:
     """What a trial came to; None where its artifact is not there, or says why it has no number."""
-    if job.artifact is None or job.artifact.state() != "complete":
+    if job.artifact is None:
         return None
     try:
-        return job.artifact.objective
+        return job.artifact.objective if job.artifact.state() == "complete" else None
     except InputError as error:
         outcomes[job.artifact.path] = Outcome(job.artifact, "failed", str(error))
         return None

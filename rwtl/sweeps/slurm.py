@@ -149,8 +149,11 @@ class Slurm(Executor):
     def _end(self, path: Path, job: str, end: Ended | None) -> Ended | None:
         """How a job ended; None while its artifact's status, or the accounts, may still come."""
         artifact, log = self._artifacts[path], f"{self._config.submitit_folder.replace('%j', job)}/{job}_0_log.out"
-        if artifact.status().get("state") == "complete":
-            return Ended(log=log)
+        try:
+            if artifact.status().get("state") == "complete":
+                return Ended(log=log)
+        except InputError as error:  # its status is damaged, which stops no other
+            return Ended("failed", str(error), log=log)
         if any(parent.path in self._jobs for parent in artifact.parents.values()):
             return None  # it was cancelled because a parent failed, of which the reason is still to come
         waited = time.monotonic() - self._left.setdefault(job, time.monotonic())

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
@@ -29,7 +30,7 @@ from rwtl.pipeline.artifact import (
     state_of,
     unfinished,
 )
-from rwtl.pipeline.claim import CLAIMS, Holder, claim
+from rwtl.pipeline.claim import CLAIMS, Claim, Holder, TakenOver, claim
 from rwtl.sweeps.jobs import SWEEPS, read_jobs
 from rwtl.sweeps.view import counted
 from rwtl.terminal import show
@@ -83,8 +84,11 @@ def _artifacts(outputs: Path, kind: str) -> list[Path]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether there is an artifact, for which its status or its claims speak."""
-    ours = (folder_of(path) / files.STATUS, path / CLAIMS, claims_of(path))
+    """Whether there is an artifact, for which its status or its claims speak, or what cannot be read in its place."""
+    try:
+        ours = (folder_of(path) / files.STATUS, path / CLAIMS, claims_of(path))
+    except InputError:
+        return True
     return any(os.path.lexists(each) for each in ours)
 
 
@@ -192,21 +196,27 @@ def remove(entries: Iterable[Entry], states: Collection[str]) -> None:
     for entry in entries:
         if entry.state not in states:
             continue
-        path, work = entry.path, unfinished(entry.path)
+        path = entry.path
         try:
             held = claim(claims_of(path), lambda: False, _refuse)
         except _InUse as holder:
             print(f"{path} is kept: {holder} works on it")
             continue
+        except OSError as error:  # it is another user's
+            print(f"{path} is kept: {error}")
+            continue
         try:
-            if entry.state == "outdated" or not _complete(path):  # otherwise somebody has made it since
-                _clear(path, work)
+            if _clear(path, held, entry.state == "outdated"):
                 print(f"removed {path} ({entry.state}, {decimal(entry.size)})")
                 freed, count = freed + entry.size, count + 1
+        except TakenOver:  # it was stopped, and another job has begun meanwhile
+            print(f"{path} is kept: another job works on it")
+        except OSError as error:
+            print(f"{path} is not removed, or not whole: {error}")
         finally:
             held.finish()
         with suppress(OSError):  # somebody begins to make it again
-            work.rmdir()
+            unfinished(path).rmdir()
     print(f"{count} removed, {decimal(freed)} freed", flush=True)
 
 
@@ -222,13 +232,34 @@ def _complete(path: Path) -> bool:
         return False
 
 
-def _clear(path: Path, work: Path) -> None:
-    """Remove an artifact; of one that is a symbolic link only the link."""
-    for each in [each for each in work.iterdir() if each.name != CLAIMS]:
-        each.unlink() if each.is_symlink() or not each.is_dir() else shutil.rmtree(each)
+def _clear(path: Path, held: Claim, outdated: bool) -> bool:
+    """Remove an artifact, of one that is a symbolic link only the link; return False where it has been made since.
+
+    Each part is renamed before it is removed: a half of it is never taken for the whole, and a job that takes over
+    while this one is stopped finds all of a part or nothing.
+
+    Raises TakenOver where another process has taken over.
+    """
+    if not outdated and _complete(path):
+        return False
+    work = unfinished(path)
+    removed = work / f"removed-{secrets.token_hex(4)}"
+    parts = [each for each in work.iterdir() if each.name != CLAIMS]
+    held.require()  # after that look: what a later holder makes is not among the parts
+    for part in parts:
+        if part.is_symlink() or not part.is_dir():
+            part.unlink()
+        else:
+            with suppress(FileNotFoundError):  # it is another holder's now
+                os.rename(part, removed)
+                shutil.rmtree(removed)
+    held.require()
     if path.is_symlink():
         path.unlink()
     elif path.exists():
-        removed = work / "removed"
-        os.rename(path, removed)  # in one step, so that a half of it is never taken for the whole
+        os.rename(path, removed)
+        if not outdated and _complete(removed):  # it was made at this very moment
+            os.rename(removed, path)
+            return False
         shutil.rmtree(removed)
+    return True

@@ -15,6 +15,7 @@ from matplotlib.image import AxesImage
 from PIL import Image
 from torch import Tensor
 
+from rwtl.files import replaced
 from rwtl.flow.colour_wheel import NOT_FINITE, flow_to_colour
 from rwtl.flow.sample import FlowSample
 from rwtl.tracking.tracker import log_picture
@@ -93,7 +94,8 @@ class ClipPictures(pl.Callback):
 
 def _keep(picture: UInt8[np.ndarray, "h w 3"], trainer: pl.Trainer, folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(folder / f"step_{trainer.global_step:06d}.png")
+    with replaced(folder / f"step_{trainer.global_step:06d}.png") as draft:
+        Image.fromarray(picture).save(draft, "PNG")
     log_picture(trainer.loggers, name, picture, trainer.global_step)
 
 

@@ -1,17 +1,22 @@
 """A run of which a file is damaged is left out of a comparison, with the reason; the others are read as they are."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from known_runs import CONFIG
 from omegaconf import OmegaConf
 
+from rwtl.comparing.pictures import motion, scenes
+from rwtl.comparing.report import again
 from rwtl.comparing.runs import find_runs
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, build
+from rwtl.sweeps.jobs import Job, write_sweep
 
 sys.path.append(str(Path(__file__).parents[1] / "sweeps"))
 from test_damage import GARBAGE, ODD, damage
@@ -96,3 +101,33 @@ def test_a_configuration_of_another_form(tmp_path, config):
     runs = find_runs(f"{tmp_path}/training/*")
     assert [run.folder for run in runs] == [second["training"]]
     assert "config.yaml is damaged (it is no configuration of a run)" in runs.notes[0]
+
+
+@pytest.mark.parametrize("how", ["damaged", "missing"])
+@pytest.mark.parametrize("kind", ["training", "evaluation"])
+def test_one_job_of_a_sweep_leaves_the_others(tmp_path, kind, how):
+    made = finished(tmp_path)
+    jobs = [Job(number, [f"seed={number}"], Artifact.at(each[kind])) for number, each in enumerate(made)]
+    write_sweep(tmp_path / "sweeps" / "seeds", "train", jobs, ended=True)
+    if how == "damaged":
+        damage(made[0][kind] / "status.json", "cut off")
+    else:
+        shutil.rmtree(made[0][kind])
+    runs = find_runs(tmp_path / "sweeps" / "seeds")
+    assert [run.folder for run in runs] == [made[1]["training"]]
+    reason = "status.json is damaged" if how == "damaged" else "it is not there"
+    assert f"{made[0][kind]} is left out: " in runs.notes[0] and reason in runs.notes[0]
+
+
+@pytest.mark.parametrize("how", [how for how in HOWS if how not in ("no keys", "another's", "of wrong types")])
+def test_pictures_are_left_out_for_a_damaged_configuration(tmp_path, how):
+    """The page says so by the error; that of a training is read before, with the run itself."""
+    first, _ = finished(tmp_path)
+    (run,) = find_runs(first["training"])
+    (first["evaluation"] / "status.json").write_text('{"state": "complete"}')  # of before files had digests
+    damage(first["evaluation"] / "config.yaml", how)
+    with pytest.raises(InputError, match=r"config\.yaml is damaged \("):
+        scenes(SimpleNamespace(firsts={"scratch": run}))
+    with pytest.raises(InputError, match=r"config\.yaml is damaged \("):
+        motion(SimpleNamespace(runs={}), {first["evaluation"]: ["scratch"]})
+    assert again(first["evaluation"])[1].startswith("It was not checked: ")

@@ -3,14 +3,17 @@ import multiprocessing
 import os
 import shutil
 import signal
+import tempfile
 import time
+from dataclasses import asdict, replace
 
 import pytest
 from omegaconf import OmegaConf
 
 from rwtl.errors import InputError
 from rwtl.pipeline import claim as claims
-from rwtl.pipeline.artifact import Artifact, build, digest_of, folder_of, read_status, state_of
+from rwtl.pipeline.artifact import Artifact, build, digest_of, folder_of, read_status, state_of, write_status
+from rwtl.pipeline.claim import this_process
 
 SPAWNED = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads can hang
 WAIT = 120.0  # s, at most, for what takes a few
@@ -301,3 +304,51 @@ def test_what_is_no_artifact_is_not_overwritten(tmp_path):
     artifact.path.symlink_to(tmp_path / "a disk that is not there")
     with pytest.raises(InputError, match=rf"{artifact.path} is in the way"):
         build(artifact)
+
+
+def left_by_an_earlier_version(outputs, **holder):
+    """An unfinished artifact as it was kept before attempts had folders: in its own, with its claims."""
+
+    def make(folder):
+        (folder / "step").write_text((folder / "step").read_text() + "2")
+
+    artifact = Artifact("training", "a label", {}, make, outputs, resumable=True)
+    (artifact.path / "claims").mkdir(parents=True)
+    (artifact.path / "step").write_text("1")
+    write_status(artifact.path, {"state": "running", "started": "2026-01-01T00:00:00+00:00", "values": {}})
+    claim = artifact.path / "claims" / "000001"
+    claim.write_text(json.dumps(asdict(replace(this_process(), **holder))))
+    return artifact
+
+
+def test_what_an_earlier_version_had_only_claimed_is_made(tmp_path):
+    artifact = left_by_an_earlier_version(tmp_path, pid=2**22 - 1)
+    (artifact.path / "status.json").unlink()
+    with pytest.raises(InputError, match="is in the way: it is no artifact"):  # a file in it is nobody's
+        build(artifact)
+    (artifact.path / "step").unlink()
+    assert build(replace(artifact, make=write_number)).state() == "complete"
+
+
+@pytest.mark.parametrize("holder", [{}, {"machine": "another", "host": "n7"}], ids=["here", "on another machine"])
+def test_what_an_earlier_version_is_making_is_left_alone(tmp_path, holder):
+    artifact = left_by_an_earlier_version(tmp_path, **holder)
+    assert artifact.state() == "running"
+    with pytest.raises(InputError, match=r"is being made by process \d+ on .*, with an earlier version of rwtl; wait"):
+        build(artifact)
+    assert (artifact.path / "step").read_text() == "1"
+
+
+def test_a_stage_on_another_disk_is_named_before_anything_is_made(tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if os.stat(other).st_dev == tmp_path.stat().st_dev:
+            pytest.skip("one disk")
+        (tmp_path / "training").symlink_to(other)
+        with pytest.raises(InputError, match=r"training is on another disk than .*unfinished/training, where"):
+            build(Artifact("training", "a label", {}, lambda folder: pytest.fail("is made"), tmp_path))
+        (tmp_path / "unfinished").mkdir(exist_ok=True)
+        work = tmp_path / "unfinished" / "training"
+        shutil.rmtree(work, ignore_errors=True)
+        os.mkdir(f"{other}/unfinished")
+        work.symlink_to(f"{other}/unfinished")
+        assert make(tmp_path, {}).state() == "complete"

@@ -218,3 +218,20 @@ def test_what_was_made_while_one_was_waiting_is_not_made_again(tmp_path):
             held.finish()
 
     assert take(tmp_path / "claims", done=made.exists, waiting=waiting) is None
+
+
+def test_two_threads_that_find_it_removed_write_it_again_once(tmp_path):
+    folder, fence = tmp_path / "claims", tmp_path / "fence"
+    held = take(folder)
+    fence.touch()
+    held.fence = fence
+    for _ in range(300):
+        shutil.rmtree(folder)
+        looks = []
+        threads = [threading.Thread(target=lambda looks=looks: looks.append(held._ours())) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert looks == [True, True]
+    held.finish()

@@ -7,6 +7,7 @@ other sees that it lives, and waits.
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,11 @@ import time
 
 import pytest
 
+from rwtl.pipeline import artifact as artifacts
 from rwtl.pipeline import claim as claims
-from rwtl.pipeline.artifact import Artifact, build, unfinished
+from rwtl.pipeline.artifact import Artifact, build, claims_of, unfinished
+from rwtl.pipeline.claim import TakenOver
+from rwtl.progress import require_ours
 
 STEPS = 10
 WAIT = 60.0  # s, at most, for what takes a few
@@ -196,3 +200,94 @@ def test_a_checkpoint_is_kept_until_what_it_led_to_is_in_place(tmp_path, monkeyp
     assert artifact.state() == "failed" and next(unfinished(artifact.path).glob("*/training.ckpt"))
     made = build(artifact)
     assert not (made.path / "training.ckpt").exists()
+
+
+def taken_over_by_another(path, held):
+    """What a job on another machine does when a claim was silent for the lease; returns its claim and its attempt."""
+    later = claims.Claim(claims._create(claims._file(claims_of(path), held.number + 1)))
+    attempt = artifacts._take_over(path, later)
+    artifacts.write_status(attempt, {"state": "running"})
+    later.fence = attempt / "status.json"
+    return later, attempt
+
+
+@pytest.mark.parametrize("place", ["before it looks", "as it renames"])
+def test_a_job_that_is_stopped_as_it_begins_leaves_its_successor_alone(tmp_path, monkeypatch, place):
+    """It may be stopped at any line between its claim and its attempt, and wake when another job works."""
+
+    def make(folder):
+        (folder / "step").write_text("1")
+        raise ValueError("the node failed")
+
+    artifact = Artifact("training", "a run", {}, make, tmp_path, resumable=True)
+    with pytest.raises(ValueError, match="node"):
+        build(artifact)
+    held = claims.claim(claims_of(artifact.path), lambda: False, print)
+    rename, other = os.rename, []
+
+    def stopped(*paths):
+        monkeypatch.undo()
+        other.extend(taken_over_by_another(artifact.path, held))
+        return rename(*paths)
+
+    if place == "as it renames":
+        monkeypatch.setattr(os, "rename", stopped)
+    else:
+        other.extend(taken_over_by_another(artifact.path, held))
+    with pytest.raises(TakenOver):
+        artifacts._take_over(artifact.path, held)
+    later, attempt = other
+    assert (attempt / "step").read_text() == "1"
+    later.require()
+    later.release()
+
+
+def test_the_removal_of_its_attempt_lets_a_job_begin_anew(tmp_path):
+    """Its claim is still there: it must not wait for itself."""
+    begun = []
+
+    def make(folder):
+        begun.append(folder)
+        if len(begun) == 1:
+            shutil.rmtree(folder)
+            require_ours()
+        number(folder)
+
+    assert build(Artifact("training", "a run", {}, make, tmp_path)).state() == "complete" and len(begun) == 2
+
+
+def test_ctrl_c_before_anything_is_made_gives_the_claim_back(tmp_path, monkeypatch):
+    """In a notebook the process lives on, and the same call must not wait for it."""
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    artifact = Artifact("training", "a run", {}, number, tmp_path)
+    monkeypatch.setattr(artifacts, "provenance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build(artifact)
+    monkeypatch.undo()
+    assert claims.holder_of(claims_of(artifact.path)) is None
+    assert build(artifact).state() == "complete"
+
+
+def test_what_an_earlier_job_has_open_is_not_what_its_successor_finishes(tmp_path):
+    """It was stopped within a write, whose rest goes to the file that it has open, wherever that is by then."""
+    opened = []
+
+    def stopped(folder):
+        opened.append(open(folder / "movie.gif", "w"))
+        opened[0].write("one")
+        opened[0].flush()
+        raise ValueError("stopped")
+
+    def make(folder):
+        assert (folder / "movie.gif").read_text() == "one"  # what is there is gone on with
+        (folder / "movie.gif").write_text("from two")
+
+    with pytest.raises(ValueError, match="stopped"):
+        build(Artifact("training", "a run", {}, stopped, tmp_path, resumable=True))
+    made = build(Artifact("training", "a run", {}, make, tmp_path, resumable=True))
+    with opened[0] as file:
+        file.write(", and one has woken")
+    assert made.file("movie.gif").read_text() == "from two"

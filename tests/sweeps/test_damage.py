@@ -2,11 +2,17 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact, build, claims_of
+from rwtl.pipeline.artifact import Artifact, build, claims_of, folder_of
+from rwtl.sweeps.executors import Inline
+from rwtl.sweeps.jobs import Job
+from rwtl.sweeps.scheduler import Outcomes, build_all, found
+from rwtl.sweeps.search import _objective
+from rwtl.sweeps.slurm import Slurm
 from rwtl.sweeps.status import entries_of, print_entries, print_sweeps, remove
 
 GARBAGE = {
@@ -45,9 +51,13 @@ def damage(file, how):
 ODD = ("a folder", "a link to itself", "a FIFO")
 
 
+def data(folder):
+    (folder / "data").write_bytes(b"0" * 2000)
+
+
 def make(outputs, number, fail=False):
     def function(folder):
-        (folder / "data").write_bytes(b"0" * 2000)
+        data(folder)
         if fail:
             raise InputError("too few")
 
@@ -125,3 +135,40 @@ def test_a_sweep_whose_file_has_a_value_of_another_type(tmp_path, capsys, key, v
     (folder / "sweep.json").write_text(json.dumps(content))
     print_sweeps(tmp_path)
     assert f"sweep first: {folder}/sweep.json is damaged (" in capsys.readouterr().out
+
+
+def test_a_folder_of_unfinished_work_that_cannot_be_read(tmp_path, capsys):
+    whole, work = make(tmp_path, 1), tmp_path / "unfinished" / "training" / "0123456789ab"
+    damage(work, "a link to itself")  # as one of another user's, which only a user without rights sees
+    entries = {entry.path.name: entry for entry in entries_of(tmp_path)}
+    assert {digest: entry.state for digest, entry in entries.items()} == {
+        whole.digest: "complete",
+        work.name: "damaged",
+    }
+    assert f"{work} cannot be read (" in entries[work.name].note
+    remove(entries.values(), ["damaged"])
+    assert f"{tmp_path / 'training' / work.name} is kept: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_damaged_status_stops_no_other_job(tmp_path, finished):
+    artifacts = [Artifact("training", f"run {number}", {"number": number}, data, tmp_path) for number in (1, 2)]
+    made = make(tmp_path, 1, fail=not finished)
+    damage(folder_of(made.path) / "status.json", "cut off")
+    outcomes = build_all(artifacts, Inline())
+    assert outcomes[artifacts[1].path].state == "done"
+    if finished:
+        assert outcomes[made.path].state == "failed" and "status.json is damaged (" in outcomes[made.path].reason
+        assert found(made).state == "failed" and _objective(Job(0, [], made), Outcomes()) is None
+    else:
+        assert outcomes[made.path].state == "done"
+
+
+def test_a_damaged_status_ends_its_job_on_a_cluster_alone(tmp_path):
+    made = make(tmp_path, 1)
+    watching = Slurm(SimpleNamespace(name=None, submitit_folder=str(tmp_path / "logs")), "executor", "train")
+    watching._artifacts = {made.path: made}
+    assert watching._end(made.path, "7", None).state == ""
+    damage(made.path / "status.json", "cut off")
+    ended = watching._end(made.path, "7", None)
+    assert ended.state == "failed" and "status.json is damaged (" in ended.detail

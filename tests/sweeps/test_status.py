@@ -12,8 +12,11 @@ from test_multirun import SCENES, SHAPES, SOURCE, TRAINING
 from tiny import run
 
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact, build, claims_of, folder_of, read_status, write_status
+from rwtl.pipeline import artifact as artifacts
+from rwtl.pipeline import claim as claims
+from rwtl.pipeline.artifact import Artifact, build, claims_of, folder_of, read_status, unfinished, write_status
 from rwtl.pipeline.claim import claim, this_process
+from rwtl.sweeps import status
 from rwtl.sweeps.status import REMOVABLE, age, entries_of, print_entries, print_sweeps, remove, states_of
 
 TARGET = [*SOURCE, *SCENES, "clips.dt=0.2", "pretraining.steps=0", *(f"training.{value}" for value in TRAINING)]
@@ -139,7 +142,7 @@ def test_a_removal_that_is_killed_leaves_no_half_of_an_artifact(outputs, tmp_pat
     real = shutil.rmtree
 
     def killed(folder, **named):
-        if folder.name == "removed":
+        if folder.name.startswith("removed"):
             raise KeyboardInterrupt
         real(folder, **named)
 
@@ -222,3 +225,47 @@ def test_sweeps_are_listed(tmp_path, capsys):
     assert run("simulate", tmp_path, "-m", *SHAPES, "recording.seed=1,-1", "sweep=mine").returncode == 1
     print_sweeps(tmp_path)
     assert capsys.readouterr().out == "sweep mine: 1 complete, 1 failed\n"
+
+
+@pytest.mark.parametrize("place", ["as it lists", "as it renames"])
+def test_a_removal_that_wakes_after_its_successor_leaves_that_alone(outputs, tmp_path, monkeypatch, capsys, place):
+    """It was stopped for longer than the lease, and another job has gone on with what was to be removed."""
+    path, later = outputs["interrupted"], []
+    work, rename = unfinished(path), os.rename
+
+    def taken_over():
+        number = int(max(claims_of(path).glob("*")).name) + 1
+        later.append(claims.Claim(claims._create(claims._file(claims_of(path), number))))
+        later.append(artifacts._take_over(path, later[0]))
+        write_status(later[1], {"state": "running"})
+
+    def as_it_renames(*paths):
+        monkeypatch.undo()
+        taken_over()
+        return rename(*paths)
+
+    entries = [entry for entry in entries_of(tmp_path) if entry.path == path]
+    if place == "as it lists":
+        monkeypatch.setattr(status, "unfinished", lambda path: (monkeypatch.undo(), taken_over(), work)[-1])
+    else:
+        monkeypatch.setattr(os, "rename", as_it_renames)
+    remove(entries, ["interrupted"])
+    assert read_status(path) == {"state": "running"} and folder_of(path) == later[1]
+    assert f"{path} is kept: another job works on it" in capsys.readouterr().out
+    later[0].require()
+    later[0].release()
+
+
+def test_what_is_made_as_it_is_removed_is_kept(outputs, tmp_path, monkeypatch):
+    path, rename = outputs["failed"], os.rename
+    entries = [entry for entry in entries_of(tmp_path) if entry.path == path]
+
+    def made_meanwhile(source, target):
+        if source == path:  # the last moment at which a job could still finish it
+            write_status(path, {"state": "complete"})
+        rename(source, target)
+
+    path.mkdir()
+    monkeypatch.setattr(os, "rename", made_meanwhile)
+    remove(entries, ["failed"])
+    assert read_status(path) == {"state": "complete"}
