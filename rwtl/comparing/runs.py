@@ -103,7 +103,7 @@ def find_runs(*sources: str | Path) -> Runs:
                 wandb += read_runs(match)
                 continue
             try:
-                folders |= dict.fromkeys(_trainings_at(match))
+                folders |= dict.fromkeys(_trainings_at(match, notes))
             except Damaged as error:
                 notes.append(f"{match} is left out: {error}")
     found: dict[str, Run] = {}
@@ -205,25 +205,43 @@ def _upstream(folder: Path, before: Collection[Path] = ()) -> dict[str, float]:
     return seconds
 
 
-def _trainings_at(folder: Path) -> list[Path]:
-    """Return the folders of the trainings that a folder is, or that it tells of."""
+def _trainings_at(folder: Path, notes: list[str]) -> list[Path]:
+    """Return the folders of the trainings that a folder is, or that it tells of; note what of a sweep is of no use."""
     kind = folder.parent.name
-    if kind == SWEEPS:
-        return [run for job in read_jobs(folder) if job.artifact for run in _trainings_at(job.artifact.path)]
-    if kind not in FORMAT or read_status(folder) is None:
+    if kind in FORMAT:
+        return _trainings_of(folder)
+    if kind != SWEEPS:
         raise InputError(
             f"runs: {folder} is neither an artifact's folder (outputs/training/*), nor a sweep's (outputs/sweeps/*), "
             "nor W&B's (outputs/wandb)"
         )
-    if kind == TRAINING:
+    found = []
+    for path in [job.artifact.path for job in read_jobs(folder) if job.artifact]:
+        try:
+            found += _trainings_of(path)
+        except Damaged as error:
+            notes.append(f"{path} is left out: {error}")
+    return found
+
+
+def _trainings_of(folder: Path) -> list[Path]:
+    """Return the folders of the trainings that an artifact is, or is made from. Raises Damaged where it has no status
+    or a damaged one."""
+    if folder.parent.name == TRAINING:
         return [folder]
+    if read_status(folder) is None:
+        raise Damaged(_gone(folder))
     return [parent for parent in parents_of(folder).values() if parent.parent.name == TRAINING]
+
+
+def _gone(folder: Path) -> str:
+    return f"it has no {files.STATUS}" if folder.exists() else "it is not there"
 
 
 def _unusable(folder: Path) -> str | None:
     status = read_status(folder)
     if status is None:
-        return "it is not there"
+        return _gone(folder)
     if status["state"] != "complete":
         return f"it is {status['state']}, not complete"
     if status.get("format") != FORMAT[TRAINING]:
