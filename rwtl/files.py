@@ -211,14 +211,21 @@ def verified(path: Path) -> Path:
 
     A file outside of artifacts, or in one that was made before digests of files were recorded, is not checked.
 
-    Raises Damaged where the file is missing, or differs from its digest in the `status.json` beside it.
+    Raises Damaged where the file differs from its digest in the `status.json` beside it, or cannot be read.
     """
     remedy = f"remove {path.parent}, and it is made anew"
     status = read_checked(path.parent / STATUS, Recorded, remedy)
     wanted = status and status.files.get(path.name)
-    if wanted is not None and not path.is_file():
-        raise Damaged(f"{path} is damaged (it is not there, or is no file); {remedy}")
-    if wanted is not None and _sha256(path) != wanted:
+    if wanted is None:
+        return path
+    if not path.is_file():  # a folder, a link to nowhere, or a FIFO, which to open would wait for ever
+        reason = "it is no file" if os.path.lexists(path) else "it is not there"
+        raise Damaged(f"{path} is damaged ({reason}); {remedy}")
+    try:
+        found = _sha256(path)
+    except OSError as error:
+        raise Damaged(f"{path} is damaged ({error}); {remedy}") from error
+    if found != wanted:
         raise Damaged(f"{path} is damaged: its content is not what was written (SHA-256 in {STATUS}); {remedy}")
     return path
 

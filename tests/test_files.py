@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rwtl import files
-from rwtl.errors import InputError
+from rwtl.errors import Damaged, InputError
 
 
 def test_the_new_content_takes_the_place_of_the_old_and_nothing_else_is_left(tmp_path):
@@ -157,3 +157,22 @@ def test_what_vanishes_while_a_folder_is_synced_does_not_matter(tmp_path, monkey
 
     monkeypatch.setattr(os, "open", vanishing)
     files.sync_tree(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["nothing", "a folder", "a FIFO", "a link to itself", "a dangling link"])
+def test_what_is_in_the_place_of_a_recorded_file_is_refused(tmp_path, how):
+    file = tmp_path / "verdict.txt"
+    file.write_text("better")
+    files.write_json(tmp_path / files.STATUS, {"files": files.digests(tmp_path)})
+    file.unlink()
+    match how:
+        case "a folder":
+            file.mkdir()
+        case "a FIFO":
+            os.mkfifo(file)
+        case "a link to itself":
+            file.symlink_to(file)
+        case "a dangling link":
+            file.symlink_to("nowhere")
+    with pytest.raises(Damaged, match=r"verdict\.txt is damaged \(it is no(t there| file)\); remove .*made anew"):
+        files.verified(file)

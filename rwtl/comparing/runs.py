@@ -110,8 +110,6 @@ def find_runs(*sources: str | Path) -> Runs:
                 continue
             for place in places:
                 try:
-                    if place != match and read_status(place) is None:
-                        raise Damaged("it is not there")
                     folders |= dict.fromkeys(_trainings_at(place))
                 except Damaged as error:
                     notes.append(f"{place} is left out: {error}")
@@ -233,7 +231,9 @@ def _places_at(folder: Path) -> list[Path]:
 def _trainings_at(folder: Path) -> list[Path]:
     """Return the folders of the trainings that an artifact's folder is, or that it tells of."""
     kind = folder.parent.name
-    if kind not in FORMAT or read_status(folder) is None:
+    if kind in FORMAT and read_status(folder) is None:
+        raise Damaged(f"it has no {files.STATUS}" if folder.exists() else "it is not there")
+    if kind not in FORMAT:
         raise InputError(
             f"runs: {folder} is neither an artifact's folder (outputs/training/*), nor a sweep's (outputs/sweeps/*), "
             "nor W&B's (outputs/wandb)"

@@ -236,10 +236,9 @@ def check_tensors(
 
 def _read(path: str | Path) -> dict:
     """Return the dictionary that a file holds, on the CPU whatever it was saved on."""
-    path = Path(path)
+    path = files.verified(Path(path))
     if not path.is_file():
         raise InputError(f"checkpoint {path} does not exist; name a file, such as a model.pt that train made")
-    files.verified(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead the unpickler to any exception at all

@@ -19,7 +19,7 @@ from rwtl.pipeline.artifact import Artifact, build
 from rwtl.sweeps.jobs import Job, write_sweep
 
 sys.path.append(str(Path(__file__).parents[1] / "sweeps"))
-from test_damage import GARBAGE, ODD, damage
+from test_damage import GARBAGE, ODD, PROCESS, damage
 
 CURVE = "step,epe,1px\n0,9.5,1.0\n10,5.25,2.0\n"
 ERRORS = "dataset,pair,epe\nscenes,000001,5.0\n"
@@ -60,7 +60,7 @@ def test_the_others_are_read(tmp_path, kind, name, how, recorded):
             del status["files"]
             (folder / "status.json").write_text(json.dumps(status))
     damage(first[kind] / name, how)
-    if (name, how) == ("status.json", "a dangling link"):
+    if (name, how) == ("status.json", "a dangling link") and kind != "training":
         return  # as if there were none
     runs = find_runs(f"{tmp_path}/training/*")
     left_out, errors = {run.folder for run in runs} == {second["training"]}, [len(run.errors) for run in runs]
@@ -69,9 +69,40 @@ def test_the_others_are_read(tmp_path, kind, name, how, recorded):
     )
     (note,) = runs.notes
     assert f"{first['training' if left_out else kind]} is left out: {first[kind] / name} is damaged (" in note or (
-        "is damaged: its content is not what was written" in note
+        "is damaged: its content is not what was written" in note or "it has no status.json" in note
     )
     assert "\n" not in note
+
+
+def sweep_of(outputs, *artifacts):
+    """The folder of a sweep whose jobs made these artifacts."""
+    jobs = [
+        {"number": number, "overrides": [], "problem": "", "kind": path.parent.name, "digest": path.name}
+        for number, path in enumerate(artifacts)
+    ]
+    folder = outputs / "sweeps" / "first"
+    folder.mkdir(parents=True)
+    content = {"app": "train", "process": PROCESS, "ended": True, "jobs": jobs}
+    (folder / "sweep.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["training", "evaluation"])
+@pytest.mark.parametrize("how", ["damaged", "without status", "removed"])
+def test_of_a_sweep_the_others_are_read(tmp_path, kind, how):
+    first, second = finished(tmp_path)
+    sweep = sweep_of(tmp_path, first[kind], second[kind])
+    match how:
+        case "damaged":
+            damage(first[kind] / "status.json", "cut off")
+        case "without status":
+            (first[kind] / "status.json").unlink()
+        case "removed":
+            shutil.rmtree(first[kind])
+    runs = find_runs(sweep)
+    assert [run.folder for run in runs] == [second["training"]]
+    reason = {"damaged": "is damaged (", "without status": "it has no status.json", "removed": "it is not there"}[how]
+    assert runs.notes[0].startswith(f"{first[kind]} is left out: ") and reason in runs.notes[0]
 
 
 def test_of_damaged_runs_alone_the_reason_is_told(tmp_path):
