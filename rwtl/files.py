@@ -1,6 +1,7 @@
 """The names of the files in an artifact's folder, to be read as `files.MODEL`; reading what may be damaged, and writing
 a file in one step."""
 
+import errno
 import hashlib
 import json
 import os
@@ -112,6 +113,9 @@ def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not path.is_dir():  # some file systems have no such thing for folders
+            raise
     finally:
         os.close(descriptor)
 

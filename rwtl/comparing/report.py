@@ -22,9 +22,9 @@ from rwtl.comparing.measures import no_motion
 from rwtl.comparing.runs import config_of, parents_of
 from rwtl.comparing.tables import legend, shown_tables
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import read_status
 from rwtl.pipeline.flow_training import training
 from rwtl.pipeline.provenance import provenance
+from rwtl.pipeline.status import read_status
 
 
 def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:

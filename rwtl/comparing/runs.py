@@ -20,7 +20,8 @@ from rwtl.config import expanded, flat, short
 from rwtl.errors import Damaged, InputError
 from rwtl.learning.metrics import METRICS
 from rwtl.learning.transfer.config import PRETRAINING
-from rwtl.pipeline.artifact import FORMAT, read_status
+from rwtl.pipeline.artifact import FORMAT
+from rwtl.pipeline.status import read_status
 from rwtl.sweeps.jobs import SWEEPS, read_jobs
 from rwtl.tracking.read_back import WandbRun, is_online, online_runs, read_runs
 

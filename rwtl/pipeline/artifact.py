@@ -17,146 +17,31 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig
-from pydantic import AfterValidator, BaseModel, StringConstraints
 
 from rwtl import files
 from rwtl.config import resolved_yaml
-from rwtl.errors import Damaged, InputError
-from rwtl.pipeline.claim import CLAIMS, LEASE, Claim, Holder, TakenOver, Waiting, claim, holder_of, writable
+from rwtl.errors import InputError
+from rwtl.pipeline.claim import CLAIMS, LEASE, Claim, TakenOver, Waiting, claim, holder_of, writable
 from rwtl.pipeline.provenance import now, provenance
+from rwtl.pipeline.status import (
+    claims_of,
+    history,
+    is_complete,
+    maker_of,
+    newest_attempt,
+    read_status,
+    state_of,
+    unfinished,
+    write_status,
+)
 from rwtl.progress import told
 
-UNFINISHED = "unfinished"  # the folder, below the outputs, of what is being made
 A = TypeVar("A", bound="Artifact")
-
-
-def _time(text: str) -> str:
-    """Check a time, which must say its zone."""
-    if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError("the time has no zone")
-    return text
-
-
-Time = Annotated[str, AfterValidator(_time)]
-Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{12}$")]
-State = Literal["complete", "running", "interrupted", "failed"]
-STATES = get_args(State)
-
-
-class Job(BaseModel, strict=True, extra="allow"):
-    """What a status holds of a job, as far as anything reads it."""
-
-    state: State
-    reason: str = ""
-    started: Time | None = None
-    finished: Time | None = None
-    command: list[str] = []
-    git_commit: str | None = None
-    slurm_job: str | None = None
-
-
-class Status(Job, files.Recorded):
-    """What a status holds of an artifact, as far as anything reads it."""
-
-    label: str = ""
-    kind: str = ""
-    format: int = 0
-    values: dict[str, Any] = {}
-    parents: dict[str, Digest] = {}
-    history: list[Job] = []
-
-
-def unfinished(path: Path) -> Path:
-    """Return the folder that holds an artifact's claims and attempts until it is finished."""
-    return path.parents[1] / UNFINISHED / path.parent.name / path.name
-
-
-def claims_of(path: Path) -> Path:
-    """Return the folder of the claims of an artifact."""
-    return unfinished(path) / CLAIMS
-
-
-def maker_of(path: Path) -> tuple[Holder, bool | None, float] | None:
-    """Return who makes an artifact, as `holder_of` does; with an earlier version of rwtl, it does so in its folder."""
-    return holder_of(claims_of(path)) or holder_of(path / CLAIMS)
-
-
-def folder_of(path: Path) -> Path:
-    """Return where the files of an artifact are: its own folder when it is finished, else the newest attempt's."""
-    if path.exists():
-        return path
-    return max(_attempts(path), key=_number, default=path)
-
-
-def _attempts(path: Path) -> list[Path]:
-    try:
-        return [
-            each for each in unfinished(path).iterdir() if os.path.lexists(each / files.STATUS) and _number(each) >= 0
-        ]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise Damaged(f"{unfinished(path)} cannot be read ({error.strerror}); mend or remove it") from error
-
-
-def _number(attempt: Path) -> int:
-    number = attempt.name.partition("-")[0]
-    return int(number) if number.isascii() and number.isdigit() else -1
-
-
-def state_of(path: Path) -> str:
-    """Return `complete`, `running`, `interrupted`, `failed` or `missing`; of a job that died, `interrupted`."""
-    status = read_status(path)
-    if status is None:
-        return "missing"
-    if status["state"] == "running":
-        held = maker_of(path)
-        return "interrupted" if held is None or held[1] else "running"
-    return status["state"]
-
-
-def read_status(path: Path) -> dict[str, Any] | None:
-    """Return an artifact's status, or its newest attempt's; None where there is none.
-
-    Raises InputError where it is damaged: unreadable, or with a value of another type than is written.
-    """
-    folder = folder_of(path)
-    read = files.read_checked(folder / files.STATUS, Status, f"remove {folder}, and it is made anew")
-    return None if read is None else read.model_dump(exclude_unset=True)
-
-
-def is_complete(path: Path) -> bool:
-    """Return whether an artifact is finished."""
-    if not path.exists():
-        return False
-    status = read_status(path)
-    return status is not None and status["state"] == "complete"
-
-
-def write_status(path: Path, status: dict) -> None:
-    """Write the status in one step."""
-    files.write_json(path / files.STATUS, status)
-
-
-def reason_of(status: dict[str, Any]) -> str:
-    """Return why an artifact is not complete; an empty text where its status does not say."""
-    return status.get("reason", "").removeprefix("InputError: ")
-
-
-def history(path: Path) -> list[dict[str, Any]]:
-    """Return what is known of earlier jobs that a job goes on with: host, process, versions, commit, times, end."""
-    before = read_status(path)
-    if before is None:
-        return []
-    earlier = {key: value for key, value in before.items() if key not in ("label", "values", "parents", "history")}
-    return [*before.get("history", []), earlier]
-
 
 # Raised when a stage's results change for the same configuration: older artifacts are then not taken for new ones.
 FORMAT = {"recording": 2, "pretraining": 2, "training": 2, "evaluation": 2, "comparison": 4, "submission": 1}
@@ -364,7 +249,7 @@ def _take_over(path: Path, held: Claim) -> Path | None:
     attempt = work / f"{held.number:06d}-{secrets.token_hex(4)}"
     _require_one_disk(work, path)
     there = [each for each in work.iterdir() if each.name != CLAIMS]
-    left = max(_attempts(path), key=_number, default=None)
+    left = newest_attempt(path)
     held.require()  # after that look: the attempt of a later holder is younger than its claim, so it is not among them
     if left is None and os.path.lexists(path) and not is_complete(path):
         left = _of_earlier_version(path)

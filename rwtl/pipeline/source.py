@@ -7,7 +7,7 @@ from rwtl import files
 from rwtl.errors import InputError
 from rwtl.learning.transfer.config import Source
 from rwtl.models.checkpoints import read_own, recognise
-from rwtl.pipeline.artifact import read_status
+from rwtl.pipeline.status import read_status
 
 
 def load_source(path: str | Path) -> Source:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact, hush, reason_of
+from rwtl.pipeline.artifact import Artifact, hush
+from rwtl.pipeline.status import reason_of
 from rwtl.processes import reason_of as reason_of_interrupt
 from rwtl.sweeps.executors import Ended, Executor, make
 

@@ -16,11 +16,11 @@ from rich.table import Column, Table
 
 from rwtl import files
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import (
-    FORMAT,
+from rwtl.pipeline.artifact import FORMAT, Artifact
+from rwtl.pipeline.claim import CLAIMS, Claim, Holder, TakenOver, claim
+from rwtl.pipeline.status import (
     STATES,
     UNFINISHED,
-    Artifact,
     claims_of,
     folder_of,
     is_complete,
@@ -30,7 +30,6 @@ from rwtl.pipeline.artifact import (
     state_of,
     unfinished,
 )
-from rwtl.pipeline.claim import CLAIMS, Claim, Holder, TakenOver, claim
 from rwtl.sweeps.jobs import SWEEPS, read_jobs
 from rwtl.sweeps.view import counted
 from rwtl.terminal import show

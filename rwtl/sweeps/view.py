@@ -13,8 +13,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rwtl import files
-from rwtl.pipeline.artifact import Artifact, folder_of, maker_of
+from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import Holder, this_process
+from rwtl.pipeline.status import folder_of, maker_of
 from rwtl.progress import clock_of, read_progress, silence
 from rwtl.sweeps.executors import Executor, Inline
 from rwtl.sweeps.scheduler import NEEDS, SUCCEEDED, UNSETTLED, Outcome, Outcomes, Watcher

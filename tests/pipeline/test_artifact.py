@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 
 from rwtl.errors import InputError
 from rwtl.pipeline import claim as claims
-from rwtl.pipeline.artifact import Artifact, build, digest_of, folder_of, read_status, state_of, write_status
+from rwtl.pipeline.artifact import Artifact, build, digest_of
 from rwtl.pipeline.claim import this_process
+from rwtl.pipeline.status import folder_of, read_status, state_of, write_status
 
 SPAWNED = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads can hang
 WAIT = 120.0  # s, at most, for what takes a few

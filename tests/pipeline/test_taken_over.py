@@ -17,8 +17,9 @@ import pytest
 
 from rwtl.pipeline import artifact as artifacts
 from rwtl.pipeline import claim as claims
-from rwtl.pipeline.artifact import Artifact, build, claims_of, unfinished
+from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.claim import TakenOver
+from rwtl.pipeline.status import claims_of, unfinished
 from rwtl.progress import require_ours
 
 STEPS = 10

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact, build, claims_of, folder_of
+from rwtl.pipeline.artifact import Artifact, build
+from rwtl.pipeline.status import claims_of, folder_of
 from rwtl.sweeps.executors import Inline
 from rwtl.sweeps.jobs import Job
 from rwtl.sweeps.scheduler import Outcomes, build_all, found

@@ -16,8 +16,9 @@ from tiny import run, start
 
 from rwtl.comparing.runs import find_runs
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact, folder_of
+from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import this_process
+from rwtl.pipeline.status import folder_of
 from rwtl.sweeps.jobs import Job, read_jobs, write_sweep
 from rwtl.sweeps.status import print_sweeps
 

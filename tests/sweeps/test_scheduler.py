@@ -10,9 +10,10 @@ from hydra import compose, initialize_config_dir
 
 from rwtl.config import CONF
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact, claims_of, unfinished
+from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import claim
 from rwtl.pipeline.recording import recording
+from rwtl.pipeline.status import claims_of, unfinished
 from rwtl.sweeps.executors import Inline, Processes, ProcessesConfig
 from rwtl.sweeps.scheduler import Outcome, Outcomes, Watcher, build_all
 from rwtl.sweeps.sweep import executor_of

@@ -14,8 +14,9 @@ from tiny import run
 from rwtl.errors import InputError
 from rwtl.pipeline import artifact as artifacts
 from rwtl.pipeline import claim as claims
-from rwtl.pipeline.artifact import Artifact, build, claims_of, folder_of, read_status, unfinished, write_status
+from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.claim import claim, this_process
+from rwtl.pipeline.status import claims_of, folder_of, read_status, unfinished, write_status
 from rwtl.sweeps import status
 from rwtl.sweeps.status import REMOVABLE, age, entries_of, print_entries, print_sweeps, remove, states_of
 
