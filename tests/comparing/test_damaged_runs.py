@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from known_runs import CONFIG
+from known_runs import CONFIG, run_of
 from omegaconf import OmegaConf
 
+from rwtl.comparing.comparison import comparison, of_found
 from rwtl.comparing.runs import find_runs
+from rwtl.composition import compose
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, build
 
@@ -128,3 +130,20 @@ def test_a_configuration_of_another_form(tmp_path, config):
     runs = find_runs(f"{tmp_path}/training/*")
     assert [run.folder for run in runs] == [second["training"]]
     assert "config.yaml is damaged (it is no configuration of a run)" in runs.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("rows", 1.5), ("rows", ["transfer", float("nan")]), ("columns", ["seed"]), ("baseline", ["a"]), ("runs", 3)],
+)
+def test_what_is_no_text_is_named(tmp_path, key, value):
+    finished(tmp_path)
+    given = {"runs": f"{tmp_path}/training/*"} | {key: value}
+    with pytest.raises(InputError, match=rf"{key} is .*; it must be a"):
+        comparison(compose("compare", outputs=tmp_path, **given))
+
+
+def test_a_baseline_may_be_a_number():
+    runs = [run_of(1, None, [9, 7, 5], training__steps=steps) for steps in (20, 40)]
+    cfg = compose("compare", rows="training.steps", baseline=20)
+    assert of_found(cfg, runs).values["baseline"] == "20"
