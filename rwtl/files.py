@@ -76,6 +76,9 @@ def replaced(path: Path) -> Iterator[Path]:
         _sync(draft)
         os.replace(draft, path)
         _sync(path.parent)  # or the name may be lost in a power cut
+    except IsADirectoryError as error:
+        draft.unlink(missing_ok=True)
+        raise Damaged(f"{path} is a folder, where a file is to be written; move it elsewhere") from error
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -192,6 +195,20 @@ def read_table(path: Path, *columns: str) -> "pd.DataFrame":
     except (OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     raise Damaged(f"{path} is damaged ({reason}); remove {path.parent}, and it is made anew")
+
+
+def read_text(path: Path) -> str:
+    """Return the text in a file of a finished artifact.
+
+    Raises Damaged where the file is not there, is no text, or differs from its digest.
+    """
+    verified(path)
+    try:
+        if path.exists() and not path.is_file():  # to open a FIFO would wait for ever
+            raise OSError("it is no file")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Damaged(f"{path} is damaged ({error}); remove {path.parent}, and it is made anew") from error
 
 
 class Recorded(BaseModel):

@@ -176,3 +176,24 @@ def test_what_is_in_the_place_of_a_recorded_file_is_refused(tmp_path, how):
             file.symlink_to("nowhere")
     with pytest.raises(Damaged, match=r"verdict\.txt is damaged \(it is no(t there| file)\); remove .*made anew"):
         files.verified(file)
+
+
+@pytest.mark.parametrize("how", ["not UTF-8", "a folder", "a FIFO", "gone"])
+def test_a_text_that_is_none_is_refused(tmp_path, how):
+    file = tmp_path / "statistics.txt"  # of a version that recorded no digests
+    match how:
+        case "not UTF-8":
+            file.write_bytes(b"\xff\xfe")
+        case "a folder":
+            file.mkdir()
+        case "a FIFO":
+            os.mkfifo(file)
+    with pytest.raises(Damaged, match=r"statistics\.txt is damaged \(.*\); remove .*made anew"):
+        files.read_text(file)
+
+
+def test_a_folder_in_the_place_of_what_is_written_is_named_and_kept(tmp_path):
+    (tmp_path / "multirun.yaml").mkdir()
+    with pytest.raises(Damaged, match=r"multirun\.yaml is a folder, where a file is to be written"):
+        files.write_atomically(tmp_path / "multirun.yaml", "a: 1")
+    assert os.listdir(tmp_path) == ["multirun.yaml"]

@@ -18,7 +18,7 @@ from rwtl.comparing.report import write_report
 from rwtl.comparing.runs import Run, Runs, find_runs, load_run, with_evaluations
 from rwtl.comparing.summary import baseline_of
 from rwtl.comparing.tables import print_comparison, write_tables
-from rwtl.config import outputs_folder, setting
+from rwtl.config import outputs_folder, setting, short
 from rwtl.errors import InputError
 from rwtl.learning.transfer.config import PRETRAINING
 from rwtl.pipeline.artifact import Artifact
@@ -77,8 +77,7 @@ def comparison(cfg: DictConfig) -> ComparisonArtifact:
     ['comparison', 'evaluation', 'pretraining', 'recording', 'training']
     """
     if cfg.runs is not None:
-        sources = setting(cfg, "runs")
-        return of_found(cfg, find_runs(*([sources] if isinstance(sources, str) else sources)))
+        return of_found(cfg, find_runs(*_texts(cfg, "runs")))
     for key in ("rows", "columns", "baseline"):
         if cfg[key] is not None:
             raise InputError(
@@ -127,9 +126,9 @@ def of_found(cfg: DictConfig, runs: Sequence[Run]) -> ComparisonArtifact:
         cfg: says `rows`, `columns`, `baseline` and `analysis`; kept beside the result.
         runs: as of `find_runs`.
     """
-    rows = setting(cfg, "rows") or ["transfer"]
-    cells = cells_by_axes(runs, [rows] if isinstance(rows, str) else rows, cfg.columns)
-    first = cfg.baseline or "scratch"
+    rows, columns, baseline = _texts(cfg, "rows") or ["transfer"], _text(cfg, "columns"), _text(cfg, "baseline")
+    cells = cells_by_axes(runs, rows, columns)
+    first = baseline or "scratch"
     in_order = sorted(runs, key=lambda run: (cells[run.id].row != first, cells[run.id].order, run.seed))
     parents = {}
     for run in in_order:
@@ -139,7 +138,24 @@ def of_found(cfg: DictConfig, runs: Sequence[Run]) -> ComparisonArtifact:
     of_wandb = {id: hashlib.sha256(curve.encode()).hexdigest() for id, curve in curves.items()}
     notes = runs.notes if isinstance(runs, Runs) else []
     ordered = {run.id: cells[run.id] for run in in_order}
-    return _artifact(cfg, lambda: in_order, ordered, cfg.baseline, notes, parents, of_wandb)
+    return _artifact(cfg, lambda: in_order, ordered, baseline, notes, parents, of_wandb)
+
+
+def _texts(cfg: DictConfig, key: str) -> list[str]:
+    """Return a text, or a list of them, as a list."""
+    value = setting(cfg, key) or []
+    listed = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, str) for each in listed):
+        raise InputError(f"{key} is {short(value)}; it must be a text, or a list of them")
+    return listed
+
+
+def _text(cfg: DictConfig, key: str) -> str | None:
+    """Return a text, which may be written as a number: a row is called 0.5 by a value of clips.dt."""
+    value = setting(cfg, key)
+    if isinstance(value, list | dict):
+        raise InputError(f"{key} is {value}; it must be a single text, or null")
+    return None if value is None else short(value)
 
 
 def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -> ComparisonArtifact:

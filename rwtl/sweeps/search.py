@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from rwtl import files
 from rwtl.config import flat
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, no_objective
@@ -100,7 +101,7 @@ def run_search(config: DictConfig, loader: ConfigLoaderImpl, program: Any) -> No
     with alone(folder, f"search {search.study_name}") as require_ours, closing(made_by) as executor:
         trials = Trials(search.study_name, search.storage, search.direction, search.sampler, space, about)
         trials.take_up(lambda point: _objective(job_of(0, point), Outcomes()))
-        OmegaConf.save(config, folder / CONFIG)
+        files.write_atomically(folder / CONFIG, OmegaConf.to_yaml(config))
         jobs, outcomes = {job.number: job for job in read_jobs(folder)}, Outcomes()
         while len(trials.all()) < search.n_trials and len(trials.failed()) <= allowed:
             points = trials.ask(min(side_by_side, search.n_trials - len(trials.all())))

@@ -20,6 +20,7 @@ from hydra.core.utils import env_override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from rwtl import files
 from rwtl.config import CONF
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact
@@ -106,7 +107,7 @@ def _make_sweep(work: Work, cfg: DictConfig) -> int:
     outcomes, size = Outcomes(), cfg.hydra.sweeper.max_batch_size or max(1, len(roots))
     with closing(work.executor()) as executor:  # what is wrong with its section ends here, before a file is written
         write_sweep(folder, work.app, work.jobs, ended=False)
-        OmegaConf.save(cfg, folder / CONFIG)
+        files.write_atomically(folder / CONFIG, OmegaConf.to_yaml(cfg))
         for job in work.jobs:
             if job.problem:
                 print(f"error: job {job.number}: {job.problem}", file=sys.stderr, flush=True)

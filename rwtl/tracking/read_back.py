@@ -94,7 +94,8 @@ def _records(file: Path) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "wandb", "leet", "inspect", str(file), "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise InputError(f"{file} cannot be read by `wandb leet inspect`: {done.stderr.strip()}; remove its folder")
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]  # after a traceback too
+        raise InputError(f"{file} cannot be read by `wandb leet inspect`: {reason}; remove its folder")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 

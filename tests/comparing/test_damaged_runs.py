@@ -8,12 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from known_runs import CONFIG
+from known_runs import CONFIG, run_of
 from omegaconf import OmegaConf
 
+from rwtl.comparing.comparison import comparison, of_found
 from rwtl.comparing.pictures import motion, scenes
 from rwtl.comparing.report import again
 from rwtl.comparing.runs import find_runs
+from rwtl.composition import compose
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, build
 from rwtl.sweeps.jobs import Job, write_sweep
@@ -162,3 +164,20 @@ def test_pictures_are_left_out_for_a_damaged_configuration(tmp_path, how):
     with pytest.raises(InputError, match=r"config\.yaml is damaged \("):
         motion(SimpleNamespace(runs={}), {first["evaluation"]: ["scratch"]})
     assert again(first["evaluation"])[1].startswith("It was not checked: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("rows", 1.5), ("rows", ["transfer", float("nan")]), ("columns", ["seed"]), ("baseline", ["a"]), ("runs", 3)],
+)
+def test_what_is_no_text_is_named(tmp_path, key, value):
+    finished(tmp_path)
+    given = {"runs": f"{tmp_path}/training/*"} | {key: value}
+    with pytest.raises(InputError, match=rf"{key} is .*; it must be a"):
+        comparison(compose("compare", outputs=tmp_path, **given))
+
+
+def test_a_baseline_may_be_a_number():
+    runs = [run_of(1, None, [9, 7, 5], training__steps=steps) for steps in (20, 40)]
+    cfg = compose("compare", rows="training.steps", baseline=20)
+    assert of_found(cfg, runs).values["baseline"] == "20"
