@@ -151,7 +151,7 @@ def _texts(cfg: DictConfig, key: str) -> list[str]:
 
 
 def _text(cfg: DictConfig, key: str) -> str | None:
-    """Return a text, which may be written as a number: a row is called 0.5 by a value of clips.dt."""
+    """Return a text, as which a number counts too."""
     value = setting(cfg, key)
     if isinstance(value, list | dict):
         raise InputError(f"{key} is {value}; it must be a single text, or null")

@@ -177,7 +177,9 @@ def test_what_is_no_text_is_named(tmp_path, key, value):
         comparison(compose("compare", outputs=tmp_path, **given))
 
 
-def test_a_baseline_may_be_a_number():
+def test_a_baseline_that_is_a_number_is_told_the_rows():
     runs = [run_of(1, None, [9, 7, 5], training__steps=steps) for steps in (20, 40)]
-    cfg = compose("compare", rows="training.steps", baseline=20)
-    assert of_found(cfg, runs).values["baseline"] == "20"
+    with pytest.raises(InputError, match=r"baseline is 20; choose one of training\.steps 20, training\.steps 40"):
+        of_found(compose("compare", rows="training.steps", baseline=20), runs)
+    cfg = compose("compare", rows="training.steps", baseline="training.steps 20")
+    assert of_found(cfg, runs).values["baseline"] == "training.steps 20"
