@@ -172,7 +172,7 @@ GARBAGE += [json.dumps(elsewhere(born=[], job="", restarts=0)).encode()]
 GARBAGE += [json.dumps({**asdict(this_process()), "pid": pid}).encode() for pid in (-1, 0, 10**40, "1", None)]
 
 
-@pytest.mark.parametrize("content", [*GARBAGE, "a folder", "²"], ids=repr)
+@pytest.mark.parametrize("content", [*GARBAGE, "a folder", "²"], ids=range(len(GARBAGE) + 2))
 def test_what_is_no_claim_is_waited_for_as_long_as_the_lease(tmp_path, monkeypatch, content):
     monkeypatch.setattr(claims, "LEASE", 0.1)
     monkeypatch.setattr(claims, "POLL", 0.02)

@@ -21,7 +21,7 @@ from rwtl.waves.model.state import Snapshot
 from rwtl.waves.synthetic import GENERATORS, FrontsConfig, write_synthetic
 from rwtl.waves.verification import shard_file
 
-ABSENT = object()
+ABSENT = "absent"
 WRONG = [ABSENT, None, True, False, -1, 0, 7, 128, 10**9, 10**30, 1.5, math.nan, math.inf, "", "150", [], [1], {"a": 1}]
 ATTRIBUTES = "valid_frames complete frame_interval first_frame_time spacing seed config model_version format".split()
 OF_CONFIG = "rows columns spacing duration transient time_step frame_interval cell method coupling start".split()
