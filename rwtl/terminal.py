@@ -75,7 +75,9 @@ def console(file: TextIO | None = None) -> Console:
     Args:
         file: where it prints; None for the standard output.
     """
-    return Console(file=file, width=None if (file or sys.stdout).isatty() else WIDTH, markup=False, emoji=False)
+    stream = file or sys.stdout  # None where a shell has closed it
+    width = None if stream is not None and stream.isatty() else WIDTH
+    return Console(file=file, width=width, markup=False, emoji=False)
 
 
 def show(table: Table) -> None:

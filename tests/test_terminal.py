@@ -31,6 +31,11 @@ def test_a_table_on_a_terminal_is_as_wide_as_that(monkeypatch):
     os.close(reading)
 
 
+def test_a_table_goes_nowhere_where_the_standard_output_is_closed(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    terminal.show(Table("x"))
+
+
 def test_numbers_that_are_missing_are_said_so():
     assert terminal.number(1.234, "+.1f") == "+1.2" and terminal.number(np.float64(40), ".0f") == "40"
     assert terminal.number(float("nan"), ".2f") == "" and terminal.number(None, ".2f", "-") == "-"

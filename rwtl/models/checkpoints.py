@@ -229,6 +229,11 @@ def check_tensors(
         for name, tensor in expected.items()
         if name in found and found[name].shape != tensor.shape
     ]
+    faults += [  # which loading would silently cut off
+        f"{name} holds {str(found[name].dtype).removeprefix('torch.')} in place of real numbers"
+        for name, tensor in expected.items()
+        if name in found and tensor.is_floating_point() and not found[name].is_floating_point()
+    ]
     if faults:
         listed = "; ".join(faults[:most]) + (f"; and {len(faults) - most} more" if most and len(faults) > most else "")
         raise InputError(f"{source} does not fit {target}: {listed}. {remedy}")

@@ -324,7 +324,7 @@ def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:
             with suppress(OSError):  # on a full disk
                 write_status(attempt, ended | status)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            where = error.filename or path  # which may be elsewhere, in TMPDIR for instance
+            where = error.filename2 or error.filename or path  # of a copy its target; it may be elsewhere, as TMPDIR
             raise InputError(f"{label}: cannot use {where} ({error.strerror}); what is finished is kept") from error
         raise
 

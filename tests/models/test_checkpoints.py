@@ -97,6 +97,19 @@ def test_a_file_that_is_not_there_or_not_ours(tmp_path):
         load_raft(tmp_path / "number.pt")
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.complex64, torch.bool])
+def test_weights_that_are_no_real_numbers_are_refused(tmp_path, dtype):
+    weights = build_raft(**SMALL).state_dict()
+    name = "feature_encoder.conv1.weight"
+    weights[name] = weights[name].to(dtype)
+    torch.save({"kind": "raft", "arguments": SMALL, "weights": weights}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=rf"{name} holds {str(dtype)[6:]} in place of real numbers"):
+        load_raft(tmp_path / "model.pt")
+    weights[name] = weights[name].half()
+    torch.save({"kind": "raft", "arguments": SMALL, "weights": weights}, tmp_path / "model.pt")
+    load_raft(tmp_path / "model.pt")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="where CUDA is, a file of CUDA's loads in any case")
 def test_a_file_saved_on_a_gpu_loads_on_the_cpu(saved, tmp_path):
     path, model = saved

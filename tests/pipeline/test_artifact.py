@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 import os
@@ -353,3 +354,11 @@ def test_a_stage_on_another_disk_is_named_before_anything_is_made(tmp_path):
         os.mkdir(f"{other}/unfinished")
         work.symlink_to(f"{other}/unfinished")
         assert make(tmp_path, {}).state() == "complete"
+
+
+def test_of_a_copy_onto_a_full_disk_the_target_is_named(tmp_path):
+    def copy(folder):
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/source", None, str(folder / "target"))
+
+    with pytest.raises(InputError, match=r"cannot use .*/target \(No space left on device\)"):
+        make(tmp_path, {}, function=copy)
