@@ -34,7 +34,8 @@ def stock(tmp_path_factory):
 
 
 def states(outputs):
-    return {path.parent.relative_to(outputs): path.read_text() for path in outputs.glob("*/*/status.json")}
+    files = [*outputs.glob("*/*/status.json"), *outputs.glob("unfinished/*/*/*/status.json")]
+    return {path.parent.relative_to(outputs): path.read_text() for path in files}
 
 
 @pytest.fixture(scope="module")
