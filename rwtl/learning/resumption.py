@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import pytorch_lightning as pl
@@ -182,12 +183,17 @@ def load_checkpoint(file: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
+        with ZipFile(file) as parts:
+            damaged = parts.testzip()  # PyTorch reads over a flipped bit
+        if damaged is not None:
+            raise BadZipFile(f"the checksum of {damaged} does not match")
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        names = not_finite(checkpoint["state_dict"])
     except Exception as error:
         raise InputError(
             f"{file} cannot be read ({type(error).__name__}); remove it, and the training begins anew"
         ) from error
-    if names := not_finite(checkpoint["state_dict"]):
+    if names:
         raise InputError(
             f"{file}: {names[0]} holds values that are not finite; remove it, and the training begins anew"
         )

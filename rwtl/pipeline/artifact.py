@@ -307,7 +307,7 @@ def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:
         write_status(attempt, {"state": "running"} | status)
         held.fence = attempt / files.STATUS
         if artifact.config is not None:
-            (attempt / files.CONFIG).write_text(resolved_yaml(artifact.config), encoding="utf-8")
+            files.write_atomically(attempt / files.CONFIG, resolved_yaml(artifact.config))
         with told(attempt / files.PROGRESS, held.require):
             artifact.make(attempt)
         _publish(attempt, path, status, held)

@@ -13,7 +13,7 @@ from rwtl import files
 from rwtl.errors import InputError
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.learning.fit import fit
-from rwtl.learning.resumption import Interruption, random_state, set_random_state
+from rwtl.learning.resumption import Interruption, load_checkpoint, random_state, set_random_state
 from rwtl.learning.tasks.next_frame import NextFrameModule
 from rwtl.learning.tasks.optical_flow import OpticalFlowModule
 from rwtl.learning.tasks.self_supervised import SelfSupervisedModule
@@ -182,6 +182,20 @@ def test_a_checkpoint_that_cannot_be_read_is_named(tmp_path):
         InputError, match=rf"{files.CHECKPOINT} cannot be read .*; remove it, and the training begins anew"
     ):
         run("next frame", tmp_path / "run")
+
+
+def test_a_checkpoint_with_a_flipped_bit_or_of_another_kind_is_named(tmp_path):
+    file = tmp_path / files.CHECKPOINT
+    torch.save({"state_dict": {"weight": torch.ones(1000)}}, file)
+    assert load_checkpoint(file)["state_dict"]["weight"].sum() == 1000
+    content = bytearray(file.read_bytes())
+    content[content.index(np.ones(4, np.float32).tobytes()) + 40] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"cannot be read \(BadZipFile\); remove it, and the training begins anew"):
+        load_checkpoint(file)
+    torch.save({"weights": {}}, file)
+    with pytest.raises(InputError, match=r"cannot be read \(KeyError\); remove it"):
+        load_checkpoint(file)
 
 
 def test_random_states_come_back(tmp_path):

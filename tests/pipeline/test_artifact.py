@@ -356,6 +356,19 @@ def test_a_stage_on_another_disk_is_named_before_anything_is_made(tmp_path):
         assert make(tmp_path, {}).state() == "complete"
 
 
+def test_a_fifo_in_the_place_of_the_configuration_is_replaced(tmp_path):
+    def leave(folder):
+        (folder / "config.yaml").unlink()
+        os.mkfifo(folder / "config.yaml")
+        raise InputError("stopped")
+
+    cfg = OmegaConf.create({"a": 1})
+    with pytest.raises(InputError, match="stopped"):
+        make(tmp_path, {}, function=leave, resumable=True, config=cfg)
+    made = make(tmp_path, {}, resumable=True, config=cfg)
+    assert (made.path / "config.yaml").read_text() == "a: 1\n"
+
+
 def test_of_a_copy_onto_a_full_disk_the_target_is_named(tmp_path):
     def copy(folder):
         raise OSError(errno.ENOSPC, "No space left on device", "/tmp/source", None, str(folder / "target"))
