@@ -197,7 +197,7 @@ def read_table(path: Path, *columns: str) -> "pd.DataFrame":
     raise Damaged(f"{path} is damaged ({reason}); remove {path.parent}, and it is made anew")
 
 
-def read_text(path: Path) -> str:
+def text_of(path: Path) -> str:
     """Return the text in a file of a finished artifact.
 
     Raises Damaged where the file is not there, is no text, or differs from its digest.

@@ -189,7 +189,7 @@ def test_a_text_that_is_none_is_refused(tmp_path, how):
         case "a FIFO":
             os.mkfifo(file)
     with pytest.raises(Damaged, match=r"statistics\.txt is damaged \(.*\); remove .*made anew"):
-        files.read_text(file)
+        files.text_of(file)
 
 
 def test_a_folder_in_the_place_of_what_is_written_is_named_and_kept(tmp_path):

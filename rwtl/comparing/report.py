@@ -42,7 +42,7 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
     drawn = _figures(compared)
     trained = [run.folder for run in compared.runs.values() if run.folder is not None]
     firsts = {cell.name: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
-    transfers = {name: json.loads(files.read_text(folder / files.TRANSFER)) for name, folder in firsts.items()}
+    transfers = {name: json.loads(files.text_of(folder / files.TRANSFER)) for name, folder in firsts.items()}
     seconds = np.nansum([run.seconds for run in compared.runs.values()])
     time = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes" if seconds else ""
     environment = Environment(loader=PackageLoader("rwtl.comparing", "."), autoescape=True, undefined=StrictUndefined)

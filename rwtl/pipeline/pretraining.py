@@ -59,7 +59,7 @@ class PretrainingArtifact(TrainedArtifact):
     @property
     def verdict(self) -> str:
         """How the model does beside the baselines of its source task, on the same validation samples, in words."""
-        return files.read_text(self.file(files.VERDICT)).strip()
+        return files.text_of(self.file(files.VERDICT)).strip()
 
     @property
     def skill(self) -> pd.DataFrame | None:

@@ -80,7 +80,7 @@ class RecordingArtifact(Artifact):
     def show(self) -> None:
         """Print the statistics of the waves, and where recording and page are."""
         shown = files.PAGE if (self.path / files.PAGE).exists() else files.MOSAIC
-        print(files.read_text(self.path / files.STATISTICS))
+        print(files.text_of(self.path / files.STATISTICS))
         print(f"recording: {self.path / files.RECORDING}\npage:      {self.path / shown}")
 
 
