@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from rwtl.errors import InputError
+from rwtl.errors import Damaged, InputError
 from rwtl.files import write_atomically
 from rwtl.progress import Progress
 
@@ -100,7 +100,7 @@ def _save(cache: Path | None, new: dict[str, _Entry]) -> None:
     """Add entries to those that are there now, perhaps by another process, of files that still exist."""
     if cache is None:
         return
-    with suppress(OSError):  # on a full disk, or in a home that cannot be written: they are read again
+    with suppress(OSError, Damaged):  # on a full disk, or in a home that cannot be written: they are read again
         kept = {path: entry for path, entry in _load(cache).items() if path not in new and os.path.exists(path)}
         content = json.dumps(kept | new).encode()
         cache.parent.mkdir(parents=True, exist_ok=True)

@@ -239,7 +239,7 @@ def alive(pid):
 def begin(tmp_path, *overrides):
     """Start a training of two processes; return it, all others that it has started, and what it has saved first."""
     job = start("train", tmp_path, *LINE, *overrides)
-    saved = wait_for(lambda: next(tmp_path.glob("training/*/training.ckpt"), None))
+    saved = wait_for(lambda: next(tmp_path.glob("unfinished/training/*/*/training.ckpt"), None))
     others = descendants(job.pid)
     return job, others + [each for other in others for each in descendants(other)], saved
 
