@@ -174,7 +174,7 @@ def test_a_machine_without_compilers(rwtl, tmp_path, line, said):
 def test_a_folder_that_is_not_writable(rwtl, line):
     done = rwtl(*line, cwd="/sys")
     assert done.returncode == 1 and re.match(
-        r"error: (recording: |training scratch seed 1: |)cannot write to outputs .*; set paths\.outputs", done.stderr
+        r"error: (recording: |training scratch seed 1: |)cannot write to outputs[ /].*; set paths\.outputs", done.stderr
     )
     consequence = "error: without all recordings there is nothing to compare; see above"
     assert done.stderr.splitlines()[1:] == ([consequence] if line[0] == "motion_statistics" else [])
