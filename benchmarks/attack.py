@@ -266,6 +266,8 @@ def main() -> None:
         arguments.json.write_text(
             json.dumps({"attack": arguments.attack, "seed": seed, "lines": lines}, indent=2) + "\n"
         )
+    if any(value is False or (name == "left over" and value) for line in lines for name, value in line.items()):
+        raise SystemExit("not all of it held: see the table")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -181,18 +182,16 @@ def read_table(path: Path, *columns: str) -> "pd.DataFrame":
     """
     import pandas as pd  # not needed to know the names of files
 
-    verified(path)
+    text = text_of(path)
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is no file")
         names = {"pair": str, "dataset": str}  # one may be called NA or null
-        missing = {column: ["", "nan", "NaN"] for column in pd.read_csv(path, nrows=0) if column not in names}
-        table = pd.read_csv(path, dtype=names, keep_default_na=False, na_values=missing)
+        missing = {column: ["", "nan", "NaN"] for column in pd.read_csv(StringIO(text), nrows=0) if column not in names}
+        table = pd.read_csv(StringIO(text), dtype=names, keep_default_na=False, na_values=missing)
         lacking = [column for column in columns if column not in table]
         if not lacking:
             return table
         reason = f"it has no column {lacking[0]}"
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     raise Damaged(f"{path} is damaged ({reason}); remove {path.parent}, and it is made anew")
 
@@ -202,13 +201,17 @@ def text_of(path: Path) -> str:
 
     Raises Damaged where the file is not there, is no text, or differs from its digest.
     """
+    remedy = f"remove {path.parent}, and it is made anew"
     verified(path)
     try:
-        if path.exists() and not path.is_file():  # to open a FIFO would wait for ever
-            raise OSError("it is no file")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Damaged(f"{path} is damaged ({error}); remove {path.parent}, and it is made anew") from error
+        content = _read(path)
+        if content is None:
+            raise Damaged(f"{path} is damaged (it is not there)")
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise Damaged(f"{path} is damaged ({error}); {remedy}") from error
+    except Damaged as error:
+        raise Damaged(f"{error}; {remedy}") from error
 
 
 class Recorded(BaseModel):

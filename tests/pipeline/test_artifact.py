@@ -371,7 +371,7 @@ def test_a_fifo_in_the_place_of_the_configuration_is_replaced(tmp_path):
 
 def test_of_a_copy_onto_a_full_disk_the_target_is_named(tmp_path):
     def copy(folder):
-        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/source", None, str(folder / "target"))
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder / "source"), None, str(folder / "target"))
 
     with pytest.raises(InputError, match=r"cannot use .*/target \(No space left on device\)"):
         make(tmp_path, {}, function=copy)
