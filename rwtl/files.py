@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import StringIO
@@ -135,16 +136,37 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=2) + "\n")
 
 
-def _read(path: Path) -> bytes | None:
+def is_file(path: Path) -> bool:
+    """Return whether there is a file at a path; False where there is nothing.
+
+    Raises OSError where there is something else: a link to nothing or to itself, a folder, or a FIFO, which to open
+    would wait for ever.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise OSError("it is a link to nothing") from None
+        return False
+    if not stat.S_ISREG(mode):
+        raise OSError("it is no file")
+    return True
+
+
+def _read(path: Path, remedy: str) -> bytes | None:
     """Return the content of a file; None where there is none. Raises Damaged where it cannot be read."""
     try:
-        if path.exists() and not path.is_file():  # to open a FIFO would wait for ever
-            raise OSError("it is no file")
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+        return path.read_bytes() if is_file(path) else None
+    except FileNotFoundError:  # removed just now
         return None
     except OSError as error:
-        raise Damaged(f"{path} is damaged ({error})") from error
+        raise _damaged(path, error, remedy) from error
+
+
+def _damaged(path: Path, reason: object, remedy: str) -> Damaged:
+    if isinstance(reason, PermissionError):
+        return Damaged(f"{path} cannot be read ({reason.strerror}): give yourself the permission, or ask its owner")
+    return Damaged(f"{path} is damaged ({reason}); {remedy}")
 
 
 T = TypeVar("T")
@@ -160,15 +182,13 @@ def read_checked(path: Path, of_type: type[T], remedy: str) -> T | None:
 
     Raises Damaged where it cannot be read, or a value in it is of another type.
     """
+    content = _read(path, remedy)
     try:
-        content = _read(path)
         return None if content is None else TypeAdapter(of_type).validate_json(content, strict=True)
-    except Damaged as error:
-        raise Damaged(f"{error}; {remedy}") from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = "".join(f"{part}: " for part in [".".join(map(str, first["loc"]))] if part)
-        raise Damaged(f"{path} is damaged ({where}{first['msg']}); {remedy}") from error
+        raise _damaged(path, f"{where}{first['msg']}", remedy) from error
 
 
 def read_table(path: Path, *columns: str) -> "pd.DataFrame":
@@ -193,7 +213,7 @@ def read_table(path: Path, *columns: str) -> "pd.DataFrame":
         reason = f"it has no column {lacking[0]}"
     except ValueError as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    raise Damaged(f"{path} is damaged ({reason}); remove {path.parent}, and it is made anew")
+    raise _damaged(path, reason, _anew(path))
 
 
 def text_of(path: Path) -> str:
@@ -201,17 +221,29 @@ def text_of(path: Path) -> str:
 
     Raises Damaged where the file is not there, is no text, or differs from its digest.
     """
-    remedy = f"remove {path.parent}, and it is made anew"
-    verified(path)
+    content = _read(verified(path), _anew(path))
+    if content is None:
+        raise _damaged(path, "it is not there", _anew(path))
     try:
-        content = _read(path)
-        if content is None:
-            raise Damaged(f"{path} is damaged (it is not there)")
         return content.decode()
     except UnicodeDecodeError as error:
-        raise Damaged(f"{path} is damaged ({error}); {remedy}") from error
-    except Damaged as error:
-        raise Damaged(f"{error}; {remedy}") from error
+        raise _damaged(path, error, _anew(path)) from error
+
+
+def value_of(path: Path, of_type: type[T]) -> T:
+    """Return the value in a JSON file of a finished artifact, of a type that pydantic knows.
+
+    Raises Damaged where the file is not there, holds another type, or differs from its digest.
+    """
+    value = read_checked(verified(path), of_type, _anew(path))
+    if value is None:
+        raise _damaged(path, "it is not there", _anew(path))
+    return value
+
+
+def _anew(path: Path) -> str:
+    """The remedy for a file of a finished artifact."""
+    return f"remove {path.parent}, and it is made anew"
 
 
 class Recorded(BaseModel):
@@ -237,20 +269,17 @@ def verified(path: Path) -> Path:
 
     Raises Damaged where the file differs from its digest in the `status.json` beside it, or cannot be read.
     """
-    remedy = f"remove {path.parent}, and it is made anew"
-    status = read_checked(path.parent / STATUS, Recorded, remedy)
+    status = read_checked(path.parent / STATUS, Recorded, _anew(path))
     wanted = status and status.files.get(path.name)
     if wanted is None:
         return path
-    if not path.is_file():  # a folder, a link to nowhere, or a FIFO, which to open would wait for ever
-        reason = "it is no file" if os.path.lexists(path) else "it is not there"
-        raise Damaged(f"{path} is damaged ({reason}); {remedy}")
     try:
-        found = _sha256(path)
+        found = _sha256(path) if is_file(path) else None
     except OSError as error:
-        raise Damaged(f"{path} is damaged ({error}); {remedy}") from error
+        raise _damaged(path, error, _anew(path)) from error
     if found != wanted:
-        raise Damaged(f"{path} is damaged: its content is not what was written (SHA-256 in {STATUS}); {remedy}")
+        reason = f"its content is not what was written, by the SHA-256 in {STATUS}" if found else "it is not there"
+        raise _damaged(path, reason, _anew(path))
     return path
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from functools import cache, wraps
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FunctionType
 
 import forked
@@ -40,6 +41,21 @@ def check_shapes_where_tensors_are(typechecker):
         return checked_at_first
 
     return decorate
+
+
+@pytest.fixture
+def unprivileged():
+    """A folder of one's own, while this process is a user whom permissions hold."""
+    with TemporaryDirectory() as folder:  # pytest's own folders are for the user alone who runs it
+        as_root = os.geteuid() == 0
+        if as_root:
+            os.chown(folder, 65534, 65534)
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            if as_root:
+                os.seteuid(0)
 
 
 @pytest.fixture(autouse=True)

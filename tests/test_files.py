@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from damage import ODD, damage
 
 from rwtl import files
 from rwtl.errors import Damaged, InputError
@@ -119,7 +120,7 @@ def test_a_flipped_bit_and_a_missing_file_are_found(tmp_path):
     files.write_json(tmp_path / files.STATUS, {"files": files.digests(tmp_path)})
     assert files.verified(tmp_path / "model.pt") == tmp_path / "model.pt"
     (tmp_path / "model.pt").write_bytes(bytes(500) + b"\x01" + bytes(499))
-    with pytest.raises(InputError, match=r"model\.pt is damaged: its content is not what was written"):
+    with pytest.raises(InputError, match=r"model\.pt is damaged \(its content is not what was written"):
         files.verified(tmp_path / "model.pt")
     (tmp_path / "model.pt").unlink()
     with pytest.raises(InputError, match=r"model\.pt is damaged \(it is not there"):
@@ -159,37 +160,49 @@ def test_what_vanishes_while_a_folder_is_synced_does_not_matter(tmp_path, monkey
     files.sync_tree(tmp_path)
 
 
-@pytest.mark.parametrize("how", ["nothing", "a folder", "a FIFO", "a link to itself", "a dangling link"])
+@pytest.mark.parametrize("how", ["nothing", *ODD])
 def test_what_is_in_the_place_of_a_recorded_file_is_refused(tmp_path, how):
     file = tmp_path / "verdict.txt"
     file.write_text("better")
     files.write_json(tmp_path / files.STATUS, {"files": files.digests(tmp_path)})
     file.unlink()
-    match how:
-        case "a folder":
-            file.mkdir()
-        case "a FIFO":
-            os.mkfifo(file)
-        case "a link to itself":
-            file.symlink_to(file)
-        case "a dangling link":
-            file.symlink_to("nowhere")
-    with pytest.raises(Damaged, match=r"verdict\.txt is damaged \(it is no(t there| file)\); remove .*made anew"):
+    if how != "nothing":
+        damage(file, how)
+    reason = r"(it is not there|it is no file|it is a link to nothing|.*Too many levels of symbolic links.*)"
+    with pytest.raises(Damaged, match=rf"verdict\.txt is damaged \({reason}\); remove .*made anew"):
         files.verified(file)
 
 
-@pytest.mark.parametrize("how", ["not UTF-8", "a folder", "a FIFO", "gone"])
+@pytest.mark.parametrize("how", ["not UTF-8", "gone", *ODD])
 def test_a_text_that_is_none_is_refused(tmp_path, how):
     file = tmp_path / "statistics.txt"  # of a version that recorded no digests
-    match how:
-        case "not UTF-8":
-            file.write_bytes(b"\xff\xfe")
-        case "a folder":
-            file.mkdir()
-        case "a FIFO":
-            os.mkfifo(file)
+    if how != "gone":
+        damage(file, how)
     with pytest.raises(Damaged, match=r"statistics\.txt is damaged \(.*\); remove .*made anew"):
         files.text_of(file)
+
+
+@pytest.mark.parametrize("content", ["nothing", b"", b"[]", b'{"a": "b"}', b"\xff"])
+def test_a_value_that_is_none_is_refused(tmp_path, content):
+    file = tmp_path / "transfer.json"  # of a version that recorded no digests
+    if content != "nothing":
+        file.write_bytes(content)
+    with pytest.raises(Damaged, match=r"transfer\.json is damaged \(.*\); remove .*made anew"):
+        files.value_of(file, dict[str, int])
+    file.write_bytes(b'{"a": 1}')
+    assert files.value_of(file, dict[str, int]) == {"a": 1}
+
+
+def test_what_may_not_be_read_is_not_called_damaged(unprivileged):
+    for name in ("status.json", "curve.csv"):
+        (unprivileged / name).write_text("{}")
+        (unprivileged / name).chmod(0)
+    said = r"cannot be read \(Permission denied\): give yourself the permission, or ask its owner$"
+    with pytest.raises(Damaged, match=r"status\.json " + said):
+        files.read_checked(unprivileged / "status.json", dict, "remove it")
+    (unprivileged / "status.json").unlink()
+    with pytest.raises(Damaged, match=r"curve\.csv " + said):
+        files.text_of(unprivileged / "curve.csv")
 
 
 def test_a_folder_in_the_place_of_what_is_written_is_named_and_kept(tmp_path):

@@ -153,8 +153,14 @@ def analyse(
         baseline: a row or a cell; None for `scratch`.
         config: how to compare.
         notes: what is known to be missing already.
+
+    Raises InputError where a run has no validation of the metric.
     """
     by_id = {run.id: run for run in runs}
+    for id, run in by_id.items():
+        if config.metric not in run.curve:
+            metrics = ", ".join(name for name in METRICS if name in run.curve)
+            raise InputError(f"{id} has no validation of {config.metric}, which is analysis.metric; it has {metrics}")
     known = list(dict.fromkeys(cells[id] for id in by_id))
     base = baseline_of(baseline, known)
     of_baseline = [id for id in by_id if base.is_baseline(cells[id])]

@@ -10,7 +10,6 @@ import pandas as pd
 from rwtl.comparing.conditions import percentage
 from rwtl.comparing.runs import Run
 from rwtl.config import flat, short
-from rwtl.errors import InputError
 from rwtl.learning.evaluation import not_finite, pooled, shortened
 from rwtl.learning.metrics import METRICS, SPEEDS, THRESHOLDS
 from rwtl.program import call_of
@@ -139,8 +138,6 @@ def measures(
     length = max(int(run.curve.step.iloc[-1]) for run in runs.values())
     for id, run in runs.items():
         cell, last = cells[id], int(run.curve.step.iloc[-1])
-        if config.metric not in run.curve:
-            raise InputError(f"{id} has no validation of {config.metric}; it has {', '.join(run.curve.columns)}")
         found = [(dataset, config.metric, value) for dataset, value in _evaluated(run, names, config.metric).items()]
         if last == length:
             found += [(VALIDATION, measure, value) for measure, value in _of_curve(run.curve, config).items()]

@@ -16,7 +16,7 @@ from rwtl import files
 from rwtl.clips.motion import flow_motion, motion_table, wave_motion
 from rwtl.comparing.analysis import Comparison
 from rwtl.comparing.runs import config_of, parents_of
-from rwtl.errors import InputError
+from rwtl.errors import Damaged, InputError
 from rwtl.flow.catalogue import catalogue, open_with_flow
 from rwtl.flow.colour_wheel import NOT_FINITE, flow_to_colour
 from rwtl.flow.displacements import histogram_figure
@@ -161,7 +161,10 @@ def embed(figure: Figure) -> str:
 
 def _lighter(picture: Path | io.BytesIO) -> str:
     """Return a picture in 256 colours, a third of its bytes: none of the figures has many more."""
-    return _address(Image.open(picture).convert("RGB").quantize(256))
+    try:
+        return _address(Image.open(picture).convert("RGB").quantize(256))
+    except OSError as error:
+        raise Damaged(f"{picture} is damaged ({error})") from error
 
 
 def _address(image: Image.Image) -> str:

@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import json
 import shlex
 from collections.abc import Callable
 from functools import cache, partial
@@ -22,6 +21,7 @@ from rwtl.comparing.measures import no_motion
 from rwtl.comparing.runs import config_of, parents_of
 from rwtl.comparing.tables import legend, shown_tables
 from rwtl.errors import InputError
+from rwtl.learning.transfer.report import TransferReport
 from rwtl.pipeline.flow_training import training
 from rwtl.pipeline.provenance import provenance
 from rwtl.pipeline.status import read_status
@@ -42,7 +42,17 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
     drawn = _figures(compared)
     trained = [run.folder for run in compared.runs.values() if run.folder is not None]
     firsts = {cell.name: run.folder for cell, run in compared.firsts.items() if run.folder is not None}
-    transfers = {name: json.loads(files.text_of(folder / files.TRANSFER)) for name, folder in firsts.items()}
+    transfers = {
+        name: _or_say(
+            partial(files.value_of, folder / files.TRANSFER, TransferReport),
+            f"numbers of what {name} transferred",
+            missing,
+        )
+        for name, folder in firsts.items()
+    }
+    shown = [
+        _or_say(partial(pictures.source_of, *source), f"pictures of {source[0]}", missing) for source in sources.items()
+    ]
     seconds = np.nansum([run.seconds for run in compared.runs.values()])
     time = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes" if seconds else ""
     environment = Environment(loader=PackageLoader("rwtl.comparing", "."), autoescape=True, undefined=StrictUndefined)
@@ -58,9 +68,9 @@ def write_report(file: Path, cfg: DictConfig, compared: Comparison) -> None:
         plotly=_plotly() if drawn else "",
         scenes=_or_say(partial(pictures.scenes, compared), "flow fields", missing) or [],
         recordings=list(filter(None, recordings)),
-        sources=[pictures.source_of(*source) for source in sources.items()],
+        sources=list(filter(None, shown)),
         motion=_or_say(partial(pictures.motion, compared, sources), "motion statistics", missing),
-        transfers=transfers,
+        transfers={name: transfer for name, transfer in transfers.items() if transfer is not None},
         command=program.command_line(program.command()),
         commands=_commands(compared),
         provenance=provenance(),

@@ -20,8 +20,7 @@ from rwtl.config import expanded, flat, short
 from rwtl.errors import Damaged, InputError
 from rwtl.learning.metrics import METRICS
 from rwtl.learning.transfer.config import PRETRAINING
-from rwtl.pipeline.artifact import FORMAT
-from rwtl.pipeline.status import read_status
+from rwtl.pipeline.status import FORMAT, read_status
 from rwtl.sweeps.jobs import SWEEPS, read_jobs
 from rwtl.tracking.read_back import WandbRun, is_online, online_runs, read_runs
 
@@ -163,15 +162,19 @@ def load_run(folder: Path) -> Run:
     data = {key: values.get(key) for key in ("flow_data", "start_from")} | {"format": status.get("format")}
     data["code"] = {key: digest for key, digest in code.items() if digest}
     curve = files.read_table(folder / files.CURVE, "step", "epe")
+    if curve.empty:
+        file = folder / files.CURVE
+        raise Damaged(f"{file} is damaged (it holds no validation); remove {folder}, and it is made anew")
     return Run(f"{TRAINING}-{folder.name}", config, curve, [], data, seconds_of(status), _upstream(folder), folder)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the configuration that is kept with an artifact. Raises Damaged where it cannot be read, or is none."""
-    file = files.verified(folder / files.CONFIG)
+    file = folder / files.CONFIG
+    text = files.text_of(file)
     try:
-        config = _loaded(file.read_text(encoding="utf-8")) if file.is_file() else None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        config = _loaded(text)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Damaged(f"{file} is damaged ({reason}); remove {folder}, and it is made anew") from error
     if not isinstance(config, dict):

@@ -18,7 +18,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from rwtl.errors import InputError
-from rwtl.files import replaced
+from rwtl.files import is_file, replaced
 from rwtl.models.checkpoints import not_finite
 from rwtl.progress import require_ours
 
@@ -180,9 +180,9 @@ def load_checkpoint(file: Path) -> dict[str, Any] | None:
 
     Raises InputError where it cannot be read, or holds a weight that is not finite.
     """
-    if not file.is_file():
-        return None
     try:
+        if not is_file(file):
+            return None
         with ZipFile(file) as parts:
             damaged = parts.testzip()  # PyTorch reads over a flipped bit
         if damaged is not None:
@@ -190,9 +190,8 @@ def load_checkpoint(file: Path) -> dict[str, Any] | None:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
         names = not_finite(checkpoint["state_dict"])
     except Exception as error:
-        raise InputError(
-            f"{file} cannot be read ({type(error).__name__}); remove it, and the training begins anew"
-        ) from error
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"{file} cannot be read ({reason}); remove it, and the training begins anew") from error
     if names:
         raise InputError(
             f"{file}: {names[0]} holds values that are not finite; remove it, and the training begins anew"

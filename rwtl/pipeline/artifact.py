@@ -9,8 +9,6 @@ finishes by renaming its attempt to outputs/kind/digest. Each is one step, which
 """
 
 import errno
-import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -29,7 +27,9 @@ from rwtl.errors import InputError
 from rwtl.pipeline.claim import CLAIMS, LEASE, Claim, TakenOver, Waiting, claim, holder_of, writable
 from rwtl.pipeline.provenance import now, provenance
 from rwtl.pipeline.status import (
+    FORMAT,
     claims_of,
+    digest_of,
     history,
     is_complete,
     maker_of,
@@ -42,9 +42,6 @@ from rwtl.pipeline.status import (
 from rwtl.progress import told
 
 A = TypeVar("A", bound="Artifact")
-
-# Raised when a stage's results change for the same configuration: older artifacts are then not taken for new ones.
-FORMAT = {"recording": 2, "pretraining": 2, "training": 2, "evaluation": 2, "comparison": 4, "submission": 1}
 
 _announced: set[Path] = set()  # what this process has said that it reuses: several artifacts may have one parent
 
@@ -159,21 +156,6 @@ def no_objective(kind: str) -> InputError:
     return InputError(f"a {kind} has no number that a search could minimise; search with pretrain, train or evaluate")
 
 
-def digest_of(kind: str, values: dict, parents: dict[str, str]) -> str:
-    """Return the digest of an artifact's kind, values and parents' digests."""
-    content = {"kind": kind, "format": FORMAT[kind], "values": _canonical(values), "parents": parents}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _canonical(value: Any) -> Any:
-    """The same for 120 and 120.0, and for a list and a tuple."""
-    if isinstance(value, dict):
-        return {key: _canonical(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(part) for part in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def build(artifact: A) -> A:
     """Return the artifact, finished: reused where it is complete, else made, and before it what is missing upstream.
 
@@ -247,7 +229,7 @@ def _take_over(path: Path, held: Claim) -> Path | None:
     """
     work = unfinished(path)
     attempt = work / f"{held.number:06d}-{secrets.token_hex(4)}"
-    _require_one_disk(work, path)
+    _require_place(work, path)
     there = [each for each in work.iterdir() if each.name != CLAIMS]
     left = newest_attempt(path)
     held.require()  # after that look: the attempt of a later holder is younger than its claim, so it is not among them
@@ -266,9 +248,12 @@ def _take_over(path: Path, held: Claim) -> Path | None:
     return attempt
 
 
-def _require_one_disk(work: Path, path: Path) -> None:
-    """Raise InputError where an attempt could not become the artifact at its end, for a rename is within a disk."""
+def _require_place(work: Path, path: Path) -> None:
+    """Raise an error where an attempt could not become the artifact at its end: OSError where its folder cannot be
+    written, and InputError where that is on another disk, for a rename is within one."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
     if path.parent.stat().st_dev != work.stat().st_dev:
         raise InputError(
             f"{path.parent} is on another disk than {work.parent}, where what goes there is made; link that to a "
@@ -316,7 +301,8 @@ def _make(artifact: Artifact, held: Claim, attempt: Path) -> None:
             _clear_away(path)
             raise
         if isinstance(error, Exception):
-            held.require()
+            with suppress(OSError):
+                held.require()
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         reason = f"{type(error).__name__}: {error}"
         ended = {"state": "interrupted" if interrupted else "failed", "reason": reason, "finished": now()}

@@ -161,14 +161,13 @@ class Claim:
                 return _create(self._file) is not None
 
     def require(self, look: bool = True) -> None:
-        """Raise TakenOver where another process has taken over.
+        """Raise TakenOver where another process has taken over, and OSError where that cannot be told.
 
         Args:
             look: look at the files now; otherwise only what the signs of life have seen counts.
         """
         if look and not self.lost:
-            with suppress(OSError):
-                self.lost = not self._ours()
+            self.lost = not self._ours()
         if self.lost:
             raise TakenOver(
                 f"{self._file.parent.parent} was taken over by another job, since this one ({this_process()}) gave no "
@@ -189,7 +188,7 @@ class Claim:
     def finish(self) -> None:
         """Clear the claims away, when what they were for is made; where it is lost, nothing changes."""
         self._end()
-        with suppress(TakenOver):
+        with suppress(TakenOver, OSError):
             self.require()
             shutil.rmtree(self._file.parent, ignore_errors=True)
 
@@ -322,7 +321,8 @@ def writable(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"cannot write to {folder} ({reason}); set paths.outputs to another folder") from error
+        place = f": {error.filename}" if error.filename else ""
+        raise InputError(f"cannot write to {folder} ({reason}{place}); set paths.outputs to another folder") from error
 
 
 def holder_of(folder: Path) -> tuple[Holder, bool | None, float] | None:

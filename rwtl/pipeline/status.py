@@ -1,6 +1,10 @@
-"""Where an artifact is, and what its `status.json` says of it: a file that any host may read while a job writes it."""
+"""Where an artifact is, by a digest of what determines it, and what its `status.json` says of it: a file that any host
+may read while a job writes it."""
 
+import hashlib
+import json
 import os
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -10,6 +14,9 @@ from pydantic import AfterValidator, BaseModel, StringConstraints
 from rwtl import files
 from rwtl.errors import Damaged
 from rwtl.pipeline.claim import CLAIMS, Holder, holder_of
+
+# Raised when a stage's results change for the same configuration: older artifacts are then not taken for new ones.
+FORMAT = {"recording": 2, "pretraining": 2, "training": 2, "evaluation": 2, "comparison": 4, "submission": 1}
 
 UNFINISHED = "unfinished"  # the folder, below the outputs, of what is being made
 
@@ -22,7 +29,8 @@ def _time(text: str) -> str:
 
 
 Time = Annotated[str, AfterValidator(_time)]
-Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{12}$")]
+DIGEST = "[0-9a-f]{12}"  # the name of an artifact's folder
+Digest = Annotated[str, StringConstraints(pattern=f"^{DIGEST}$")]
 State = Literal["complete", "running", "interrupted", "failed"]
 STATES = get_args(State)
 
@@ -50,6 +58,21 @@ class Status(Job, files.Recorded):
     history: list[Job] = []
 
 
+def digest_of(kind: str, values: dict, parents: dict[str, str]) -> str:
+    """Return the digest of an artifact's kind, values and parents' digests."""
+    content = {"kind": kind, "format": FORMAT[kind], "values": _canonical(values), "parents": parents}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _canonical(value: Any) -> Any:
+    """The same for 120 and 120.0, and for a list and a tuple."""
+    if isinstance(value, dict):
+        return {key: _canonical(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def unfinished(path: Path) -> Path:
     """Return the folder that holds an artifact's claims and attempts until it is finished."""
     return path.parents[1] / UNFINISHED / path.parent.name / path.name
@@ -67,7 +90,7 @@ def maker_of(path: Path) -> tuple[Holder, bool | None, float] | None:
 
 def folder_of(path: Path) -> Path:
     """Return where the files of an artifact are: its own folder when it is finished, else the newest attempt's."""
-    return path if path.exists() else newest_attempt(path) or path
+    return path if os.path.lexists(path) else newest_attempt(path) or path
 
 
 def newest_attempt(path: Path) -> Path | None:
@@ -100,19 +123,30 @@ def state_of(path: Path) -> str:
 def read_status(path: Path) -> dict[str, Any] | None:
     """Return an artifact's status, or its newest attempt's; None where there is none.
 
-    Raises InputError where it is damaged: unreadable, or with a value of another type than is written.
+    Raises Damaged where it cannot be read, has a value of another type than is written, or is another artifact's.
     """
-    folder = folder_of(path)
-    read = files.read_checked(folder / files.STATUS, Status, f"remove {folder}, and it is made anew")
-    return None if read is None else read.model_dump(exclude_unset=True)
+    return _status_in(folder_of(path), path)
 
 
 def is_complete(path: Path) -> bool:
-    """Return whether an artifact is finished."""
-    if not path.exists():
-        return False
-    status = read_status(path)
+    """Return whether an artifact is finished. Raises Damaged as `read_status` does."""
+    status = _status_in(path, path)
     return status is not None and status["state"] == "complete"
+
+
+def _status_in(folder: Path, path: Path) -> dict[str, Any] | None:
+    """Return the status in a folder, which is to be the artifact's of a path."""
+    remedy = f"remove {folder}, and it is made anew"
+    read = files.read_checked(folder / files.STATUS, Status, remedy)
+    if read is None:
+        return None
+    kind = path.parent.name
+    if kind in FORMAT and read.kind in FORMAT and re.fullmatch(DIGEST, path.name):
+        own = path.name if read.format != FORMAT[read.kind] else digest_of(read.kind, read.values, read.parents)
+        if (read.kind, own) != (kind, path.name):
+            other = f"{read.kind}/{own}"
+            raise Damaged(f"{folder / files.STATUS} is damaged (it is of another artifact, {other}); {remedy}")
+    return read.model_dump(exclude_unset=True)
 
 
 def write_status(path: Path, status: dict) -> None:

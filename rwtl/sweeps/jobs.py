@@ -11,9 +11,9 @@ from rich.table import Column, Table
 
 from rwtl.errors import InputError
 from rwtl.files import read_checked, write_json
-from rwtl.pipeline.artifact import FORMAT, Artifact
+from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import Holder, this_process, writable
-from rwtl.pipeline.status import Digest
+from rwtl.pipeline.status import FORMAT, Digest
 from rwtl.plugins import load_plugins
 from rwtl.sweeps.scheduler import SUCCEEDED, Outcomes, found
 from rwtl.sweeps.view import cells_of, counted, short

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
-from rwtl.pipeline.artifact import FORMAT, Artifact
-from rwtl.pipeline.status import maker_of, reason_of
+from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.status import FORMAT, maker_of, reason_of
 from rwtl.sweeps.sweep import Work
 from rwtl.sweeps.view import counted
 from rwtl.terminal import show

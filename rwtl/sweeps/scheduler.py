@@ -88,13 +88,7 @@ def build_all(roots: Iterable[Artifact], executor: Executor, watcher: Watcher | 
     outcomes = Outcomes()
     try:
         for root in roots:
-            try:
-                missing = root.missing()
-            except InputError as error:  # a status is damaged, which stops no other
-                outcomes[root.path] = Outcome(root, "failed", _line(str(error)))
-                continue
-            for artifact in missing:
-                outcomes.setdefault(artifact.path, Outcome(artifact))
+            _plan(root, outcomes)
             if root.path not in outcomes:  # it is there
                 said = make(root)
                 outcomes[root.path] = Outcome(root, said.state or "reused", _line(said.detail))
@@ -123,6 +117,28 @@ def build_all(roots: Iterable[Artifact], executor: Executor, watcher: Watcher | 
     finally:
         watcher.end()
     return outcomes
+
+
+def _plan(artifact: Artifact, outcomes: Outcomes) -> None:
+    """Add what has to be made for an artifact; where a status is damaged, which stops no other, that it has failed."""
+    try:
+        for each in artifact.missing():
+            outcomes.setdefault(each.path, Outcome(each))
+    except InputError as error:
+        if artifact.without is None or _is_damaged(artifact):
+            outcomes[artifact.path] = Outcome(artifact, "failed", _line(str(error)))
+            return
+        for parent in artifact.parents.values():
+            _plan(parent, outcomes)
+        outcomes.setdefault(artifact.path, Outcome(artifact))
+
+
+def _is_damaged(artifact: Artifact) -> bool:
+    try:
+        artifact.state()
+    except InputError:
+        return True
+    return False
 
 
 def _start(outcomes: Outcomes, executor: Executor, watcher: Watcher) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, field, fields
 from typing import Any
 
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import FORMAT
+from rwtl.pipeline.status import FORMAT
 from rwtl.sections import Count, Natural, Positive, Unfit, section, typed
 
 SHARED = ("gpus_per_node", "cpus_per_task", "mem_gb", "timeout_min")  # what AutoExecutor asks of any cluster

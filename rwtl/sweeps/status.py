@@ -16,9 +16,11 @@ from rich.table import Column, Table
 
 from rwtl import files
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import FORMAT, Artifact
+from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import CLAIMS, Claim, Holder, TakenOver, claim
 from rwtl.pipeline.status import (
+    DIGEST,
+    FORMAT,
     STATES,
     UNFINISHED,
     claims_of,
@@ -78,7 +80,7 @@ def entries_of(outputs: Path, stage: str | None = None, state: str | None = None
 def _artifacts(outputs: Path, kind: str) -> list[Path]:
     """Return the paths of the artifacts of a kind, finished or not; what else somebody keeps there is not ours."""
     names = {each.name for folder in (outputs, outputs / UNFINISHED) for each in (folder / kind).glob("*")}
-    paths = [outputs / kind / name for name in sorted(names) if re.fullmatch("[0-9a-f]{12}", name)]
+    paths = [outputs / kind / name for name in sorted(names) if re.fullmatch(DIGEST, name)]
     return [path for path in paths if _is_ours(path)]
 
 

@@ -1,6 +1,7 @@
 """The Zarr format of a recording: its write side, for a running simulation, and its read side."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,7 @@ from rwtl.waves.verification import (
     damaged,
     fingerprint,
     frames_in,
+    remedy_for,
     shard_file,
     verified,
 )
@@ -103,7 +105,7 @@ class Recording:
                     return error
         return InputError(
             f"{self.path / 'calcium' / 'c' / str(shards[0])}, frames {start} to {stop} (exclusive), is damaged "
-            f"({reason}): remove {self.path} and simulate it anew"
+            f"({reason}): {remedy_for(self.path)}"
         )
 
     def time_of(self, frame: int) -> float:
@@ -271,7 +273,7 @@ def _resumed(path: Path, config: RecordingConfig) -> Snapshot | None:
         )
     for partial in path.rglob("*.partial"):  # files in the making when a writer was killed
         partial.unlink()
-    if not (path / files.STATE).exists() and attributes["valid_frames"] == 0:
+    if not os.path.lexists(path / files.STATE) and attributes["valid_frames"] == 0:
         return None
     snapshot = load_snapshot(path / files.STATE)
     shapes = {value.shape for value in snapshot.values.values()}

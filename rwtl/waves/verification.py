@@ -134,9 +134,8 @@ def _read(path: Path) -> Verified:
         _verify_form(calcium)
         return Verified(dict(group.attrs), calcium.shape)
     except Exception as error:  # Zarr parses what may be any bytes, and names no errors
-        raise InputError(
-            f"{path} is not a recording ({type(error).__name__}: {error}): give the Zarr group that simulate wrote"
-        ) from error
+        remedy = remedy_for(path) if _of_artifact(path) else "give the Zarr group that simulate wrote"
+        raise InputError(f"{path} is not a recording ({type(error).__name__}: {error}): {remedy}") from error
 
 
 def _verify_form(calcium: Any) -> None:
@@ -171,7 +170,7 @@ def _verify(path: Path, attributes: dict[str, Any], shape: tuple[int, int, int])
     if shape != expected_shape:
         raise InputError(
             f"{path / 'calcium' / 'zarr.json'}: shape is {list(shape)}; it must be {list(expected_shape)}, as the "
-            f"recording's config says: {_remedy(path)}"
+            f"recording's config says: {remedy_for(path)}"
         )
     transient = made_from.transient if isinstance(made_from, RecordingConfig) else None
     expected = {
@@ -195,7 +194,7 @@ def _configuration(path: Path, config: dict[str, Any], kind: Any) -> RecordingCo
     try:
         made_from = typed(cls, {key: value for key, value in own.items() if key != "kind"}, "config")
     except InputError as error:
-        raise InputError(f"{path / 'zarr.json'}: {error}: {_remedy(path)}") from error
+        raise InputError(f"{path / 'zarr.json'}: {error}: {remedy_for(path)}") from error
     for key, value in json.loads(json.dumps(asdict(made_from))).items():
         if own.get(key) != value:  # a text that stands for a number
             raise _unfit(path, f"config.{key}", own.get(key), f"as a recording has it, {_short(value)}")
@@ -257,7 +256,7 @@ def damaged(path: Path, shard: int, valid_frames: int, reason: str) -> InputErro
     first = shard * FRAMES_PER_SHARD
     return InputError(
         f"{path / 'calcium' / 'c' / str(shard)}, frames {first} to {first + frames_in(shard, valid_frames)} "
-        f"(exclusive), is damaged ({reason}): {_remedy(path)}"
+        f"(exclusive), is damaged ({reason}): {remedy_for(path)}"
     )
 
 
@@ -267,7 +266,7 @@ def _is_number(value: Any) -> bool:
 
 def _unfit(path: Path, name: str, value: Any, rule: str) -> InputError:
     said = "not set" if value is None else _short(value)
-    return InputError(f"{path / 'zarr.json'}: {name} is {said}; it must be {rule}: {_remedy(path)}")
+    return InputError(f"{path / 'zarr.json'}: {name} is {said}; it must be {rule}: {remedy_for(path)}")
 
 
 def _short(value: Any) -> str:
@@ -275,5 +274,13 @@ def _short(value: Any) -> str:
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
 
-def _remedy(path: Path) -> str:
+def remedy_for(path: Path) -> str:
+    """Return what to do where the recording at `path` is damaged."""
+    if _of_artifact(path):
+        return f"remove {path.parent}, and it is made anew"
     return f"remove {path} and simulate it anew"
+
+
+def _of_artifact(path: Path) -> bool:
+    """Whether a recording is in the folder of an artifact, which is then removed as a whole."""
+    return path.name == files.RECORDING and (path.parent / files.STATUS).exists()

@@ -17,7 +17,7 @@ from rwtl.comparing.analysis import analyse, cells_by_axes
 from rwtl.comparing.measures import AnalysisConfig
 from rwtl.comparing.runs import find_runs
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import FORMAT
+from rwtl.pipeline.status import FORMAT
 from rwtl.tracking.read_back import read_runs
 
 ROWS = [

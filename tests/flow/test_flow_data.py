@@ -8,7 +8,7 @@ from rwtl.errors import InputError
 from rwtl.flow.augmentation import Augmentation, SparseAugmentation
 from rwtl.flow.catalogue import FlowData, FlowDataConfig
 from rwtl.flow.files import write_flo, write_kitti_flow
-from rwtl.pipeline.artifact import digest_of
+from rwtl.pipeline.status import digest_of
 from rwtl.sampling import SampleStream
 from rwtl.sections import typed
 

@@ -15,8 +15,8 @@ from rwtl.learning.fit import fit
 from rwtl.learning.recipe import TrainerConfig
 from rwtl.learning.tasks.optical_flow import FlowRecipe, OpticalFlowModule
 from rwtl.models.raft import build_raft
-from rwtl.pipeline.artifact import digest_of
 from rwtl.pipeline.flow_training import TrainingPlan
+from rwtl.pipeline.status import digest_of
 from rwtl.sampling import BatchesOnDevice, SampleStream
 from rwtl.sections import typed
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from damage import ODD, damage
 from trainings import FLOW, NEXT_FRAME, SCENES, SELF_SUPERVISED, WHERE, Clips, Noise, StopAt, crash
 
 from rwtl import files
@@ -191,11 +192,18 @@ def test_a_checkpoint_with_a_flipped_bit_or_of_another_kind_is_named(tmp_path):
     content = bytearray(file.read_bytes())
     content[content.index(np.ones(4, np.float32).tobytes()) + 40] ^= 1
     file.write_bytes(content)
-    with pytest.raises(InputError, match=r"cannot be read \(BadZipFile\); remove it, and the training begins anew"):
+    with pytest.raises(InputError, match=r"cannot be read \(BadZipFile: .*\); remove it, and the training begins anew"):
         load_checkpoint(file)
     torch.save({"weights": {}}, file)
-    with pytest.raises(InputError, match=r"cannot be read \(KeyError\); remove it"):
+    with pytest.raises(InputError, match=r"cannot be read \(KeyError: 'state_dict'\); remove it"):
         load_checkpoint(file)
+
+
+@pytest.mark.parametrize("how", ODD)
+def test_what_is_in_the_place_of_a_checkpoint_is_named(tmp_path, how):
+    damage(tmp_path / files.CHECKPOINT, how)
+    with pytest.raises(InputError, match=rf"{files.CHECKPOINT} cannot be read \(OSError: .*\); remove it"):
+        load_checkpoint(tmp_path / files.CHECKPOINT)
 
 
 def test_random_states_come_back(tmp_path):

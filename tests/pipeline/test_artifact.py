@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 
 from rwtl.errors import InputError
 from rwtl.pipeline import claim as claims
-from rwtl.pipeline.artifact import Artifact, build, digest_of
+from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.claim import this_process
-from rwtl.pipeline.status import folder_of, read_status, state_of, write_status
+from rwtl.pipeline.status import digest_of, folder_of, read_status, state_of, write_status
 
 SPAWNED = multiprocessing.get_context("spawn")  # a fork of a process that has used torch's threads can hang
 WAIT = 120.0  # s, at most, for what takes a few
@@ -305,6 +305,14 @@ def test_what_is_no_artifact_is_not_overwritten(tmp_path):
     shutil.rmtree(artifact.path)
     artifact.path.symlink_to(tmp_path / "a disk that is not there")
     with pytest.raises(InputError, match=rf"{artifact.path} is in the way"):
+        build(artifact)
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_made(unprivileged):
+    artifact = planned(unprivileged, {}, function=lambda folder: pytest.fail("made for nothing"))
+    artifact.path.parent.mkdir()
+    artifact.path.parent.chmod(0o500)
+    with pytest.raises(InputError, match=rf"cannot write to .* \(Permission denied: {artifact.path.parent}\)"):
         build(artifact)
 
 

@@ -140,6 +140,16 @@ def test_who_was_taken_over_learns_it_and_changes_nothing(tmp_path, monkeypatch)
         assert json.loads((folder / "000002").read_text())["host"] == "n7"
 
 
+def test_where_nobody_can_tell_who_holds_it_nothing_is_written(unprivileged):
+    held = take(unprivileged / "claims")
+    (unprivileged / "claims").chmod(0)
+    with pytest.raises(PermissionError):
+        held.require()
+    (unprivileged / "claims").chmod(0o700)
+    held.require()
+    held.release()
+
+
 def test_a_claim_that_somebody_removed_is_lost_unless_its_fence_stands(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "HEARTBEAT", 0.02)
     held = take(tmp_path / "a" / "claims")

@@ -1,10 +1,11 @@
 """One damaged file is shown as damaged, with its reason, and stops no view of the others."""
 
 import json
-import os
+import shutil
 from types import SimpleNamespace
 
 import pytest
+from damage import GARBAGE, ODD, damage
 
 from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, build
@@ -15,41 +16,6 @@ from rwtl.sweeps.scheduler import Outcomes, build_all, found
 from rwtl.sweeps.search import _objective
 from rwtl.sweeps.slurm import Slurm
 from rwtl.sweeps.status import entries_of, print_entries, print_sweeps, remove
-
-GARBAGE = {
-    "empty": b"",
-    "not UTF-8": b"\xff\xfe\x00",
-    "cut off": b'{"state": "compl',
-    "a list": b"[1, 2]",
-    "a number": b"7",
-    "null": b"null",
-    "nested too deeply": b'{"a":' * 100_000,
-    "zeros": bytes(10_000),
-    "no keys": b"{}",
-    "another's": b'{"version": 3, "jobs": 5, "state": 1, "process": [], "ended": "x"}',
-    "of wrong types": b'{"app": 1, "process": {"host": 1}, "ended": 3, "jobs": [{"number": "a"}, 3, null]}',
-}
-
-
-def damage(file, how):
-    """Put garbage in the place of a file, or what is no file."""
-    if file.exists():
-        file.unlink()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    match how:
-        case "a folder":
-            file.mkdir()
-        case "a link to itself":
-            file.symlink_to(file)
-        case "a dangling link":
-            file.symlink_to(file.with_name("nowhere"))
-        case "a FIFO":
-            os.mkfifo(file)
-        case _:
-            file.write_bytes(GARBAGE[how])
-
-
-ODD = ("a folder", "a link to itself", "a FIFO")
 
 
 def data(folder):
@@ -90,6 +56,18 @@ def test_a_damaged_status(tmp_path, capsys, how, finished):
     remove(entries.values(), ["damaged"])
     assert [entry.path.name for entry in entries_of(tmp_path)] == [whole.digest]
     assert make(tmp_path, 1).state() == "complete"
+
+
+def test_a_status_in_the_place_of_another(tmp_path):
+    one, two = make(tmp_path, 1), make(tmp_path, 2)
+    other = build(Artifact("evaluation", "e", {"number": 1}, data, tmp_path))
+    for wrong in (two, other):
+        shutil.copy(wrong.path / "status.json", one.path)
+        (entry,) = [entry for entry in entries_of(tmp_path) if entry.path == one.path]
+        assert entry.state == "damaged"
+        assert f"is of another artifact, {wrong.kind}/{wrong.digest}); remove {one.path}" in entry.note
+        with pytest.raises(InputError, match="is of another artifact"):
+            make(tmp_path, 1)
 
 
 @pytest.mark.parametrize("how", [*GARBAGE, *ODD])

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from rwtl.config import CONF
 from rwtl.errors import InputError
-from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.claim import claim
 from rwtl.pipeline.recording import recording
 from rwtl.pipeline.status import claims_of, unfinished
@@ -101,6 +101,25 @@ def test_what_can_do_without_is_made_from_the_rest(tmp_path):
 
     outcomes = build_all([replace(whole, without=nothing)], Inline())
     assert outcomes[whole.path].state == "failed" and "the baseline has no runs" in outcomes[whole.path].reason
+
+
+def test_what_can_do_without_is_made_where_a_status_is_damaged(tmp_path):
+    good, bad = build(part(tmp_path, "good")), build(part(tmp_path, "bad"))
+    (bad.path / "status.json").write_text("{")
+    later = part(tmp_path, "later", bad)
+    lost = {}
+
+    def without(failed):
+        lost.update(failed)
+        return part(tmp_path, "some", good)
+
+    whole = part(tmp_path, "whole", good, later, here=True, without=without)
+    outcomes = build_all([whole], Inline())
+    assert states(outcomes) == {"later": "failed", "some": "partial"}
+    assert lost.keys() == {later.path} and "status.json is damaged (" in lost[later.path]
+    whole.path.mkdir()
+    (whole.path / "status.json").write_text("{")
+    assert states(build_all([whole], Inline())) == {"whole": "failed"}
 
 
 def test_an_interruption_keeps_what_is_finished_and_says_what_is_left(tmp_path):

@@ -298,6 +298,27 @@ def test_a_state_that_is_damaged_is_not_gone_on_from(copied, change):
         simulate(CONFIG, CountingEngine(), path)
 
 
+@pytest.mark.parametrize("change", [name for name in CHANGES if name != "absent"])
+def test_a_state_in_the_transient_that_is_damaged_is_not_gone_on_from(tmp_path, change):
+    path = tmp_path / "recording.zarr"
+    interrupted(path, after=4)
+    (path / "state.npz").touch()
+    CHANGES[change](path / "state.npz")
+    with within(5), pytest.raises(InputError, match=r"state\.npz"):
+        simulate(CONFIG, CountingEngine(), path)
+
+
+def test_in_an_artifact_the_remedy_is_to_remove_all_of_it(originals, tmp_path):
+    path = shutil.copytree(originals / "complete", tmp_path / "recording")
+    (tmp_path / "status.json").write_text('{"state": "complete"}')
+    shard_file(path, 1).write_bytes(b"")
+    with pytest.raises(InputError, match=rf"is damaged .*: remove {tmp_path}, and it is made anew$"):
+        open_recording(path)
+    (path / "zarr.json").unlink()
+    with pytest.raises(InputError, match=rf"is not a recording .*: remove {tmp_path}, and it is made anew$"):
+        open_recording(path)
+
+
 def test_flipped_bits_of_descriptions_are_refused_or_harmless(copied):
     path = copied()
     rng = random.Random(0)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 
 from rwtl.errors import InputError
-from rwtl.files import replaced
+from rwtl.files import is_file, replaced
 from rwtl.sections import Ascending, NotNegative, Real, section
 from rwtl.waves.model.parameters import SacParameters
 
@@ -46,6 +46,8 @@ def load_snapshot(file: Path) -> Snapshot:
         InputError: the file is missing or damaged.
     """
     try:
+        if not is_file(file):
+            raise FileNotFoundError("there is no such file")
         with np.load(file, allow_pickle=False) as content:
             return Snapshot(int(content["frame"]), {name: content[name] for name in VARIABLES})
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
