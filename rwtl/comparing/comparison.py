@@ -180,7 +180,7 @@ def _of_planned(cfg: DictConfig, runs: PlannedRuns, notes: Sequence[str] = ()) -
         rest = {key: run for key, run in runs.items() if run.path not in lost}
         said = {f"{row} seed {seed}": lost[run.path] for (row, seed), run in runs.items() if run.path in lost}
         if not rest:
-            raise InputError(f"none of its {len(runs)} runs could be made, the first since {next(iter(said.values()))}")
+            raise InputError(f"none of its {len(runs)} runs could be made; the first: {next(iter(said.values()))}")
         some = _of_planned(cfg, rest, [*notes, *(f"{name} failed: {reason}" for name, reason in said.items())])
         return replace(some, values=some.values | {"without": sorted(said)})
 

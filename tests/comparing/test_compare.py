@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import wandb_server
+from damage import damage
 from debian import provide
 from tiny import ROOT, TINY, run
 from wandb_server import WandbServer
@@ -152,12 +153,17 @@ def test_what_cannot_be_compared_is_said_and_the_rest_is(made, outputs, tmp_path
     assert f"training-{changed.name}" not in comparison.runs and len(comparison.runs) == 2 * sum(CELLS.values()) - 1
 
 
-def test_a_report_is_written_without_recordings_that_are_gone(made, outputs, tmp_path):
+def test_a_report_is_written_without_what_is_gone_or_damaged(made, outputs, tmp_path):
     there, _ = copied(outputs, tmp_path)
+    verdict = next((there / "pretraining").glob("*/verdict.txt"))
+    for file in (verdict, *(there / "training").glob("*/transfer.json")):
+        damage(file, "cut off")
     done = run("compare", there, f"runs={there}/training/*", "rows=transfer", "columns=clips.dt")
     assert done.returncode == 0, done.stderr
     page = Path(re.search(r"report: (.*)", done.stdout)[1]).read_text()
     assert f"There are no pictures of {there}/recording/" in page and "recording does not exist: give the path" in page
+    assert f"There are no pictures of {verdict.parent}: {verdict} is damaged (" in page
+    assert page.count("There are no numbers of what ") == len(CELLS) and "transfer.json is damaged (" in page
 
 
 def test_sources_that_are_none_are_named(made, outputs, tmp_path):

@@ -45,6 +45,15 @@ def test_means_intervals_and_paired_differences():
     assert pd.isna(line_of(comparison, "epe", "scratch", "test").p)
 
 
+def test_a_metric_that_a_run_has_not_validated_is_named():
+    runs = study()
+    runs[-1].curve.drop(columns="3px", inplace=True)
+    with pytest.raises(
+        InputError, match=rf"{runs[-1].id} has no validation of 3px, which is analysis.metric; it has epe, "
+    ):
+        compared(runs, metric="3px")
+
+
 def test_what_is_found_is_said_and_marked():
     comparison = compared(study())
     assert any(

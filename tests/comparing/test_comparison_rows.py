@@ -52,6 +52,13 @@ def test_every_question_is_one_word_and_its_rows_are_sound(question):
         assert run.flow_data == cfg.flow_data or run.flow_data.fraction in config.fractions
 
 
+def test_of_no_run_that_could_be_made_the_first_reason_is_told():
+    planned = comparison(composed("debug=tiny", "comparison.rows=[scratch,freeze_none]", "comparison.seeds=[1]"))
+    lost = {run.path: f"{run.label} is bad" for run in planned.parents.values() if run.kind == "evaluation"}
+    with pytest.raises(InputError, match="none of its 2 runs could be made; the first: evaluate scratch seed 1 is bad"):
+        planned.without(lost)
+
+
 def test_the_questions_of_the_study_are_there():
     asked = {"controls", "displacement", "domain_gap", "motion_variety", "sequence_length", "context_encoder"}
     assert asked <= set(QUESTIONS)
