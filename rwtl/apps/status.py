@@ -1,9 +1,11 @@
 """Say what is in the outputs, what an experiment would reuse and make, and remove what failed, when asked.
 
-    rwtl status [stage=training] [state=failed] [remove=failed]
+    # What is there, of one stage and in one state.
+    rwtl status stage=training state=failed
+    # Remove what failed.
+    rwtl status remove=failed
+    # What a line would reuse and make: the whole line of an experiment, with its name in front. It makes nothing.
     rwtl status train -m transfer=scratch,freeze_encoder seed=1,2
-
-The second form takes the whole line of another experiment, with its name in front, and makes nothing.
 """
 
 import sys

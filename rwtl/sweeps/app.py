@@ -72,6 +72,12 @@ def _program(config: str, main: Main, carry_out: Callable[[Work], int] | None) -
         given = get_args_parser().parse_args()
         with readable():
             require_current(given.overrides)
+        if given.help and given.config_path is None and given.config_name is None:
+            from rwtl.help import help_of
+
+            with _in_one_line():
+                print(help_of(config, sys.modules[main.__module__].__doc__ or main.__doc__ or "", given))
+            return
         if given.config_path is not None:
             here = Path(sys.argv[0]).resolve().parent  # of the file that was called; for `rwtl` the current folder
             path = given.config_path if given.config_path.startswith("pkg://") else here / given.config_path
