@@ -10,6 +10,7 @@ import sys
 import textwrap
 from argparse import Namespace
 from collections.abc import Collection, Iterator, Mapping
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from hydra.core.default_element import ConfigDefault, ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
 
 from rwtl.composition import composing
 from rwtl.config import flat
@@ -43,7 +44,7 @@ def help_of(app: str, about: str, given: Namespace) -> str:
 
     Args:
         app: its name, which is that of its configuration.
-        about: what it does, and below that, indented, examples that call it `rwtl app`.
+        about: what it does, and in a paragraph below that examples that call it `rwtl app`, each after a comment.
         given: the command line. What it overrides is shown as it would be, but for values of a sweep.
 
     Raises HydraException where the configuration cannot be composed.
@@ -65,36 +66,38 @@ def help_of(app: str, about: str, given: Namespace) -> str:
     if values.get("executor") is None:  # of an app that makes nothing
         values = {key: value for key, value in values.items() if key not in ("executor", "slurm")}
         presets = [(name, options) for name, options in presets if name != "executor"]
-    call, local = call_of(app), _local(given.config_dir)
+    checkout = Path(__file__).with_name("conf").is_symlink()
+    local = "conf/local/default.yaml" if checkout else "local/default.yaml in the folder of --config-dir"
+    call = call_of(app)
     first = {key: values[key] for key in values if key not in LAST}
     last = {key: values[key] for key in LAST if key in values}
     listed = [_listed(name, options, width) for name, options in presets]
     parts = [
         *_about(about, app, call, width),
-        f"usage: {call} [GROUP=PRESET ...] [KEY=VALUE ...] [-m]",
+        _filled(f"usage: {call} [GROUP=PRESET ...] [KEY=VALUE ...] [-m]", width),
         *(["presets, of which * holds unless another is chosen:", "\n".join(listed)] if listed else []),
-        textwrap.fill("values, as KEY=VALUE with dots, such as paths.outputs=/data (???: must be given):", width),
+        _filled("values, as KEY=VALUE with dots, such as paths.outputs=/data (???: must be given):", width),
         "\n".join(line.rstrip() for line in _lines(first | last, comments, width)),
-        "\n".join(textwrap.fill(line, width, subsequent_indent="  ") for line in FOOTER.format(local=local).splitlines()),
+        "\n".join(
+            textwrap.fill(line, width, subsequent_indent="  ") for line in FOOTER.format(local=local).splitlines()
+        ),
     ]
     return "\n\n".join(parts)
 
 
+def _filled(text: str, width: int) -> str:
+    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
 def _about(text: str, app: str, call: str, width: int) -> Iterator[str]:
     """Yield the paragraphs of a docstring, filled, and its examples as this process was called."""
-    for part in text.strip().split("\n\n"):
-        if part.startswith(" "):
-            lines = [re.sub(rf"^rwtl {app}\b", call, line.strip()) for line in part.splitlines()]
+    for part in cleandoc(text).split("\n\n"):
+        if part.startswith("#"):
+            lines = [re.sub(rf"^rwtl {app}\b", call, line) for line in part.splitlines()]
             filled = {"width": width, "initial_indent": "  ", "subsequent_indent": "  # "}
             yield "\n".join(textwrap.fill(each, **filled) if each[0] == "#" else f"  {each}" for each in lines)
         else:
             yield textwrap.fill(part, width)
-
-
-def _local(config_dir: str | None) -> str:
-    """Where settings of a machine are read from: below conf/ of a checkout, or below the folder of --config-dir."""
-    checkout = Path(__file__).with_name("conf").is_symlink()
-    return "conf/local/default.yaml" if checkout and config_dir is None else f"{config_dir or 'DIR'}/local/default.yaml"
 
 
 def _presets(
@@ -133,9 +136,7 @@ def _fits(
 
 
 def _listed(name: str, options: list[str], width: int) -> str:
-    return textwrap.fill(
-        ", ".join(options), max(40, width), initial_indent=f"  {name:17} ", subsequent_indent=" " * 20
-    )
+    return textwrap.fill(", ".join(options), max(40, width), initial_indent=f"  {name:17} ", subsequent_indent=" " * 20)
 
 
 def _comments(loader: ConfigLoaderImpl, files: list[ResultDefault]) -> dict[str, str]:
@@ -150,10 +151,10 @@ def _comments(loader: ConfigLoaderImpl, files: list[ResultDefault]) -> dict[str,
 
 
 def comments_of(text: str, package: str) -> dict[str, str]:
-    """Return the comments of a YAML file by dotted key: that after a value, or those on the lines above a key.
+    """Return the comments of a YAML file by dotted key: that after a value, and those on the lines above a key.
 
-    The lines at the top are about the file. A comment after a section in braces is about its value, where it has one
-    alone.
+    The lines at the top are about the whole package. A comment after a section in braces is about its
+    value, where it has one alone.
     """
     lines, found = text.splitlines(), {}
 
@@ -184,6 +185,8 @@ def comments_of(text: str, package: str) -> dict[str, str]:
                 found[name] = " ".join(filter(None, said))
 
     root = yaml.compose(text)
+    if package and (header := re.match(r"(#.*\n)+", text.removeprefix("# @package _global_\n"))):
+        found[package] = " ".join(line.strip("# ") for line in header[0].splitlines())
     if isinstance(root, yaml.MappingNode):
         listed = [item for key, value in root.value if key.value == "defaults" for item in value.value]
         for item in listed:  # what a group is for
@@ -208,7 +211,13 @@ def _lines(values: Mapping[str, Any], comments: Mapping[str, str], width: int, p
             yield from _commented(f"{indent}{key}:", comments.get(name, ""), width)
             yield from _lines(value, comments, width, f"{name}.")
         else:
+            *before, line = _broken(line, width, indent) if isinstance(value, list) else [line]
+            yield from before
             yield from _commented(line, comments.get(name, ""), width)
+
+
+def _broken(line: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(line, width, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _commented(line: str, comment: str, width: int) -> Iterator[str]:

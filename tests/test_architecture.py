@@ -14,6 +14,7 @@ LEVELS = [
     ("files",),
     ("config", "program", "retired", "sections", "random", "processes", "progress", "terminal", "registry", "plugins"),
     ("sampling", "composition"),
+    ("help",),
     ("waves", "flow"),
     ("clips",),
     ("models",),

@@ -1,11 +1,11 @@
 """Compare runs over seeds, made where they are missing or read from wherever they are, and report what they show.
 
-    # In seconds: do the parts fit together?
-    rwtl compare debug=tiny
-    # Waves beside other sources and none, made where they are missing.
-    rwtl compare experiment=controls executor.jobs=2
-    # Runs that are there: those of a sweep.
-    rwtl compare runs=outputs/sweeps/NAME rows=transfer columns=clips.dt
+# In seconds: do the parts fit together?
+rwtl compare debug=tiny
+# Waves beside other sources and none, made where they are missing.
+rwtl compare experiment=controls executor.jobs=2
+# Runs that are there: those of a sweep.
+rwtl compare runs=outputs/sweeps/NAME rows=transfer columns=clips.dt
 """
 
 from omegaconf import DictConfig

@@ -1,11 +1,11 @@
 """Histograms of the displacements of procedural scenes, beside those of a folder of real pairs.
 
-    # A quick look at the scenes.
-    rwtl displacements scenes=20
-    # Beside real pairs.
-    rwtl displacements folder=/data/some_pairs
-    # Which of these values bring the scenes nearest to them?
-    rwtl displacements folder=/data/some_pairs 'search={tail:[2,4],shapes:[8,12]}'
+# A quick look at the scenes.
+rwtl displacements scenes=20
+# Beside real pairs.
+rwtl displacements folder=/data/some_pairs
+# Which of these values bring the scenes nearest to them?
+rwtl displacements folder=/data/some_pairs 'search={tail:[2,4],shapes:[8,12]}'
 """
 
 from pathlib import Path

@@ -1,11 +1,11 @@
 """Displacements and directions of recordings at several dt and zooms, beside those of data sets of optical flow.
 
-    # In seconds: do the parts fit together?
-    rwtl motion_statistics debug=tiny
-    # Spirals, at intervals of your own.
-    rwtl motion_statistics recording=spirals 'motion.dt=[1,2,3]'
-    # Beside Sintel's motion.
-    rwtl motion_statistics 'motion.datasets=[sintel_clean]' paths.sintel=/data/Sintel
+# In seconds: do the parts fit together?
+rwtl motion_statistics debug=tiny
+# Spirals, at intervals of your own.
+rwtl motion_statistics recording=spirals 'motion.dt=[1,2,3]'
+# Beside Sintel's motion.
+rwtl motion_statistics 'motion.datasets=[sintel_clean]' paths.sintel=/data/Sintel
 """
 
 from pathlib import Path

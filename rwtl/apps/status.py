@@ -1,11 +1,11 @@
 """Say what is in the outputs, what an experiment would reuse and make, and remove what failed, when asked.
 
-    # What is there, of one stage and in one state.
-    rwtl status stage=training state=failed
-    # Remove what failed.
-    rwtl status remove=failed
-    # What a line would reuse and make: the whole line of an experiment, with its name in front. It makes nothing.
-    rwtl status train -m transfer=scratch,freeze_encoder seed=1,2
+# What is there, of one stage and in one state.
+rwtl status stage=training state=failed
+# Remove what failed.
+rwtl status remove=failed
+# What a line would reuse and make: the whole line of an experiment, with its name in front. It makes nothing.
+rwtl status train -m transfer=scratch,freeze_encoder seed=1,2
 """
 
 import sys
