@@ -84,10 +84,11 @@ def test_an_unknown_word_is_named_with_the_nearest(rwtl, words, said):
 
 
 def test_the_command_does_what_the_file_does(rwtl):
-    by_file = forked.run([ROOT / "experiments" / "train.py", "--help"]).stdout
+    wide = os.environ | {"COLUMNS": "200"}
+    by_file = forked.run([ROOT / "experiments" / "train.py", "--help"], env=wide).stdout
     as_module = [sys.executable, "-m", "rwtl", "train", "--help"]
-    by_module = subprocess.run(as_module, cwd=ROOT, capture_output=True, text=True).stdout
-    by_command = rwtl("train", "--help").stdout
+    by_module = subprocess.run(as_module, cwd=ROOT, env=wide, capture_output=True, text=True).stdout
+    by_command = rwtl("train", "--help", env=wide).stdout
     assert by_command.startswith("Train RAFT") and "  rwtl train debug=tiny\n" in by_command
     assert by_module.replace("python -m rwtl train", "rwtl train") == by_command
     assert by_file.replace(f"python {ROOT}/experiments/train.py", "rwtl train") == by_command
