@@ -21,8 +21,9 @@ from rwtl.errors import Damaged, InputError
 from rwtl.learning.metrics import METRICS
 from rwtl.learning.transfer.config import PRETRAINING
 from rwtl.pipeline.status import FORMAT, read_status
+from rwtl.sections import Seed, checked
 from rwtl.sweeps.jobs import SWEEPS, read_jobs
-from rwtl.tracking.read_back import WandbRun, is_online, online_runs, read_runs
+from rwtl.tracking.read_back import WandbRun, by_own_names, is_online, online_runs, read_runs
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, where PyYAML has it, ten times faster
 DEEPEST = 100  # levels of a configuration
@@ -101,7 +102,7 @@ def find_runs(*sources: str | Path) -> Runs:
             raise InputError(f"runs: nothing matches {source}; give folders of artifacts, sweeps or W&B's runs")
         for match in matches:
             if any(match.glob("*run-*/run-*.wandb")):
-                wandb += read_runs(match)
+                wandb += read_runs(match, notes)
                 continue
             try:
                 places = _places_at(match)
@@ -125,12 +126,21 @@ def find_runs(*sources: str | Path) -> Runs:
             found.setdefault(run.id, run)
     for run in wandb:
         if run.job_type == TRAINING and run.id not in found:
-            if run.history.empty or "epe" not in run.history:
+            history = by_own_names(run.history)
+            if history.empty or "epe" not in history:
                 notes.append(f"W&B's run {run.id} is left out: it has no validation")
                 continue
             config = {key: value for key, value in run.config.items() if not key.startswith("_")}
-            known = [metric for metric in METRICS if metric in run.history]  # of a validation not all are nan
-            found[run.id] = Run(run.id, config, run.history.dropna(subset=known, how="all").reset_index(drop=True))
+            known = [metric for metric in METRICS if metric in history]  # of a validation not all are nan
+            of_wandb = Run(run.id, config, history.dropna(subset=known, how="all").reset_index(drop=True))
+            try:
+                recipe_of(of_wandb)
+                checked(Seed, config["seed"], "seed")
+            except (AttributeError, InputError, KeyError, TypeError) as error:
+                reason = f"its configuration is not that of a training of rwtl's ({type(error).__name__}: {error})"
+                notes.append(f"W&B's run {run.id} is left out: {reason}")
+            else:
+                found[run.id] = of_wandb
     if not found:
         left_out = "; ".join(notes)
         raise InputError(f"runs: no training is found in {', '.join(sources)}" + (f". {left_out}" if notes else ""))

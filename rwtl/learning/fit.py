@@ -13,6 +13,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.warnings import PossibleUserWarning
 from torch.utils.data import DataLoader, Dataset
 
 from rwtl import files
@@ -192,7 +193,8 @@ def _quiet_lightning() -> None:
     """Our own progress lines say what matters; device banners and advice on worker counts would drown them."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", category=PossibleUserWarning)  # advice on workers, a GPU, how often to log
+    warnings.filterwarnings("ignore", message=".*suggested max number of worker.*")  # PyTorch's
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # StepBatches is
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # nobody here wants it to start tasks
     warnings.filterwarnings("ignore", message=".*sync_dist=True.* when logging on epoch level.*")  # all have the same

@@ -2,15 +2,12 @@
 
 import os
 import platform
-import subprocess
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from rwtl import __version__
-from rwtl.program import command
+from rwtl.program import command, git
 
 PACKAGES = ("torch", "pytorch-lightning", "brian2", "zarr", "numpy", "hydra-core")
 
@@ -30,24 +27,5 @@ def provenance() -> dict[str, Any]:
         "command": command(),
         "python": platform.python_version(),
         "packages": {"rwtl": __version__, **{package: version(package) for package in PACKAGES}},
-        **_git(),
+        **git(),
     }
-
-
-@cache
-def _git() -> dict[str, Any]:
-    """The commit of rwtl's own checkout, or None where it is not one, such as in an environment that another project's
-    checkout holds."""
-
-    def git(*arguments: str) -> str | None:
-        folder = Path(__file__).parent
-        try:
-            done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return done.stdout.strip()
-
-    if not git("ls-files", Path(__file__).name):
-        return {"git_commit": None, "git_dirty": None}
-    changes = git("status", "--porcelain")
-    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if changes is None else bool(changes)}

@@ -17,10 +17,11 @@ from rwtl.errors import InputError
 from rwtl.files import write_json
 from rwtl.tracking.loggers import check_loggers
 from rwtl.tracking.read_back import WandbRun, read_runs
+from rwtl.tracking.tracker import OF_TRAINING, named
 
 STRATEGY = "transfer.name"
 INTERVAL = "clips.dt"
-MEASUREMENTS = ("loss", "learning_rate", "learning_rate_loaded", "gradient_norm", "throughput")
+MEASUREMENTS = (*named(OF_TRAINING).values(), *OF_TRAINING)  # the latter are of runs of earlier versions
 # What is not asked of runs.
 UNCOMPARED = ("artifact", "logger", "paths", "trainer", "engine", "datasets", "_wandb", "sweep", "slurm", "executor")
 COLUMNS = 24  # of a section
@@ -37,7 +38,8 @@ def dashboard(cfg: DictConfig) -> Path:
     config = check_loggers(cfg).get("wandb")
     if config is None:
         raise InputError("a dashboard is W&B's; use logger=wandb")
-    known = read_runs(outputs / "wandb")
+    notes: list[str] = []
+    known = read_runs(outputs / "wandb", notes)
     runs = [run for run in known if (run.group, run.job_type) == (sweep, stage)]
     if not runs:
         found = ", ".join(sorted({f"{run.group} ({run.job_type})" for run in known if run.group})) or "none"
@@ -46,7 +48,7 @@ def dashboard(cfg: DictConfig) -> Path:
     file = outputs / "dashboard" / (f"{sweep}.json" if stage == "training" else f"{sweep}_{stage}.json")
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, specification(built))
-    print(f"{len(runs)} runs")
+    print("\n".join([*(f"note: {note}" for note in notes), f"{len(runs)} runs"]))
     if config.mode == "online":
         print(f"dashboard: {publish(built)}")
     else:

@@ -46,22 +46,27 @@ class Tracking:
 def check_loggers(cfg: DictConfig) -> dict[str, Any]:
     """Return the checked configuration of each logger; to be called before any work.
 
-    Raises InputError for a logger or a key that is not known, and where W&B is to be used online without a login.
+    Raises InputError for a logger or a key that is not known, for a value that W&B would refuse, and where W&B is to be
+    used online without a login.
     """
     section = OmegaConf.to_container(cfg.get("logger") or OmegaConf.create(), resolve=True)
     if unknown := set(section) - set(LOGGERS):
         raise InputError(f"logger.{min(unknown)} is no logger; choose of csv, {', '.join(LOGGERS)}")
     configs: dict[str, Any] = {}
     if "wandb" in section:  # imported where they are used: both take their time
-        from rwtl.tracking.wandb import WandbConfig, require_login
+        from rwtl.tracking.wandb import WandbConfig, require_accepted
 
         configs["wandb"] = typed(WandbConfig, section["wandb"], "logger.wandb")
-        require_login(configs["wandb"])
+        require_accepted(configs["wandb"], _sweep_of(cfg))
     if "tensorboard" in section:
         from rwtl.tracking.tensorboard import TensorBoardConfig
 
         configs["tensorboard"] = typed(TensorBoardConfig, section["tensorboard"], "logger.tensorboard")
     return configs
+
+
+def _sweep_of(cfg: DictConfig) -> str | None:
+    return None if cfg.get("sweep") is None else str(cfg.sweep)  # which may look like a number
 
 
 @contextmanager
@@ -78,9 +83,9 @@ def tracking(
     """
     configs = check_loggers(cfg)
     config = yaml.safe_load(resolved_yaml(cfg))
-    tracked = Tracked(kind, digest, label, cfg.get("sweep"), config, dict(parents or {}))
+    tracked = Tracked(kind, digest, label, _sweep_of(cfg), config, dict(parents or {}))
     loggers: list[Tracker] = []
-    if "wandb" in configs:
+    if "wandb" in configs and configs["wandb"].mode != "disabled":
         from rwtl.tracking.wandb import WandbTracker
 
         loggers.append(WandbTracker(configs["wandb"], tracked, outputs_folder(cfg)))

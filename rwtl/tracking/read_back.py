@@ -15,8 +15,9 @@ import pandas as pd
 import wandb
 from wandb.errors import CommError, UsageError
 
-from rwtl.errors import InputError
+from rwtl.errors import Damaged, InputError
 from rwtl.learning.metrics import ACCURACY
+from rwtl.tracking.tracker import named
 
 MEDIA = "._type"  # ends the name of the first of the values that describe a picture or a text
 PREFIX = "wandb:"
@@ -52,22 +53,45 @@ class WandbRun:
     exit_code: int | None
 
 
-def read_runs(folder: Path) -> list[WandbRun]:
+def read_runs(folder: Path, notes: list[str]) -> list[WandbRun]:
     """Return the runs in a folder, by id: `outputs/wandb`.
 
     Where a job went on with what another left, each piece counts up to the first step of the next one: what a job that
     was killed had logged after its last checkpoint is logged again.
+
+    Args:
+        folder: of the runs' folders.
+        notes: to which a line is added for each run that is left out, for a piece cannot be read, with the reason.
     """
-    found: dict[str, list[tuple[Path, list[dict[str, Any]]]]] = {}
-    files = sorted(folder.glob("*run-*/run-*.wandb"))
+    files: dict[str, list[Path]] = {}
+    for file in sorted(folder.glob("*run-*/run-*.wandb")):
+        files.setdefault(file.stem.removeprefix("run-"), []).append(file)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = list(pool.map(_records, files))
-    for file, records in zip(files, read, strict=True):
-        if started := _of(records, "run"):
-            found.setdefault(started[0]["run_id"], []).append((file.parent, records))
-    for pieces in found.values():
+        read = dict(zip(files, pool.map(_read, files, files.values()), strict=True))
+    notes += [f"W&B's run {id} is left out: {run}" for id, run in read.items() if isinstance(run, Damaged)]
+    return [run for _, run in sorted(read.items()) if isinstance(run, WandbRun)]
+
+
+def _read(id: str, files: Sequence[Path]) -> WandbRun | Damaged | None:
+    """Return the run of an id, why it cannot be read, or nothing where its files hold nothing of it yet."""
+    try:
+        pieces = [(file.parent, records) for file in files if _of(records := _records(file), "run")]
         pieces.sort(key=lambda piece: _of(piece[1], "run")[0]["start_time"])
-    return [_run(found[id], id) for id in sorted(found)]
+        return _run(pieces, id) if pieces else None
+    except Damaged as error:
+        return error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # what another program has logged
+        return Damaged(f"{files[0].parent} holds what rwtl does not log ({type(error).__name__}: {error})")
+
+
+def by_own_names(history: pd.DataFrame) -> pd.DataFrame:
+    """Return a history whose numbers have the names of the artifact's files, `epe` for `val/epe`, which is what runs of
+    earlier versions call them in W&B too."""
+    table = history[["step"]].copy()
+    for column in history.columns.drop("step"):
+        name = column.removeprefix("train/").removeprefix("val/")
+        table[name] = table[name].combine_first(history[column]) if name in table else history[column]
+    return table
 
 
 def histories(runs: Iterable[WandbRun], keys: Sequence[str] = ()) -> pd.DataFrame:
@@ -95,7 +119,7 @@ def _records(file: Path) -> list[dict[str, Any]]:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]  # after a traceback too
-        raise InputError(f"{file} cannot be read by `wandb leet inspect`: {reason}; remove its folder")
+        raise Damaged(f"{file} cannot be read by `wandb leet inspect`: {reason}; remove its folder")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -192,7 +216,9 @@ def online_runs(source: str) -> list[WandbRun]:
 def _online_run(run: "wandb.apis.public.Run") -> WandbRun:
     # As many rows hold all these keys as there are validations, so that sampling leaves none out. Errors by speed may
     # be no number, where nothing moves so fast.
-    rows = run.history(samples=MOST, keys=["step", *ACCURACY, "fl_all"], pandas=False)
+    names = [*ACCURACY, "fl_all"]
+    of_versions = (names, [*named(names).values()])
+    rows = [row for keys in of_versions for row in run.history(samples=MOST, keys=["step", *keys], pandas=False)]
     history, nothing = history_of(rows), history_of([])
     about = (run.id, run.name, run.group, run.job_type, list(run.tags), dict(run.config), {})
     return WandbRun(*about, history, nothing, [], [], [], None)

@@ -10,7 +10,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
 
 from rwtl.sections import Count, section
-from rwtl.tracking.tracker import Lineage, Tracked, Tracker
+from rwtl.tracking.tracker import Lineage, Tracked, Tracker, named
 
 
 @section("logger.tensorboard")
@@ -56,8 +56,8 @@ class TensorBoardTracker(Tracker):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, int | float], step: int) -> None:
-        for name in metrics.keys() - {"step"}:
-            self._at(step).add_scalar(name, metrics[name], step)
+        for key, name in named(metrics).items():
+            self._at(step).add_scalar(name, metrics[key], step)
 
     @rank_zero_only
     def log_picture(self, name: str, picture: UInt8[np.ndarray, "h w 3"], step: int) -> None:

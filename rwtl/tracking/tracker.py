@@ -11,6 +11,16 @@ import numpy as np
 from jaxtyping import UInt8
 from pytorch_lightning.loggers import Logger
 
+from rwtl.learning.log import STEP_METRICS
+from rwtl.program import git
+
+OF_TRAINING = (*STEP_METRICS, "throughput")
+
+
+def named(metrics: Iterable[str]) -> dict[str, str]:
+    """Return what W&B and TensorBoard call metrics, by their names in the artifact's files: `train/loss`, `val/epe`."""
+    return {name: f"{'train' if name in OF_TRAINING else 'val'}/{name}" for name in metrics if name != "step"}
+
 
 @dataclass(frozen=True)
 class Lineage:
@@ -54,9 +64,10 @@ class Tracked:
         return f"{self.kind}-{self.digest}"
 
     def described(self) -> dict[str, Any]:
-        """Return the configuration, and under `artifact` which artifact this is and which it is made from."""
+        """Return the configuration, and under `artifact` which artifact this is, which it is made from, and the commit
+        of rwtl that makes it."""
         parents = {role: parent.id for role, parent in self.parents.items()}
-        return self.config | {"artifact": {"kind": self.kind, "digest": self.digest, "parents": parents}}
+        return self.config | {"artifact": {"kind": self.kind, "digest": self.digest, "parents": parents, **git()}}
 
 
 class Tracker(Logger):

@@ -3,16 +3,18 @@
 from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import wandb
 from jaxtyping import UInt8
+from pydantic import ValidationError
 from pytorch_lightning.utilities import rank_zero_only
+from wandb.errors import UsageError
 
 from rwtl.errors import InputError
-from rwtl.sections import Positive, section
-from rwtl.tracking.tracker import Lineage, Tracked, Tracker
+from rwtl.sections import Listed, Positive, section
+from rwtl.tracking.tracker import Lineage, Tracked, Tracker, named
 
 FLUSH = 1.0  # seconds after which numbers are on disk: what a kill -9 can take
 
@@ -22,7 +24,7 @@ class WandbConfig:
     """Where a training is logged.
 
     Args:
-        mode: `offline` or `online`.
+        mode: `offline`, `online` or `disabled`.
         project, entity: W&B's; without an entity, that of who is logged in.
         group: of the run; None: the name of the sweep.
         tags: of the run.
@@ -30,17 +32,38 @@ class WandbConfig:
         finish_timeout: seconds that the upload may take at the end.
     """
 
-    mode: Literal["offline", "online"] = "offline"
+    mode: Literal["offline", "online", "disabled"] = "offline"
     project: str = "rwtl"
     entity: str | None = None
     group: str | None = None
-    tags: list[str] = field(default_factory=list)
+    tags: Annotated[list[str], Listed] = field(default_factory=list)
     init_timeout: Positive = 30.0
     finish_timeout: Positive = 60.0
 
 
-def require_login(config: WandbConfig) -> None:
-    """Raise InputError where W&B is to be used online, and nobody is logged in."""
+LONGEST = 128  # characters of a group and of a run's name, which the server refuses at the end of the work
+SETTINGS = {"project": "project", "entity": "entity", "group": "run_group", "tags": "run_tags"}  # by key
+
+
+def require_accepted(config: WandbConfig, sweep: str | None) -> None:
+    """Raise InputError where W&B would refuse a value, or is to be used online and nobody is logged in.
+
+    Args:
+        config: what it is asked for.
+        sweep: which is the group where the configuration names none.
+    """
+    for key, setting in SETTINGS.items():
+        try:
+            wandb.Settings(**{setting: getattr(config, key)})
+        except (UsageError, ValidationError) as error:
+            said = (
+                error.errors()[0]["msg"].removeprefix("Value error, ") if isinstance(error, ValidationError) else error
+            )
+            raise InputError(f"logger.wandb.{key} is {getattr(config, key)!r}; W&B says: {said}") from error
+    group = config.group or sweep or ""
+    if len(group) > LONGEST:
+        key = "logger.wandb.group" if config.group else "logger.wandb.group, which is the name of the sweep,"
+        raise InputError(f"{key} is {group!r}; W&B's limit is {LONGEST} characters, and it has {len(group)}")
     if config.mode == "online":
         wandb.setup(wandb.Settings(silent=True))
         if not wandb.login(prompt=False, verify=False):
@@ -97,7 +120,7 @@ class WandbTracker(Tracker):
             project=self.config.project,
             entity=self.config.entity,
             id=self.tracked.id,
-            name=self.tracked.label,
+            name=self.tracked.label[:LONGEST],
             group=self.config.group or self.tracked.sweep,
             job_type=self.tracked.kind,
             tags=self.config.tags,
@@ -130,7 +153,8 @@ class WandbTracker(Tracker):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, int | float], step: int) -> None:
-        self._use(lambda run: run.log(metrics | {"step": step}))
+        numbers = {name: metrics[key] for key, name in named(metrics).items()}
+        self._use(lambda run: run.log(numbers | {"step": step}))
 
     @rank_zero_only
     def log_picture(self, name: str, picture: UInt8[np.ndarray, "h w 3"], step: int) -> None:

@@ -19,7 +19,8 @@ from rwtl.comparing.measures import AnalysisConfig
 from rwtl.comparing.runs import find_runs
 from rwtl.errors import InputError
 from rwtl.pipeline.status import FORMAT
-from rwtl.tracking.read_back import read_runs
+from rwtl.tracking.read_back import by_own_names, read_runs
+from rwtl.tracking.tracker import named
 
 ROWS = [
     "comparison.rows=[scratch,freeze_none]",
@@ -102,9 +103,11 @@ def test_wandbs_runs_are_read_and_counted_once(made, outputs):
 
 
 def test_runs_on_wandbs_server_are_those_of_the_folder(made, outputs, monkeypatch):
-    kept = [run for run in read_runs(outputs / "wandb") if run.job_type == "training"]
-    rows = {run.id: run.history.dropna(subset=["epe"])[["step", "epe", "1px", "3px", "5px", "fl_all"]] for run in kept}
-    told = [(run.id, run.job_type, run.config, rows[run.id].to_dict("records")) for run in kept]
+    kept = [run for run in read_runs(outputs / "wandb", []) if run.job_type == "training"]
+    names = ["step", "epe", "1px", "3px", "5px", "fl_all"]
+    rows = {run.id: by_own_names(run.history).dropna(subset=["epe"])[names] for run in kept}
+    logged = {run.id: rows[run.id].rename(columns=named(names)).to_dict("records") for run in kept}
+    told = [(run.id, run.job_type, run.config, logged[run.id]) for run in kept]
     server = WandbServer()
     monkeypatch.setattr(
         wandb_server, "ANSWERS", wandb_server.ANSWERS | wandb_server.listed([*told, ("x", "evaluation", {}, [])])

@@ -74,7 +74,7 @@ def test_errors_are_grouped_by_strategy_and_interval(built):
     curves = [panel["config"] for panel in panels(built)["Errors"]]
     shown = {(curve["metrics"][0], curve.get("groupBy")) for curve in curves}
     groups = (None, "transfer.value.name", "clips.value.dt")
-    assert shown == {(metric, group) for metric in ("epe", "sintel/epe") for group in groups}
+    assert shown == {(metric, group) for metric in ("val/epe", "val/sintel/epe") for group in groups}
     assert len(curves) == 6 and all(curve["xAxis"] == "step" for curve in curves)
     assert all((curve["groupAgg"], curve["groupArea"]) == ("mean", "minmax") for curve in curves)
 
@@ -84,13 +84,13 @@ def test_what_differs_and_what_it_leads_to(built):
     assert panel["viewType"] == "Parallel Coordinates Plot"
     columns = [column["displayName"] for column in panel["config"]["columns"]]
     # not seed, of one value, nor where outputs are
-    assert columns == ["clips.dt", "transfer.name", "epe", "sintel/epe"]
+    assert columns == ["clips.dt", "transfer.name", "val/epe", "val/sintel/epe"]
     (comparer,) = panels(built)["Runs side by side"]
     assert comparer["viewType"] == "Run Comparer"
 
 
 def test_every_panel_shows_what_runs_of_the_sweep_have_logged(built, outputs):
-    runs = [run for run in read_runs(outputs / "wandb") if (run.group, run.job_type) == ("train-1", "training")]
+    runs = [run for run in read_runs(outputs / "wandb", []) if (run.group, run.job_type) == ("train-1", "training")]
     logged = {name for run in runs for name in run.history.columns} - {"step"}
     pictures = {name for run in runs for name in run.media.name}
     configs = [panel["config"] for section in panels(built).values() for panel in section]
@@ -113,7 +113,7 @@ def test_a_pre_training_is_shown_by_its_own_metric(outputs):
     file = build(outputs, "sweep=train-1", "stage=pretraining")
     assert file.name == "train-1_pretraining.json"
     shown = panels(read(file))
-    assert [panel["config"]["metrics"] for panel in shown["Errors"]] == [["mse"], ["mse"]]
+    assert [panel["config"]["metrics"] for panel in shown["Errors"]] == [["val/mse"], ["val/mse"]]
     assert [panel["config"]["mediaKeys"] for panel in shown["Pictures"]] == [["prediction"]]
 
 

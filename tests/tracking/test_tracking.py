@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -32,10 +33,11 @@ from rwtl.models.next_frame import build_next_frame
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.flow_training import training
 from rwtl.pipeline.pretraining import lineage
+from rwtl.program import git
 from rwtl.sampling import Part, SampleStream
 from rwtl.tracking.loggers import check_loggers, tracking
 from rwtl.tracking.pictures import ClipPictures
-from rwtl.tracking.read_back import histories, read_runs
+from rwtl.tracking.read_back import by_own_names, histories, read_runs
 from rwtl.tracking.tensorboard import TensorBoardConfig, TensorBoardTracker
 from rwtl.tracking.tracker import Lineage, Tracked, close, log_picture
 from rwtl.tracking.wandb import WandbConfig, WandbTracker
@@ -95,7 +97,7 @@ def outputs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(outputs):
-    return {run.id: run for run in read_runs(outputs / "wandb")}
+    return {run.id: run for run in read_runs(outputs / "wandb", [])}
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +119,14 @@ def test_loggers_change_no_bit(outputs, tmp_path):
 @pytest.mark.slow
 def test_pieces_of_a_run_are_one_curve(runs, logged):
     run = runs[f"pretraining-{DIGEST}"]
-    history = run.history.set_index("step")
+    history = by_own_names(run.history).set_index("step")
     assert len(run.pieces) == 2 and run.exit_code == 0
     assert {"loss", "learning_rate", "gradient_norm", "mse", "mse_copy"} <= set(logged.columns)
     pd.testing.assert_frame_equal(history[logged.columns], logged, check_exact=True)
+    of_training = [*logged.columns.drop([name for name in logged.columns if name.startswith("mse")]), "throughput"]
+    assert {f"train/{name}" for name in of_training} | {
+        f"val/{name}" for name in logged.columns.drop(of_training[:-1])
+    } == {*run.history.columns.drop("step")}
     assert list(history.throughput.dropna().index) == [2, 4, 6] and (history.throughput.dropna() > 0).all()
 
 
@@ -143,7 +149,8 @@ def test_a_run_says_what_it_is(runs):
     )
     assert run.config["clips"] == {"dt": 0.5}
     parents = {"recording": f"recording-{SOURCE}"}
-    assert run.config["artifact"] == {"kind": "pretraining", "digest": DIGEST, "parents": parents}
+    about = {"kind": "pretraining", "digest": DIGEST, "parents": parents}
+    assert run.config["artifact"] == about | git() and re.fullmatch(r"[0-9a-f]{40}", git()["git_commit"])
     assert run.summary["transfer/loaded"] == 2 and run.summary["transfer/frozen"] == 1
     assert "2 tensors loaded" in run.summary["transfer"] and "feature_encoder  2 of 3" in run.summary["transfer"]
 
@@ -159,7 +166,8 @@ def test_pictures_are_logged_at_every_validation(outputs, runs):
 def test_jobs_of_one_process_have_runs_of_their_own(runs, logged):
     run = runs["pretraining-another"]
     assert len(runs) == 2 and len(run.pieces) == 1 and run.name == "pretraining another" and run.tags == []
-    pd.testing.assert_frame_equal(run.history.set_index("step")[logged.columns], logged, check_exact=True)
+    history = by_own_names(run.history).set_index("step")
+    pd.testing.assert_frame_equal(history[logged.columns], logged, check_exact=True)
     assert run.outputs == ["pretraining-another"] and wandb.run is None
 
 
@@ -177,7 +185,8 @@ def test_tensorboard_shows_one_curve(outputs, logged):
     assert len(list(Path(events.path).glob("events.*"))) == 2
     for name in logged.columns:
         known = logged[name].dropna().astype(np.float32)
-        assert scalars(events, name) == list(zip(known.index, known, strict=True)), name
+        tag = f"val/{name}" if name.startswith("mse") else f"train/{name}"
+        assert scalars(events, tag) == list(zip(known.index, known, strict=True)), name
     assert [picture.step for picture in events.Images("prediction")] == [0, 2, 4, 6]
     texts = {tag: events.Tensors(tag) for tag in events.Tags()["tensors"]}
     assert {tag: len(found) for tag, found in texts.items()} == dict.fromkeys(
@@ -205,12 +214,12 @@ def test_what_a_later_piece_says_counts_from_its_first_step_on(tmp_path):
         close(trackers, failed=False)
         time.sleep(1.1)  # W&B names the folders of a run by the second
     expected = [(0, 0), (2, 2), (4, 404), (6, 406), (8, 808), (10, 810)]
-    (run,) = read_runs(tmp_path / "wandb")
-    assert list(zip(run.history.step, run.history.epe, strict=True)) == expected and len(run.pieces) == 3
+    (run,) = read_runs(tmp_path / "wandb", [])
+    assert list(zip(run.history.step, run.history["val/epe"], strict=True)) == expected and len(run.pieces) == 3
     assert list(run.media.step) == [10]  # the others were shown at steps that were gone through again
     events = EventAccumulator(str(tmp_path / "tensorboard" / "training" / DIGEST))
     events.Reload()
-    assert scalars(events, "epe") == expected and [picture.step for picture in events.Images("flow")] == [10]
+    assert scalars(events, "val/epe") == expected and [picture.step for picture in events.Images("flow")] == [10]
 
 
 def synchronise(server, outputs):
@@ -235,7 +244,7 @@ def test_lineage_reaches_the_server_with_wandb_sync(outputs):
         expected[f"pretraining-{digest}"] = ("model", f"pretraining-{digest}")
     made, used = artifacts(server)
     assert made == expected and set(used) == {f"pretraining-{digest}" for digest in (DIGEST, "another")}
-    assert {row["step"] for row in server.history if "mse" in row} == {0, 2, 4, 6}
+    assert {row["step"] for row in server.history if "val/mse" in row} == {0, 2, 4, 6}
 
 
 def test_a_recording_is_referred_to_and_a_model_is_a_file(outputs, runs):
@@ -281,14 +290,14 @@ def finish_and_upload(tracker, outputs, said):
     tracker.result(Lineage("training", DIGEST, outputs / "model.pt"))
     tracker.close(failed=False)
     assert said().count("W&B does not take the run") == 1
-    (run,) = read_runs(outputs / "wandb")
-    assert list(run.history.step) == [0, 2, 4, 6] and list(run.history.epe) == [9, 1 / 2, 1 / 4, 1 / 6]
+    (run,) = read_runs(outputs / "wandb", [])
+    assert list(run.history.step) == [0, 2, 4, 6] and list(run.history["val/epe"]) == [9, 1 / 2, 1 / 4, 1 / 6]
     assert (run.inputs, run.outputs) == ([f"pretraining-{SOURCE}"], [f"training-{DIGEST}"])
     server = WandbServer()
     synchronise(server, outputs)
     server.stop()
-    assert {row["step"]: row["epe"] for row in server.history} == dict(
-        zip(run.history.step, run.history.epe, strict=True)
+    assert {row["step"]: row["val/epe"] for row in server.history} == dict(
+        zip(run.history.step, run.history["val/epe"], strict=True)
     )
     assert artifacts(server)[0][f"training-{DIGEST}"] == ("model", f"training-{DIGEST}")
 
@@ -330,7 +339,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     (tmp_path / "killed.py").write_text(code)
     assert forked.run([tmp_path / "killed.py"]).returncode == -signal.SIGKILL
-    (run,) = read_runs(tmp_path / "wandb")
+    (run,) = read_runs(tmp_path / "wandb", [])
     assert list(run.history.step) == [0, 1, 2] and run.exit_code is None
 
 
@@ -346,7 +355,7 @@ def test_online_without_a_login_names_both_remedies(tmp_path):
     ("section", "named"),
     [
         ({"comet": {}}, "logger.comet is no logger; choose of csv, wandb, tensorboard"),
-        ({"wandb": {"mode": "onlin"}}, "logger.wandb.mode is 'onlin'; choose one of offline, online"),
+        ({"wandb": {"mode": "onlin"}}, "logger.wandb.mode is 'onlin'; choose one of offline, online, disabled"),
         ({"wandb": {"projekt": "x"}}, "logger.wandb.projekt.*its keys are mode, project"),
         ({"wandb": {"finish_timeout": 0}}, "logger.wandb.finish_timeout is 0.*must be positive"),
         ({"tensorboard": {"flush_seconds": 0}}, "logger.tensorboard.flush_seconds is 0.*at least 1"),
@@ -355,6 +364,76 @@ def test_online_without_a_login_names_both_remedies(tmp_path):
 def test_wrong_loggers_are_named(section, named):
     with pytest.raises(InputError, match=named):
         check_loggers(OmegaConf.create({"logger": section}))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["logger.wandb.project=a/b"], "logger.wandb.project is 'a/b'; W&B says: Invalid project name 'a/b': cannot"),
+        ([f"logger.wandb.project={'p' * 129}"], "'; W&B says: Invalid project name .*: exceeded 128 characters"),
+        (
+            [f"logger.wandb.tags=[a,{'t' * 65}]"],
+            "W&B says: Tag 't*...t*' is 65 characters. Tags must be between 1 and 64",
+        ),
+        (["logger.wandb.tags=['']"], "logger.wandb.tags is .*W&B says: Tag at index 0 is empty"),
+        (
+            [f"logger.wandb.group={'g' * 129}"],
+            "logger.wandb.group is 'g*'; W&B's limit is 128 characters, and it has 129",
+        ),
+        ([f"sweep={'s' * 129}"], "logger.wandb.group, which is the name of the sweep, is 's*'; W&B's limit is 128"),
+    ],
+)
+def test_what_wandb_would_refuse_is_said_before_any_work(tmp_path, line, said):
+    for app in ("train", "pretrain"):
+        done = tiny.run(app, tmp_path, tiny.TINY, "logger=wandb", *line)
+        assert done.returncode == 1 and re.match(f"error: .*{said}", done.stderr), done.stderr
+        assert done.stderr.count("\n") == 1 and not done.stdout and not list(tmp_path.iterdir())
+
+
+def test_what_wandb_takes_is_taken(tmp_path):
+    line = [f"logger.wandb.group={'g' * 128}", "logger.wandb.tags=tiny", f"logger.wandb.project={'p' * 128}", "sweep=3"]
+    config = check_loggers(composed("train", "logger=wandb", *line))["wandb"]
+    assert config.tags == ["tiny"]
+    tracked = Tracked("training", DIGEST, "training " + "x" * 200, "3")
+    tracker = WandbTracker(config, tracked, tmp_path)
+    tracker.log_metrics({"epe": 1.0}, 1)
+    tracker.close(failed=False)
+    (run,) = read_runs(tmp_path / "wandb", [])
+    assert len(run.name) == 128 and run.group == "g" * 128 and run.tags == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "line", "logged"),
+    [
+        ({}, [], True),
+        ({"WANDB_MODE": "disabled"}, [], False),
+        ({"WANDB_MODE": "offline", "WANDB_PROJECT": "waves"}, [], True),
+        ({"WANDB_MODE": "disabled"}, ["logger.wandb.mode=offline"], True),
+        ({}, ["logger.wandb.mode=disabled"], False),
+        ({"WANDB_MODE": "online"}, ["logger.wandb.mode=disabled"], False),
+    ],
+)
+def test_the_mode_is_that_of_the_line_or_else_of_the_environment(tmp_path, environment, line, logged):
+    away = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")} | {"HOME": str(tmp_path)}
+    line = [tiny.TINY, "logger=wandb", "logger.wandb.group=mine", *line]
+    done = tiny.run("train", tmp_path, *line, env=away | environment)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert (tmp_path / "wandb").exists() == logged
+    for run in read_runs(tmp_path / "wandb", []):
+        assert run.group == "mine", "outside of a sweep too"
+        assert run.config["logger"]["wandb"]["project"] == environment.get("WANDB_PROJECT", "rwtl")
+
+
+def test_online_from_the_environment_needs_a_login(tmp_path):
+    away = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")} | {"HOME": str(tmp_path)}
+    done = tiny.run("train", tmp_path, tiny.TINY, "logger=wandb", env=away | {"WANDB_MODE": "online"}, cwd=tmp_path)
+    assert done.returncode == 1 and "nobody is logged in to W&B" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_lightning_gives_no_advice(tmp_path):
+    line = [tiny.TINY, "logger=tensorboard", "trainer.data_workers=3", "transfer=freeze_encoder_batchnorm"]
+    done = tiny.run("train", tmp_path, *line)
+    assert (done.returncode, done.stderr) == (0, "") and "Lightning" not in done.stdout, done.stderr
 
 
 def composed(app, *overrides):
