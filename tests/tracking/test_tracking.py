@@ -222,6 +222,55 @@ def test_what_a_later_piece_says_counts_from_its_first_step_on(tmp_path):
     assert scalars(events, "val/epe") == expected and [picture.step for picture in events.Images("flow")] == [10]
 
 
+def of_tensorboard(folder, steps):
+    """Log to TensorBoard as a job does, and return what it shows."""
+    tracker = TensorBoardTracker(TensorBoardConfig(), Tracked("training", DIGEST, "training scratch"), folder)
+    for step in steps:
+        tracker.log_metrics({"epe": 9.0 - step}, step)
+    tracker.close(failed=False)
+    events = EventAccumulator(str(folder / "training" / DIGEST))
+    events.Reload()
+    return scalars(events, "val/epe"), events.Tags()["tensors"]
+
+
+DESCRIBED = ["configuration/text_summary"]
+
+
+@pytest.mark.parametrize("content", [b"no events" * 100, b"\0" * 1000])
+def test_damaged_and_foreign_files_of_tensorboard_are_one_line(tmp_path, capsys, content):
+    of_tensorboard(tmp_path, (0, 2))
+    (file,) = tmp_path.rglob("events.*")
+    file.write_bytes(content)
+    assert of_tensorboard(tmp_path, (2, 4)) == ([(2, 7), (4, 5)], DESCRIBED), "its own first file describes it anew"
+    said = f"  training scratch: TensorBoard: {file} is damaged, or of another program, and not shown; metrics.csv has "
+    assert capsys.readouterr().out == f"{said}all numbers\n"
+
+
+def test_files_of_tensorboard_of_killed_jobs_and_beside_foreign_ones(tmp_path, capsys):
+    of_tensorboard(tmp_path, (0, 2, 4))
+    (file,) = tmp_path.rglob("events.*")
+    file.write_bytes(file.read_bytes()[:-5])
+    (file.parent / "events.out.tfevents.1.killed").touch()
+    time.sleep(1.1)  # TensorBoard names files by the second
+    assert of_tensorboard(tmp_path, (2, 4)) == ([(0, 9), (2, 7), (4, 5)], DESCRIBED)
+    assert not capsys.readouterr().out
+    (file.parent / "events.txt").write_text("foreign")
+    time.sleep(1.1)
+    assert of_tensorboard(tmp_path, (4, 6)) == ([(0, 9), (2, 7), (4, 5), (6, 3)], DESCRIBED)
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_a_training_goes_on_without_tensorboards_folder(tmp_path):
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard" / "training").write_text("a file")
+    done = tiny.run("train", tmp_path, tiny.TINY, "logger=tensorboard")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    said = (
+        r"^  training scratch seed 1: TensorBoard: \S*training/\w+ cannot be written \(Not a directory\); the training"
+    )
+    assert len(re.findall(said, done.stdout, re.MULTILINE)) == 1
+
+
 def synchronise(server, outputs):
     environment = os.environ | {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40}
     paths = sorted(map(str, (outputs / "wandb").glob("*run-*")))
