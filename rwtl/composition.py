@@ -1,6 +1,6 @@
 """Composing a configuration outside of the command line: in a notebook, a script, or for a preview."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 from hydra import compose as compose_with_hydra
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,6 +16,7 @@ from yaml import YAMLError
 
 from rwtl.config import CONF, SHARED, flat
 from rwtl.errors import InputError
+from rwtl.overrides import override
 from rwtl.retired import require_current
 
 
@@ -72,10 +72,10 @@ def compose(
     if app not in apps:
         raise InputError(f"there is no app {app}; choose one of {', '.join(apps)}")
     given = flat(keys) + ([("paths.outputs", str(outputs))] if outputs is not None else [])
-    own = [f"{key}={_written(value)}" for key, value in given]
+    own = [override(key, value) for key, value in given]
     if plugins is not None:
         listed = [plugins] if isinstance(plugins, str | Path) else plugins
-        own.append(f"plugins={_written(list(map(str, listed)))}")
+        own.append(override("plugins", list(map(str, listed))))
     require_current([*overrides, *own])
     with composing(config_dir) as found:
         try:
@@ -109,16 +109,3 @@ def said(error: Exception) -> str:
     options = ", ".join(line.strip() for line in lines if line.startswith("\t"))
     sentences = "; ".join(line.strip().rstrip(".") for line in lines if not line.startswith("\t"))
     return f"{sentences} {options}".strip()
-
-
-def _written(value: Any) -> str:
-    """Return a value as Hydra's command line takes it."""
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_written(part)}" for key, part in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_written, value)) + "]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int | float):
-        return repr(value)
-    return QuotedString(str(value), Quote.single).with_quotes()

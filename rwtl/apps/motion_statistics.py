@@ -35,6 +35,7 @@ def main(cfg: DictConfig) -> None:
     from rwtl.clips.motion import MotionConfig, best_settings, drawn_sets, flow_motion, motion_table, wave_motion
     from rwtl.flow.catalogue import catalogue, open_with_flow
     from rwtl.flow.displacements import summary
+    from rwtl.overrides import pasted
     from rwtl.pipeline.recording import recording_configs, recordings
     from rwtl.sections import typed
     from rwtl.sweeps.sweep import made_of
@@ -63,7 +64,7 @@ def main(cfg: DictConfig) -> None:
     for name, (dt, zoom) in best.items():
         away = table[table.dataset == name].distance.min()
         print(
-            f"nearest to {name} on this grid: clips.dt={dt:g} clips.zoom={zoom:g}, {away:.2f} px away "
+            f"nearest to {name} on this grid: {pasted({'clips.dt': dt, 'clips.zoom': zoom})}, {away:.2f} px away "
             f"(and whatever else has dt · zoom = {dt * zoom:g} s)"
         )
     _write(

@@ -21,6 +21,7 @@ from rwtl.learning.transfer.config import PRETRAINING, Source, TransferConfig
 from rwtl.models.checkpoints import CheckpointInfo, digest_of_weights, recognise, save_model
 from rwtl.models.parts import ModelConfig
 from rwtl.models.raft import build_raft
+from rwtl.overrides import pasted
 from rwtl.pipeline.pretraining import TrainedArtifact, lineage, pretraining
 from rwtl.pipeline.source import load_source
 from rwtl.pipeline.source_task import clips_colour, transfer_values
@@ -104,9 +105,10 @@ def _start(path: Path | None, model: ModelConfig) -> CheckpointInfo | None:
     info = recognise(path)
     found = ModelConfig(info.variant, info.feature_norm)
     if found != model:
+        use = pasted({"model.variant": found.variant, "model.feature_norm": found.feature_norm})
         raise InputError(
             f"start_from {path} holds {info}, but the model is {model.variant} with feature_norm {model.feature_norm}; "
-            f"use model.variant={found.variant} model.feature_norm={found.feature_norm}, or another checkpoint"
+            f"use {use}, or another checkpoint"
         )
     return info
 

@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from rwtl.errors import InputError
 from rwtl.files import read_checked, write_json
+from rwtl.overrides import pasted
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import Holder, this_process, writable
 from rwtl.pipeline.status import FORMAT, Digest
@@ -166,7 +167,7 @@ def print_jobs(name: str, jobs: Sequence[Job], outcomes: Outcomes, values: Mappi
         seen.add(path)
         states.append(state)
         value = [f"{values[job.number]:.4g}" if job.number in values else "-"] if values is not None else []
-        differs = " ".join(each for each in job.overrides if each not in shared)
+        differs = pasted(each for each in job.overrides if each not in shared)
         cells = [str(job.number), differs, state, *value, reason, took, where]
         table.add_row(*cells, style=None if state in SUCCEEDED else "bold")
     show(table)

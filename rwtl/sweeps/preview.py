@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
+from rwtl.overrides import pasted
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.status import FORMAT, maker_of, reason_of
 from rwtl.sweeps.sweep import Work
@@ -44,7 +45,7 @@ def preview(work: Work) -> int:
         print(f"{kind}: {counted(of_kind)}", flush=True)
     problems = [job for job in work.jobs if job.problem]
     for job in problems:
-        which = f"job {job.number} ({' '.join(job.overrides)}): " if work.cfg is not None else ""
+        which = f"job {job.number} ({pasted(job.overrides)}): " if work.cfg is not None else ""
         print(f"error: {which}{job.problem}", file=sys.stderr)
     return int(bool(problems))
 

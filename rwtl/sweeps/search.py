@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from rwtl import files
 from rwtl.config import flat
 from rwtl.errors import InputError
+from rwtl.overrides import pasted
 from rwtl.pipeline.artifact import Artifact, no_objective
 from rwtl.pipeline.claim import alone
 from rwtl.sections import Count, OneOf, Share, section, typed
@@ -127,7 +128,7 @@ def run_search(config: DictConfig, loader: ConfigLoaderImpl, program: Any) -> No
     if best := trials.best():
         results = {"name": "optuna", "best_params": best.params, "best_value": best.value}
         OmegaConf.save(OmegaConf.create(results), folder / RESULTS)
-        point = " ".join(override_of(key, value) for key, value in best.params.items())
+        point = pasted(override_of(key, value) for key, value in best.params.items())
         print(f"best: trial {best.number}, {best.value:.4g}: {point}\nresults: {folder / RESULTS}", flush=True)
     if len(trials.failed()) > allowed:
         raise InputError(

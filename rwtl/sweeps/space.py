@@ -2,26 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
-    Glob,
     IntervalSweep,
     Override,
-    Quote,
-    QuotedString,
     RangeSweep,
-    Sweep,
-    Transformer,
 )
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from rwtl.errors import InputError
+from rwtl.overrides import written
 
 
 def search_space(
@@ -54,13 +49,13 @@ def search_space(
             fixed.append(each)
     if not searched:
         raise InputError("the search has nothing to search: set hydra.sweeper.params, or key=interval(0,1)")
-    space = {each.get_key_element(): _distribution(each, parser) for each in searched.values()}
+    space = {each.get_key_element(): _distribution(each) for each in searched.values()}
     return space, [each.input_line for each in fixed if _place(each) not in searched]
 
 
 def override_of(key: str, value: Any) -> str:
     """Return the override that sets a key of a search space to a value that Optuna proposed."""
-    return f"{key}={value if isinstance(value, str) else Transformer.str(value)}"
+    return f"{key}={value if isinstance(value, str) else written(value)}"  # a text is one of Hydra's
 
 
 def _place(override: Override) -> tuple[str, str | None]:
@@ -69,7 +64,7 @@ def _place(override: Override) -> tuple[str, str | None]:
 
 
 def _read(key: str, value: Any, parser: OverridesParser) -> Override:
-    text = value if isinstance(value, str) else _text(value, parser)
+    text = value if isinstance(value, str) else written(value)
     try:
         (override,) = parser.parse_overrides([f"{key}={text}"])
     except HydraException as error:
@@ -81,7 +76,7 @@ def _read(key: str, value: Any, parser: OverridesParser) -> Override:
     return override
 
 
-def _distribution(override: Override, parser: OverridesParser) -> BaseDistribution:
+def _distribution(override: Override) -> BaseDistribution:
     sweep = override.value()
     try:
         if override.is_interval_sweep():
@@ -90,7 +85,7 @@ def _distribution(override: Override, parser: OverridesParser) -> BaseDistributi
             raise ValueError("only an interval can be tagged: tag(log, interval(1,10))")
         if getattr(sweep, "shuffle", False):
             raise ValueError("a search has no order: leave shuffle out")
-        return _range(sweep) if override.is_range_sweep() else _choice(list(override.sweep_iterator()), parser)
+        return _range(sweep) if override.is_range_sweep() else _choice(list(override.sweep_iterator()))
     except ValueError as error:
         raise InputError(f"{override.get_key_element()} is {override.get_value_string()}; {error}") from error
 
@@ -123,28 +118,10 @@ def _range(sweep: RangeSweep) -> BaseDistribution:
     return FloatDistribution(float(low), float(high), step=abs(float(step)))
 
 
-def _choice(values: list[Any], parser: OverridesParser) -> CategoricalDistribution:
-    choices = [each if each is None or isinstance(each, bool | int | float) else _text(each, parser) for each in values]
+def _choice(values: list[Any]) -> CategoricalDistribution:
+    choices = [each if each is None or isinstance(each, bool | int | float) else written(each) for each in values]
     if not choices:
         raise ValueError("no option of the group matches")
     if len(set(choices)) < len(choices):
         raise ValueError("each choice must differ from the others, and Optuna takes 1, 1.0 and true for the same")
     return CategoricalDistribution(choices)
-
-
-def _text(value: Any, parser: OverridesParser) -> str:
-    """The text that Hydra reads as this value."""
-    if isinstance(value, Sweep | Glob):
-        raise ValueError("a choice cannot itself be choice(), interval(), range() or glob()")
-    if isinstance(value, list):
-        return f"[{','.join(_text(each, parser) for each in value)}]"
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{Transformer.str(key)}:{_text(each, parser)}' for key, each in value.items())}}}"
-    value = value.text if isinstance(value, QuotedString) else value
-    text = Transformer.str(value)
-    if not isinstance(value, str):
-        return text
-    with suppress(HydraException):
-        if parser.parse_overrides([f"key=[{text}]"])[0].value() == [value]:
-            return text
-    return QuotedString(value, Quote.single).with_quotes()  # such as 1, null or a,b

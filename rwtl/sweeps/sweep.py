@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rwtl import files
 from rwtl.config import CONF
 from rwtl.errors import InputError
+from rwtl.overrides import pasted
 from rwtl.pipeline.artifact import Artifact
 from rwtl.plugins import load_plugins
 from rwtl.processes import exit_code, reason_of, terminable
@@ -282,6 +283,6 @@ def jobs_of(overrides: list[Override]) -> list[list[str]]:
     first: dict[tuple[str, ...], int] = {}
     for number, job in enumerate(combinations):
         if (same := first.setdefault(tuple(job), number)) != number:
-            values = " ".join(each for each in job if each.partition("=")[0] in swept)
+            values = pasted(each for each in job if each.partition("=")[0] in swept)
             raise InputError(f"jobs {same} and {number} of the sweep are the same, {values}; name every value once")
     return combinations

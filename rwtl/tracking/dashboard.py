@@ -1,5 +1,6 @@
 """The W&B workspace of a sweep, built from what its runs have logged."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def dashboard(cfg: DictConfig) -> Path:
     if config.mode == "online":
         print(f"dashboard: {publish(built)}")
     else:
-        runs_of = outputs / "wandb" / "*run-*"
+        runs_of = f"{shlex.quote(str(outputs / 'wandb'))}/*run-*"
         print(f"to publish it: wandb login; wandb sync {runs_of}; and this command with logger.wandb.mode=online")
     return file
 

@@ -1,5 +1,6 @@
 """Trainings in Weights & Biases."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import field
 from pathlib import Path
@@ -186,7 +187,7 @@ class WandbTracker(Tracker):
                 self._use(lambda run: None)
 
     def _say(self, reason: str) -> None:
-        pieces = self.folder / "wandb" / f"*run-*-{self.tracked.id}"
+        pieces = f"{shlex.quote(str(self.folder / 'wandb'))}/*run-*-{self.tracked.id}"
         print(
             f"  {self.tracked.label}: W&B does not take the run ({reason}); the training goes on and nothing is lost, "
             f"upload it later: wandb sync --no-skip-online {pieces}",

@@ -180,7 +180,7 @@ def test_experiment_names_the_best_dt(tmp_path, capsys):
     assert not (tmp_path / "recording").exists()
     run(*overrides)
     shown = capsys.readouterr().out
-    assert "nearest to procedural_training on this grid: clips.dt=2 clips.zoom=1" in shown
+    assert "nearest to procedural_training on this grid: clips.dt=2.0 clips.zoom=1.0" in shown
     assert "normal component" in shown
     table = pd.read_csv(tmp_path / "motion_statistics" / "motion.csv")
     assert table.dt[0] == 2 and table.distance.is_monotonic_increasing and len(table) == 3

@@ -14,6 +14,7 @@ from rwtl.learning.transfer.report import TransferReport
 from rwtl.models.checkpoints import check_tensors
 from rwtl.models.encoder import Encoder, Norm, batch_norms, norm_of
 from rwtl.models.raft import build_raft
+from rwtl.overrides import pasted
 from rwtl.random import counter_rng
 
 FROM_THE_OUTPUT = (("conv2",), ("layer3",), ("layer2",), ("layer1",), ("conv1", "norm1"))  # layers of `Encoder`
@@ -131,7 +132,8 @@ class Transfer(pl.Callback):
         seed: int = 0,
     ):
         if source and None not in (source.colour, expected_colour) and source.colour != expected_colour:
-            clips = "clips=scenes" if source.colour == "rgb" else f"clips=triplets clips.colour={source.colour}"
+            of_waves = f"clips=triplets {pasted({'clips.colour': source.colour})}"
+            clips = "clips=scenes" if source.colour == "rgb" else of_waves
             raise InputError(
                 f"{source.name} was trained on frames of colour {source.colour}, but {expected_colour} is configured; "
                 f"use {clips}, or another source"
@@ -238,10 +240,8 @@ def _loadable(part: str, model: nn.Module, source: Source, left_out: dict[str, s
     if not found:
         raise InputError(f"{source.name} holds no {part}; {_remedy_of_lack(part)}")
     if part != "update_block":
-        remedy = (
-            f"Use model.variant={source.variant} model.feature_norm={source.feature_norm}, which the source has, or "
-            "another source"
-        )
+        use = pasted({"model.variant": source.variant, "model.feature_norm": source.feature_norm})
+        remedy = f"Use {use}, which the source has, or another source"
         check_tensors(found, expected, f"the {part} of {source.name}", "the model's", remedy, most=None)
         encoder = model.get_submodule(part)
         if part == "feature_encoder" and isinstance(encoder, Encoder) and norm_of(encoder) != source.feature_norm:
@@ -257,7 +257,7 @@ def _loadable(part: str, model: nn.Module, source: Source, left_out: dict[str, s
     if not any(found[name].ndim > 1 for name in agreeing):  # a bias without its weight means nothing
         raise InputError(
             f"no weight of the update_block of {source.name} agrees with the model's in name and shape; use "
-            f"model.variant={source.variant}, or leave it out of transfer.load"
+            f"{pasted({'model.variant': source.variant})}, or leave it out of transfer.load"
         )
     return agreeing
 
