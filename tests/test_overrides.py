@@ -1,16 +1,19 @@
 """What is printed to be typed survives a shell and Hydra: any text comes back as the same value of the same type."""
 
 import random
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
+from tiny import ROOT
 
 from rwtl import program
 from rwtl.composition import compose
@@ -231,3 +234,21 @@ def test_a_value_stands_for_one():
     (parsed,) = PARSER.parse_overrides(["key=choice(1,2)"])
     with pytest.raises(ValueError, match="a choice cannot itself be"):
         written([parsed.value()])
+
+
+def test_the_jobs_that_messages_name_can_be_typed(tmp_path):
+    names = ["it's", "a b;c", "{x}", "$HOME"]
+    line = [
+        f"transfer.name={','.join(written(name) for name in names)}",
+        "training.steps=-1",
+        f"paths.outputs={tmp_path}",
+    ]
+    done = forked.run([ROOT / "experiments" / "status.py", "train", "-m", *line], cwd=ROOT)
+    shown = re.findall(r"^error: job \d \((.*)\): training.steps is -1", done.stderr, re.MULTILINE)
+    assert done.returncode == 1 and len(shown) == len(names), done.stderr
+    for words, name in zip(map(shlex.split, shown), names, strict=True):
+        assert same(plain(PARSER.parse_overrides(words)[0].value()), name), words
+    twice = override("transfer.name", "it's")
+    done = forked.run([ROOT / "experiments" / "train.py", "-m", f"{twice},{written('it' + chr(39) + 's')}"], cwd=ROOT)
+    (said,) = re.findall(r"^error: jobs 0 and 1 of the sweep are the same, (.*); name every", done.stderr)
+    assert shlex.split(said) == [twice]
