@@ -1,7 +1,9 @@
 """The command `rwtl`: its first word is an app, and the rest is that app's own line."""
 
 import os
+import shutil
 import sys
+import textwrap
 from difflib import get_close_matches
 from importlib import import_module
 
@@ -42,15 +44,20 @@ def _show(text: str) -> None:
 
 
 def _help(name: str, known: dict[str, str]) -> str:
-    width = max(map(len, known))
-    lines = [f"  {app:{width}}  {about}" for app, about in known.items()]
+    column, width = max(map(len, known)) + 4, shutil.get_terminal_size().columns
+    lines = [
+        textwrap.fill(
+            about, max(width, 2 * column), initial_indent=f"  {app}".ljust(column), subsequent_indent=" " * column
+        )
+        for app, about in known.items()
+    ]
     return "\n".join(
         [
-            f"usage: {name} APP [key=value ...] [--multirun] [--help], or {name} --version",
+            f"usage: {name} APP [key=value ...] [-m] [--help], or {name} --version",
             "",
             *lines,
             "",
-            f"{name} train --help lists what can be chosen, with its values.",
+            f"{name} train --help has examples, and lists what can be chosen, with its values.",
         ]
     )
 

@@ -46,8 +46,12 @@ def test_the_command_and_the_folder_have_the_same_apps():
 def test_help_lists_the_apps_and_imports_none():
     code = "import sys; sys.argv[1:] = ['--help']; import rwtl.__main__ as r; r.main(); "
     code += "print({'hydra', 'numpy', 'torch'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.endswith("set()\n"), done.stderr
+    for width in (80, 200):
+        environment = os.environ | {"COLUMNS": str(width)}
+        words = [sys.executable, "-c", code]
+        done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.endswith("set()\n"), done.stderr
+        assert max(map(len, done.stdout.splitlines())) <= width
     for name, about in apps().items():
         assert re.search(rf"^  {name} +{re.escape(about)}$", done.stdout, re.MULTILINE)
 

@@ -97,6 +97,16 @@ def test_the_wheel_holds_what_rwtl_needs(installed):
         assert files and files == {file.relative_to(theirs) for file in theirs.glob(pattern)}
 
 
+def test_ones_own_settings_are_read_from_a_folder_of_presets(rwtl, tmp_path):
+    (tmp_path / "mine" / "local").mkdir(parents=True)
+    settings = "# @package _global_\npaths: {outputs: elsewhere}\nslurm: {partition: gpu, account: lab}\n"
+    (tmp_path / "mine" / "local" / "default.yaml").write_text(settings)
+    shown = well(rwtl("train", "--help", "--config-dir", "mine", cwd=tmp_path, COLUMNS="80"))
+    assert "outputs: elsewhere" in shown and "partition: gpu, account: lab" in shown
+    assert "go into local/default.yaml in the folder" in shown and "  rwtl train debug=tiny\n" in shown
+    assert "elsewhere" in well(rwtl("status", "train", TINY, "--cfg", "job", "--config-dir", "mine", cwd=tmp_path))
+
+
 def test_a_study_from_waves_to_the_report(rwtl):
     assert "page.html" in well(rwtl("simulate", TINY))
     line = [TINY, "transfer=scratch,freeze_encoder", "sweep=first"]
