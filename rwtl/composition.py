@@ -1,7 +1,7 @@
 """Composing a configuration outside of the command line: in a notebook, a script, or for a preview."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 from hydra import compose as compose_with_hydra
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, QuotedString, Sweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -77,11 +79,32 @@ def compose(
         listed = [plugins] if isinstance(plugins, str | Path) else plugins
         own.append(override("plugins", list(map(str, listed))))
     require_current([*overrides, *own])
+    require_presets([*overrides, *own])
     with composing(config_dir) as found:
         try:
             return compose_with_hydra(app, [*overrides, *own, *found])
         except HydraException as error:
             raise InputError(f"{app}: {said(error)}") from error
+
+
+def require_presets(words: Iterable[str]) -> None:
+    """Raise InputError where a group is given what is no name, as in `experiment=null`.
+
+    Args:
+        words: overrides of a command line. Those that make no sense at all are left to Hydra.
+    """
+    for word in words:
+        with suppress(HydraException):
+            (parsed,) = OverridesParser.create().parse_overrides([word])
+            if parsed.is_delete() or not (CONF / parsed.key_or_group).is_dir():
+                continue
+            swept = parsed.is_choice_sweep()
+            given = [*parsed.sweep_iterator()] if swept else parsed.value()
+            names = given if isinstance(given, list) else [given]
+            if not all(isinstance(name, str | QuotedString | Sweep | Glob | list) for name in names):
+                key = parsed.key_or_group
+                remedy = f"give the name of a preset, as --help lists them, or leave it out with ~{key}"
+                raise InputError(f"{word}: {key} is a group; {remedy}")
 
 
 @cache

@@ -16,7 +16,8 @@ from hydra.core.override_parser.types import QuotedString
 from tiny import ROOT
 
 from rwtl import program
-from rwtl.composition import compose
+from rwtl.composition import compose, require_presets
+from rwtl.errors import InputError
 from rwtl.overrides import override, pasted, written
 from rwtl.sweeps.space import override_of, search_space
 
@@ -228,6 +229,22 @@ def test_paths_and_texts_reach_the_configuration():
         assert compose("status", state=value).state == str(value)
     cfg = compose("train", clips={"active": [0.1, 0.2]}, transfer="freeze_encoder", plugins=["it's, mine.py"])
     assert cfg.clips.active == [0.1, 0.2] and cfg.transfer.name == "freeze_encoder" and cfg.plugins == ["it's, mine.py"]
+
+
+@pytest.mark.parametrize("value", ["null", "1", "true", "[null]", "[wandb,null]", "1.5", "{a:1}", "wandb,null"])
+def test_a_group_is_given_a_name(value):
+    said = (
+        f"^logger={re.escape(value)}: logger is a group; give the name of a preset, as --help lists them, or leave it "
+    )
+    with pytest.raises(InputError, match=said):
+        compose("train", f"logger={value}")
+    done = forked.run([ROOT / "experiments" / "train.py", "-m", f"logger={value}"], cwd=ROOT)
+    assert done.returncode == 1 and re.match(said.replace("^", "error: "), done.stderr) and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("word", ["~logger", "logger=[]", "logger=[wandb,csv]", "logger='csv'", "~experiment"])
+def test_other_words_about_a_group_are_left_to_hydra(word):
+    require_presets([word, "debug=tiny", "clips.dt=1", "seed=null", "+debug/x=1", "transfer=glob(*)", "not a word"])
 
 
 def test_a_value_stands_for_one():

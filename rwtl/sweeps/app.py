@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rwtl.composition import said
+from rwtl.composition import require_presets, said
 from rwtl.config import CONF
 from rwtl.errors import InputError
 from rwtl.plugins import load_plugins
@@ -72,6 +72,8 @@ def _program(config: str, main: Main, carry_out: Callable[[Work], int] | None) -
         given = get_args_parser().parse_args()
         with readable():
             require_current(given.overrides)
+            if given.config_path is None:  # a configuration that an artifact keeps has no groups
+                require_presets(given.overrides)
         if given.help and given.config_path is None and given.config_name is None:
             from rwtl.help import help_of
 
