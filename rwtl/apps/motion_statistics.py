@@ -1,7 +1,7 @@
 """Displacements and directions of recordings at several dt and zooms, beside those of data sets of optical flow.
 
-# In seconds: do the parts fit together?
-rwtl motion_statistics debug=tiny
+# In seconds: fronts of known speed, made by formula.
+rwtl motion_statistics recording=fronts
 # Spirals, at intervals of your own.
 rwtl motion_statistics recording=spirals 'motion.dt=[1,2,3]'
 # Beside Sintel's motion.

@@ -1,7 +1,7 @@
 """Pre-train for next-frame prediction over a grid of settings; a table and figures beside the baselines.
 
 # In seconds: do the parts fit together?
-rwtl skill debug=tiny 'grid=["clips.dt=0.5,1"]'
+rwtl skill debug=tiny 'grid=["pretraining.iterations=1,2"]'
 # Another grid: a key and its values for each of its directions.
 rwtl skill 'grid=["clips.dt=0.5,1,2","model.variant=small,basic"]'
 # Four models at a time.

@@ -13,6 +13,7 @@ import forked
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from tiny import ROOT, TINY, command, run, start
@@ -199,13 +200,15 @@ APPS = sorted(file.stem for file in (ROOT / "experiments").glob("*.py") if file.
 
 
 @pytest.mark.parametrize("app", APPS)
-def test_every_app_lists_groups_and_values(app, tmp_path):
-    done = run(app, tmp_path / "outputs", "--help", libraries_only=True)
+def test_every_app_lists_its_values(app, tmp_path):
+    done = run(app, tmp_path / "outputs", "--help", libraries_only=True, env=os.environ | {"COLUMNS": "80"})
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^recording: .*\brings, silence", done.stdout, re.MULTILINE)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        values = compose(app, overrides=[f"paths.outputs={tmp_path / 'outputs'}"])
-    assert OmegaConf.to_yaml(values) in done.stdout
+        values = OmegaConf.to_container(compose(app, overrides=[f"paths.outputs={tmp_path / 'outputs'}"]))
+    if values["executor"] is None:  # of an app that makes nothing
+        del values["executor"], values["slurm"]
+    shown = re.search(r"^values, .*?:\n\n(.*)\n\n-m, ", done.stdout, re.MULTILINE | re.DOTALL)[1]
+    assert yaml.safe_load(shown) == values, "what is shown is YAML, comments apart"
 
 
 @pytest.mark.slow
