@@ -18,6 +18,7 @@ from yaml import YAMLError
 
 from rwtl.config import CONF, SHARED, flat
 from rwtl.errors import InputError
+from rwtl.keys import as_texts, parsed, require_keys, without_plus
 from rwtl.overrides import override
 from rwtl.retired import require_current
 
@@ -74,17 +75,32 @@ def compose(
     if app not in apps:
         raise InputError(f"there is no app {app}; choose one of {', '.join(apps)}")
     given = flat(keys) + ([("paths.outputs", str(outputs))] if outputs is not None else [])
+    words = [as_texts(word) for word in overrides]
     own = [override(key, value) for key, value in given]
     if plugins is not None:
         listed = [plugins] if isinstance(plugins, str | Path) else plugins
         own.append(override("plugins", list(map(str, listed))))
-    require_current([*overrides, *own])
-    require_presets([*overrides, *own])
+    words += own
+    require_current(words)
+    require_presets(words)
+    base = cache(lambda: base_of(app, words, config_dir))
+    require_keys(words, base, [Path(config_dir)] if config_dir else [])
     with composing(config_dir) as found:
         try:
-            return compose_with_hydra(app, [*overrides, *own, *found])
+            return compose_with_hydra(app, [*words, *found])
         except HydraException as error:
-            raise InputError(f"{app}: {said(error)}") from error
+            raise InputError(f"{app}: {without_plus(str(error), base) or said(error)}") from error
+
+
+def base_of(app: str, words: Iterable[str], config_dir: str | Path | None) -> DictConfig:
+    """Return the configuration of an app with those of these overrides that choose presets, as far as there are such."""
+    chosen = [word for word in words if "." not in word.partition("=")[0] and not parsed(word).is_sweep_override()]
+    groups = [word for word in chosen if (CONF / parsed(word).key_or_group).is_dir()]
+    with composing(config_dir) as found:
+        for tried in ([*groups, *found], found):
+            with suppress(HydraException):
+                return compose_with_hydra(app, tried)
+        return compose_with_hydra(app)
 
 
 def require_presets(words: Iterable[str]) -> None:

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rwtl.errors import InputError
 
 SHARED = ("base", "pipeline")  # configurations that others are made of
 CONF = Path(__file__).with_name("conf")  # in a checkout a link to conf/, in a wheel a folder
+
+
+class NotSet(InputError):
+    """A value is needed that the configuration does not set."""
 
 
 def resolved_yaml(cfg: DictConfig) -> str:
@@ -59,12 +63,30 @@ def _named(key: str) -> Iterator[None]:
     try:
         yield
     except OmegaConfBaseException as error:
-        unknown = re.search(r"Interpolation key '([^']+)' not found", str(error))
-        if unknown:
-            raise InputError(f"{error.full_key or key} refers to {unknown[1]}, which there is not") from error
-        referred = re.search(r"while resolving interpolation: Missing mandatory value: ([\w.]+)", str(error))
-        missing = referred[1] if referred else error.full_key or key
-        raise InputError(f"{missing} is not set; give it on the command line as {missing}=...") from error
+        raise told(error, key) from error
+
+
+def told(error: OmegaConfBaseException, key: str = "") -> InputError:
+    """Return what OmegaConf says of a value that cannot be resolved, in the words of this project.
+
+    Args:
+        error: by OmegaConf.
+        key: that was asked for, where the error names none.
+    """
+    text, key = str(error), error.full_key or key
+    if unknown := re.search(r"Interpolation key '([^']+)' not found", text):
+        return InputError(f"{key} refers to {unknown[1]}, which there is not")
+    if variable := re.search(r"Environment variable '([^']+)' not found", text):
+        return InputError(f"{key} refers to the environment variable {variable[1]}, which is not set")
+    if "Recursive interpolation" in text:
+        return InputError(f"{key} refers to itself; give it a value")
+    if resolver := re.search(r"Unsupported interpolation type (\w+)", text):
+        return InputError(f"{key} refers to a resolver {resolver[1]}, which there is not")
+    if referred := re.search(r"Missing mandatory value: ([\w.]+)", text):
+        key = referred[1]
+    elif not isinstance(error, MissingMandatoryValue):
+        return InputError(f"{key} cannot be read: {text.splitlines()[0]}")
+    return NotSet(f"{key} is not set; give it on the command line as {key}=...")
 
 
 def path_of(cfg: DictConfig, key: str) -> Path:

@@ -211,7 +211,7 @@ def typed(cls: type[T], values: Mapping[str, Any], name: str) -> T:
             known[key] = value
         elif value and f"{name}.{key}" in _RETIRED:
             raise InputError(f"{name}.{key} is {value}, but it is gone: {_RETIRED[f'{name}.{key}']}; leave it out")
-    _require_finite(known, name)
+    require_numbers(known, name)
     try:
         if is_dataclass(cls):
             return _adapter(cls).validate_python(known)
@@ -231,15 +231,20 @@ def _not_text(error: UnicodeEncodeError, name: str) -> InputError:
     return InputError(f"{name}: {shown} (a name there is not UTF-8; rename it)")
 
 
-def _require_finite(value: Any, key: str) -> None:
-    """Raise InputError where a number is not finite, also within what no type describes: the constructor's arguments of
-    a plug-in, options that are handed on."""
+_LARGEST = 2**63 - 1  # of a whole number, which other libraries count with
+
+
+def require_numbers(value: Any, key: str) -> None:
+    """Raise InputError where a number is not finite, or too large to be counted with: also within what no type
+    describes, as the constructor's arguments of a plug-in, or options that are handed on."""
     if isinstance(value, float) and not isfinite(value):
         raise InputError(f"{key} is {value}; {_FINITE}")
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise InputError(f"{key} is {value}; it must be at most {_LARGEST}")
     for part, within in value.items() if isinstance(value, Mapping) else ():
-        _require_finite(within, _dotted(key, part))
+        require_numbers(within, _dotted(key, part))
     for number, within in enumerate(value) if isinstance(value, list | tuple) else ():
-        _require_finite(within, _dotted(key, number))
+        require_numbers(within, _dotted(key, number))
 
 
 @functools.cache

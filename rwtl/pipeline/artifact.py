@@ -177,6 +177,9 @@ def build(artifact: A) -> A:
     ('complete', [0, 2, 4])
     >>> raft = run.load_model()
     """
+    if not isinstance(artifact, Artifact):
+        what = "a configuration" if isinstance(artifact, DictConfig) else f"a {type(artifact).__name__}"
+        raise InputError(f"build is given {what}; give it a plan, such as rwtl.training(cfg) returns")
     path, label = artifact.path, artifact.label
     if not is_complete(path):
         for parent in artifact.parents.values():

@@ -94,12 +94,18 @@ def register_task(name: str, recipe: type[Recipe] = SourceRecipe) -> Callable[[t
     return TASKS.register(name, task)
 
 
+def recipe_of(cfg: DictConfig) -> tuple[str, Recipe]:
+    """Return the kind of the source task, and its checked recipe."""
+    kind, values = chosen(TASKS, setting(cfg, "pretraining"), "pretraining")
+    recipe = TASKS[kind].recipe
+    return kind, typed(recipe, _without_left_overs(values, recipe), "pretraining")
+
+
 def pretraining_plan(cfg: DictConfig) -> PretrainingPlan:
     """Return the checked plan of the pre-training of a configuration; what does not fit is an InputError."""
     load_plugins(cfg)
-    kind, values = chosen(TASKS, setting(cfg, "pretraining"), "pretraining")
+    kind, recipe = recipe_of(cfg)
     task = TASKS[kind]
-    recipe = typed(task.recipe, _without_left_overs(values, task.recipe), "pretraining")
     clips_kind, clips = of_kind(cfg, "clips", CLIPS)
     scenes = None
     if clips_kind == "waves":

@@ -1,5 +1,6 @@
 """What all programs share: Hydra's configuration, errors that a user can act on, and the making of artifacts."""
 
+import argparse
 import functools
 import os
 import sys
@@ -15,13 +16,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rwtl.composition import require_presets, said
-from rwtl.config import CONF
+from rwtl.composition import base_of, require_presets, said
+from rwtl.config import CONF, told
 from rwtl.errors import InputError
+from rwtl.keys import as_texts, require_keys, without_plus
+from rwtl.pipeline.known import check_sections
 from rwtl.plugins import load_plugins
 from rwtl.processes import end_fast
 from rwtl.retired import require_current
-from rwtl.sweeps.jobs import Main, planned
+from rwtl.sweeps.jobs import Main, note_idle, planned
 from rwtl.sweeps.sweep import Work, executor_of, make, own_executor, readable
 from rwtl.terminal import lasting
 
@@ -58,6 +61,7 @@ def _program(config: str, main: Main, carry_out: Callable[[Work], int] | None) -
         with readable():
             load_plugins(cfg)
             if alone.carry_out is None:
+                check_sections(cfg)
                 main(cfg)
             elif code := alone.carry_out(_work(main, cfg)):
                 sys.exit(code)
@@ -69,15 +73,18 @@ def _program(config: str, main: Main, carry_out: Callable[[Work], int] | None) -
     def called(instead: Callable[[Work], int] | None = None) -> None:
         alone.carry_out = instead or carry_out
         lasting()
-        given = get_args_parser().parse_args()
         with readable():
+            given = _given()
+            folders = [Path(given.config_dir)] if given.config_dir else []
+            base = functools.cache(lambda: base_of(config, given.overrides, given.config_dir))
             require_current(given.overrides)
             if given.config_path is None:  # a configuration that an artifact keeps has no groups
                 require_presets(given.overrides)
+                require_keys(given.overrides, base, folders)
         if given.help and given.config_path is None and given.config_name is None:
             from rwtl.help import help_of
 
-            with _in_one_line():
+            with _in_one_line(base):
                 print(help_of(config, sys.modules[main.__module__].__doc__ or main.__doc__ or "", given))
             return
         if given.config_path is not None:
@@ -87,15 +94,32 @@ def _program(config: str, main: Main, carry_out: Callable[[Work], int] | None) -
             if given.multirun:  # a configuration that an artifact keeps says nothing of Hydra
                 last = len(sys.argv) - sys.argv[::-1].index(given.overrides[-1]) if given.overrides else len(sys.argv)
                 sys.argv.insert(last, "hydra/sweeper=recorded")
-        with _in_one_line():
+        with _in_one_line(base):
             configured()
 
     called.makes = carry_out is not None
     return called
 
 
+def _given() -> argparse.Namespace:
+    """Return what Hydra reads of sys.argv, whose overrides are brought together: they may stand before a flag too.
+
+    Texts that YAML would read as numbers get quotes there.
+    """
+    given, late = get_args_parser().parse_known_args()
+    late = [word for word in late if not word.startswith("-")]  # of the others Hydra says that it does not know them
+    for word in late:
+        sys.argv.remove(word)
+    if late:
+        last = len(sys.argv) - sys.argv[::-1].index(given.overrides[-1])
+        sys.argv[last:last] = late
+    for word in (*given.overrides, *late):
+        sys.argv[sys.argv.index(word)] = as_texts(word)
+    return get_args_parser().parse_args()
+
+
 @contextmanager
-def _in_one_line() -> Iterator[None]:
+def _in_one_line(base: Callable[[], DictConfig]) -> Iterator[None]:
     """Say in one line what Hydra says of a command line in several, unless the user has asked for all of it."""
     if FULL_ERROR in os.environ:
         yield
@@ -103,8 +127,11 @@ def _in_one_line() -> Iterator[None]:
     try:
         with env_override({FULL_ERROR: "1"}):  # by which Hydra passes on what it has raised
             yield
-    except (HydraException, OmegaConfBaseException) as error:
-        print(f"error: {said(error)}", file=sys.stderr, flush=True)
+    except OmegaConfBaseException as error:
+        print(f"error: {told(error)}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    except HydraException as error:
+        print(f"error: {without_plus(str(error), base) or said(error)}", file=sys.stderr, flush=True)
         sys.exit(1)
 
 
@@ -119,4 +146,6 @@ def _work(main: Main, cfg: DictConfig) -> Work:
                 f"{launchers[0]} is for the jobs of --multirun; write executor=processes or executor=slurm"
             )
     section = own_executor(cfg)
-    return Work(app, [planned(main, 0, overrides, cfg)], lambda: executor_of(section, "executor", app))
+    job = planned(main, 0, overrides, cfg)
+    note_idle(overrides, [job.artifact] if job.artifact else [], cfg)
+    return Work(app, [job], lambda: executor_of(section, "executor", app))

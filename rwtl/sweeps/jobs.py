@@ -1,19 +1,24 @@
 """Jobs of a sweep: what each would make, the file that a sweep keeps of them, and the table that it ends with."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel
 from rich.table import Column, Table
 
+from rwtl.config import told
 from rwtl.errors import InputError
 from rwtl.files import read_checked, write_json
+from rwtl.keys import parsed
 from rwtl.overrides import pasted
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import Holder, this_process, writable
+from rwtl.pipeline.known import check_sections, without_effect
 from rwtl.pipeline.status import FORMAT, Digest
 from rwtl.plugins import load_plugins
 from rwtl.sweeps.scheduler import SUCCEEDED, Outcomes, found
@@ -73,9 +78,22 @@ def planned(main: Main, number: int, overrides: list[str], cfg: DictConfig) -> J
     """Return the job of a configuration, planned by what returns its artifact."""
     try:
         load_plugins(cfg)
+        check_sections(cfg)
         return Job(number, overrides, main(cfg))
     except InputError as error:
         return Job(number, overrides, problem=str(error))
+    except OmegaConfBaseException as error:
+        return Job(number, overrides, problem=str(told(error)))
+
+
+def note_idle(words: Sequence[str], roots: Sequence[Artifact], cfg: DictConfig) -> None:
+    """Say which overrides of a command line play no part in what it makes, or reuses."""
+    kinds = {artifact.kind for root in roots for artifact in root.ancestors()}
+    keys = list(dict.fromkeys(parsed(word).key_or_group for word in words))
+    if roots and (idle := without_effect(keys, kinds, cfg)):
+        has, it = ("have", "them") if len(idle) > 1 else ("has", "it")
+        said = f"note: {', '.join(idle)} {has} no effect: nothing that is made or used here reads {it}"
+        print(said, file=sys.stderr, flush=True)
 
 
 def sweep_folder(cfg: DictConfig) -> Path:

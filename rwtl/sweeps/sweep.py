@@ -21,15 +21,16 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from rwtl import files
-from rwtl.config import CONF
+from rwtl.config import CONF, short
 from rwtl.errors import InputError
 from rwtl.overrides import pasted
 from rwtl.pipeline.artifact import Artifact
+from rwtl.pipeline.known import check_sections
 from rwtl.plugins import load_plugins
 from rwtl.processes import exit_code, reason_of, terminable
 from rwtl.sections import chosen, typed
 from rwtl.sweeps.executors import Executor, Inline, Processes, ProcessesConfig
-from rwtl.sweeps.jobs import Job, Main, planned, print_jobs, sweep_folder, write_sweep
+from rwtl.sweeps.jobs import Job, Main, note_idle, planned, print_jobs, sweep_folder, write_sweep
 from rwtl.sweeps.scheduler import Outcomes, build_all
 from rwtl.sweeps.view import View, print_outcomes
 
@@ -157,6 +158,7 @@ def run_sweep(config: DictConfig, loader: ConfigLoaderImpl, program: Any) -> Non
         else:
             numbered = enumerate(zip(listed, configs, strict=True))
             jobs = [planned(program.main, number, job, configured(cfg, number)) for number, (job, cfg) in numbered]
+            note_idle(lines, [job.artifact for job in jobs if job.artifact is not None], config)
             code = program.carry_out(Work(app, jobs, lambda: executor_of(*section, app), config))
     if code:
         sys.exit(code)
@@ -171,6 +173,7 @@ def _run_each(name: str, main: Main, configs: Sequence[DictConfig], executor: Ma
             cfg.executor = executor
         try:
             load_plugins(cfg)
+            check_sections(cfg)
             main(cfg)
             states.append("done")
         except Exception as error:
@@ -257,8 +260,9 @@ def name_sweep(config: DictConfig, default: str) -> None:
     """
     if config.sweep is None:
         config.sweep = default
-    if not re.fullmatch(r"\w[\w.-]*", str(config.sweep)):
-        raise InputError(f"sweep is {config.sweep!r}; it must be a name of letters, digits, '_', '.' and '-'")
+    if not re.fullmatch(r"\w[\w.-]{0,99}", str(config.sweep)):
+        rule = "it must be a name of at most 100 letters, digits, '_', '.' and '-'"
+        raise InputError(f"sweep is {short(config.sweep)[:120]!r}; {rule}")
 
 
 def jobs_of(overrides: list[Override]) -> list[list[str]]:
