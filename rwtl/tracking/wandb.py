@@ -1,7 +1,9 @@
 """Trainings in Weights & Biases."""
 
+import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -53,14 +55,15 @@ def require_accepted(config: WandbConfig, sweep: str | None) -> None:
         config: what it is asked for.
         sweep: which is the group where the configuration names none.
     """
+    if config.mode == "disabled":
+        return
     for key, setting in SETTINGS.items():
-        try:
+        with _in_its_words(f"logger.wandb.{key} is {getattr(config, key)!r}"):
             wandb.Settings(**{setting: getattr(config, key)})
-        except (UsageError, ValidationError) as error:
-            said = (
-                error.errors()[0]["msg"].removeprefix("Value error, ") if isinstance(error, ValidationError) else error
-            )
-            raise InputError(f"logger.wandb.{key} is {getattr(config, key)!r}; W&B says: {said}") from error
+    for name in (name for name in os.environ if name.startswith("WANDB_")):
+        shown = "" if "KEY" in name else f" is {os.environ[name]!r}"  # no secret is printed
+        with _in_its_words(f"{name}{shown} in the environment"):
+            wandb.Settings().update_from_env_vars({name: os.environ[name]})
     group = config.group or sweep or ""
     if len(group) > LONGEST:
         key = "logger.wandb.group" if config.group else "logger.wandb.group, which is the name of the sweep,"
@@ -72,6 +75,16 @@ def require_accepted(config: WandbConfig, sweep: str | None) -> None:
                 "logger.wandb.mode is 'online', but nobody is logged in to W&B: run `wandb login`, or set "
                 "logger.wandb.mode=offline and upload the runs later with `wandb sync`"
             )
+
+
+@contextmanager
+def _in_its_words(given: str) -> Iterator[None]:
+    """Raise InputError where W&B does not take what is given."""
+    try:
+        yield
+    except (UsageError, ValidationError) as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ") if isinstance(error, ValidationError) else error
+        raise InputError(f"{given}; W&B says: {said}") from error
 
 
 class WandbTracker(Tracker):

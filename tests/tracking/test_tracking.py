@@ -439,6 +439,25 @@ def test_what_wandb_would_refuse_is_said_before_any_work(tmp_path, line, said):
         assert done.stderr.count("\n") == 1 and not done.stdout and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("WANDB_BASE_URL", "nonsense", "Input should be a valid URL, relative URL without a base"),
+        ("WANDB_TAGS", "t" * 65, "Tag 't*...t*' is 65 characters. Tags must be between 1 and 64 characters"),
+        ("WANDB_API_KEY", " secret", "API key cannot start or end with whitespace"),
+        ("WANDB_INIT_TIMEOUT", "soon", "Input should be a valid number"),
+    ],
+)
+def test_what_wandb_would_refuse_of_the_environment_is_said_before_any_work(tmp_path, name, value, said):
+    line = [tiny.TINY, "logger=wandb"]
+    done = tiny.run("train", tmp_path, *line, env=os.environ | {name: value})
+    shown = "" if "KEY" in name else f" is '{value}'"
+    assert done.returncode == 1 and re.match(f"error: {name}{shown} in the environment; W&B says: {said}", done.stderr)
+    assert done.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
+    disabled = tiny.run("train", tmp_path, *line, "logger.wandb.mode=disabled", env=os.environ | {name: value})
+    assert (disabled.returncode, disabled.stderr) == (0, "")
+
+
 def test_what_wandb_takes_is_taken(tmp_path):
     line = [f"logger.wandb.group={'g' * 128}", "logger.wandb.tags=tiny", f"logger.wandb.project={'p' * 128}", "sweep=3"]
     config = check_loggers(composed("train", "logger=wandb", *line))["wandb"]
