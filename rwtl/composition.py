@@ -93,7 +93,7 @@ def compose(
 
 
 def base_of(app: str, words: Iterable[str], config_dir: str | Path | None) -> DictConfig:
-    """Return the configuration of an app with those of these overrides that choose presets, as far as there are such."""
+    """Return the configuration of an app with the presets that these overrides choose, as far as there are such."""
     chosen = [word for word in words if "." not in word.partition("=")[0] and not parsed(word).is_sweep_override()]
     groups = [word for word in chosen if (CONF / parsed(word).key_or_group).is_dir()]
     with composing(config_dir) as found:

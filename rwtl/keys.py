@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import CONF, flat
@@ -62,6 +62,9 @@ def parsed(word: str) -> Override:
         reason = str(error).strip().splitlines()[0]
         remedy = "of several values each is a plain one, and a text with signs in it has quotes: \"key='a,b'\""
         raise InputError(f"{word} cannot be read ({reason}); {remedy}") from error
+    value = override.value()
+    if isinstance(value, ChoiceSweep) and any(isinstance(each, Sweep) for each in value.list):
+        raise InputError(f"{word}: a choice cannot itself be choice(), interval() or range(); list the values")
     return override
 
 
@@ -127,10 +130,12 @@ def no_such_key(key: str, base: DictConfig) -> InputError:
         return InputError(f"{key} is a group of presets; write {key}= and one of {names}")
     known = [name for name, _ in flat(OmegaConf.to_container(base, resolve=False))]
     known += sorted({".".join(name.split(".")[:depth]) for name in known for depth in range(1, name.count(".") + 1)})
-    last = key.rpartition(".")[2]
-    near = get_close_matches(key, known, 1, 0.75) or [name for name in known if name.rpartition(".")[2] == last][:3]
-    near = near or get_close_matches(key, known, 1, 0.6)
-    hint = f"did you mean {', '.join(near)}?" if near else "--help lists what there is"
+    by_last: dict[str, list[str]] = {}
+    for name in known:
+        by_last.setdefault(name.rpartition(".")[2], []).append(name)
+    alike = get_close_matches(key.rpartition(".")[2], by_last, 1, 0.75)
+    near = get_close_matches(key, known, 1, 0.75) or [name for last in alike for name in by_last[last]][:3]
+    hint = f"did you mean {' or '.join(near)}?" if near else "--help lists what there is"
     return InputError(f"there is no key {key}; {hint}")
 
 

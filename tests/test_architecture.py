@@ -25,6 +25,7 @@ LEVELS = [
         "registry",
         "plugins",
     ),
+    ("keys",),
     ("sampling", "composition"),
     ("help",),
     ("waves", "flow"),

@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import NotSet, setting
+from rwtl.errors import InputError
 from rwtl.sections import require_numbers, typed
 
 
@@ -14,6 +15,8 @@ def check_sections(cfg: DictConfig) -> None:
 
     What a section does not set is an error only where it is needed, and is told there.
     """
+    if cfg.get("local") is not None:
+        raise InputError("local/default.yaml sets nothing: its first line must be # @package _global_")
     for name, check in _CHECKS.items():
         if OmegaConf.is_config(cfg.get(name)):
             try:
