@@ -22,6 +22,7 @@ def main(cfg: DictConfig) -> None:
     from rwtl.flow.displacement_search import of_scenes, searched
     from rwtl.flow.displacements import gathered, histogram_figure, histograms, summary
     from rwtl.flow.layouts import FlyingChairs
+    from rwtl.terminal import show_frame
 
     output = tables_folder(cfg, "displacements")
     sets, arguments = {}, dict(cfg.procedural)
@@ -34,7 +35,7 @@ def main(cfg: DictConfig) -> None:
             raise InputError("search needs real pairs to come near to; set folder to a folder in FlyingChairs' layout")
         arguments |= searched(OmegaConf.to_container(cfg.search), arguments, cfg.scenes, sets)
     sets["procedural"] = of_scenes(arguments, cfg.scenes)
-    print(summary(sets).to_string(index=False, float_format="{:.2f}".format))
+    show_frame(summary(sets), ".2f", where="displacements.csv")
     histograms(sets).to_csv(output / "displacements.csv", index=False)
     histogram_figure(sets).savefig(output / "displacements.png", dpi=110)
     print(f"table: {output / 'displacements.csv'}\nfigure: {output / 'displacements.png'}")

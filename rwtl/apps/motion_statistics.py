@@ -39,6 +39,7 @@ def main(cfg: DictConfig) -> None:
     from rwtl.pipeline.recording import recording_configs, recordings
     from rwtl.sections import typed
     from rwtl.sweeps.sweep import made_of
+    from rwtl.terminal import show_frame, tell
     from rwtl.waves.measure.statistics import wave_statistics
     from rwtl.waves.store import open_recording
 
@@ -56,10 +57,10 @@ def main(cfg: DictConfig) -> None:
     waves = {(dt, zoom): wave_motion(measured, dt, zoom) for dt, zoom in config.grid}
     table = motion_table(waves, flows)
 
-    print(_speeds(measured).to_string(index=False, float_format="{:.2f}".format))
-    print(summary(flows).drop(columns="distance").to_string(index=False, float_format="{:.2f}".format))
-    print(table.to_string(index=False, float_format="{:.2f}".format))
-    print(ABOUT)
+    show_frame(_speeds(measured), ".2f")
+    show_frame(summary(flows).drop(columns="distance"), ".2f")
+    show_frame(table, ".2f", where="motion.csv")
+    tell(ABOUT)
     best = best_settings(table)
     for name, (dt, zoom) in best.items():
         away = table[table.dataset == name].distance.min()

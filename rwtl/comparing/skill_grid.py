@@ -18,6 +18,7 @@ from rwtl.pipeline.pretraining import pretraining
 from rwtl.pipeline.source_tasks import pretraining_plan
 from rwtl.sweeps.scheduler import SUCCEEDED
 from rwtl.sweeps.sweep import made_of
+from rwtl.terminal import show_frame
 from rwtl.tracking.pictures import draw_error, draw_frame
 
 MODEL = "model"  # the name of the trained model among the predictors
@@ -45,7 +46,7 @@ def skill_grid(cfg: DictConfig) -> Path:
     if tables:
         table = pd.concat(tables, ignore_index=True)
         table.to_csv(folder / "skill.csv", index=False)
-        print(errors_by_predictor(table, list(grid)).to_string(index=False, float_format="{:.4f}".format))
+        show_frame(errors_by_predictor(table, list(grid)), ".4f", where="skill.csv")
         if "clips.dt" in grid:
             others = [key for key in grid if key != "clips.dt"]
             errors_figure(table, others).savefig(folder / "skill.png", dpi=110)

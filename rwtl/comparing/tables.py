@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.table import Column, Table
+from rich.table import Table
 
 from rwtl import files
 from rwtl.comparing.analysis import Comparison
@@ -14,7 +14,7 @@ from rwtl.comparing.measures import COST, STEPS, VALIDATION, Cell
 from rwtl.comparing.summary import DATA, FEW
 from rwtl.learning.evaluation import HEADINGS
 from rwtl.learning.metrics import SPEEDS
-from rwtl.terminal import number, show
+from rwtl.terminal import INTERVALS, number, show, tell
 
 UNITS = HEADINGS | {speed: f"{HEADINGS[speed]} px" for speed in SPEEDS}
 
@@ -180,10 +180,10 @@ def _tex(text: str) -> str:
 def print_comparison(compared: Comparison) -> None:
     """Print the tables and the notes."""
     for shown in shown_tables(compared):
-        table = Table(Column(shown.lines.columns[0], no_wrap=True), *shown.lines.columns[1:], title=shown.title)
+        table = Table(*shown.lines.columns, title=shown.title)
         for place, line in enumerate(shown.lines.itertuples(index=False)):
             table.add_row(*line, style="bold" if place == shown.best else None)
-        show(table)
-    print(f"{legend(compared)}.")
+        show(table, ("g", "%", "needed", INTERVALS, "seeds"), f"{files.COMPARISON}.csv")
+    tell(f"{legend(compared)}.")
     for note in compared.notes:
-        print(f"note: {note}")
+        tell(f"note: {note}")

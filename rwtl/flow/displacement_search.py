@@ -11,6 +11,7 @@ from rwtl.errors import InputError
 from rwtl.flow.catalogue import flow_dataset
 from rwtl.flow.displacements import Displacements, gathered, summary
 from rwtl.progress import Progress
+from rwtl.terminal import show_frame
 
 
 def of_scenes(arguments: Mapping[str, Any], count: int) -> Displacements:
@@ -49,5 +50,5 @@ def searched(
         rows.append(values | measured.iloc[-1].drop(["set", "pairs"]).to_dict())
         progress(number)
     table = pd.DataFrame(rows).sort_values("distance")
-    print(table.head(10).to_string(index=False, float_format="{:.2f}".format))
+    show_frame(table.head(10), ".2f")
     return tried[table.index[0]]

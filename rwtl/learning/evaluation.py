@@ -6,7 +6,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import torch
-from rich.table import Column, Table
+from rich.table import Table
 
 from rwtl.errors import InputError
 from rwtl.flow.sample import FlowDataset, FlowSample
@@ -173,7 +173,7 @@ def print_evaluation(errors: pd.DataFrame) -> None:
     have such an estimate are named.
     """
     columns = [*METRICS, "no_motion"]
-    table = Table(Column("data set", no_wrap=True), "pair", *HEADINGS.values(), "no motion px", "pairs' EPE px")
+    table = Table("data set", "pair", *HEADINGS.values(), "no motion px", "pairs' EPE px")
     for dataset, pairs in errors.groupby("dataset", sort=False):
         if len(pairs) <= LISTED_PAIRS:
             for _, row in pairs.iterrows():
@@ -182,7 +182,7 @@ def print_evaluation(errors: pd.DataFrame) -> None:
         pixels = errors[errors.dataset == row.dataset][list(dict.fromkeys(map(pixels_of, columns)))].sum()
         numbers = [_cell(row, column, pixels) for column in (*columns, "epe_of_pairs")]
         table.add_row(row.dataset, f"all {row.pairs}", *numbers, style="bold")
-    show(table)
+    show(table, ("s40+", "s10-40", "s0-10", "pairs' EPE px", "Fl-all %", "< 5 px %"), "errors.csv")
     for dataset, pairs in not_finite(errors).items():
         print(f"warning: on {dataset} the estimate is not finite, and so no estimate, for {shortened(pairs)}")
 

@@ -134,6 +134,14 @@ class ProgressLines(pl.Callback):
         self.progress = Progress(self.label, self.steps, "steps")
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_) -> None:
+        if trainer.global_step < self.steps:  # the last line waits for the last validation
+            self._say(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit" and 0 < self.steps == trainer.global_step:
+            self._say(trainer)
+
+    def _say(self, trainer: pl.Trainer) -> None:
         metrics = trainer.callback_metrics
         known = [name for name in ("loss", self.metric) if name in metrics]
         self.progress(trainer.global_step, lambda: " · ".join(f"{name} {metrics[name]:.4g}" for name in known))

@@ -21,6 +21,7 @@ from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.recording import recordings
 from rwtl.pipeline.source_tasks import pretraining_plan
 from rwtl.sampling import SampleStream
+from rwtl.terminal import show_frame
 from rwtl.tracking.loggers import check_loggers, tracking
 from rwtl.tracking.tracker import Lineage
 
@@ -89,7 +90,7 @@ class PretrainingArtifact(TrainedArtifact):
     def show(self) -> None:
         """Print the skill, the verdict, and where model and curve are."""
         if self.skill is not None:
-            print(self.skill.to_string(index=False, float_format="{:.4g}".format))
+            show_frame(self.skill, ".4g", where=files.SKILL)
         super().show()
 
 

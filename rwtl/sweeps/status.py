@@ -153,7 +153,7 @@ def print_entries(entries: Sequence[Entry]) -> None:
         cells = [entry.path.parent.name, entry.path.name, entry.label, entry.state, age(entry.age), decimal(entry.size)]
         style = None if entry.state == "complete" else "bold"
         table.add_row(*cells, parents, entry.note, style=style)
-    show(table)
+    show(table, ("parents", "size"), "each artifact's status.json")
     states = counted(entry.state for entry in entries) or "none"
     print(f"{len(entries)} artifacts, {decimal(sum(entry.size for entry in entries))}: {states}", flush=True)
 

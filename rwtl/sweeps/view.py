@@ -19,7 +19,7 @@ from rwtl.pipeline.status import folder_of, maker_of
 from rwtl.progress import clock_of, read_progress, silence
 from rwtl.sweeps.executors import Executor, Inline
 from rwtl.sweeps.scheduler import NEEDS, SUCCEEDED, UNSETTLED, Outcome, Outcomes, Watcher
-from rwtl.terminal import console, show
+from rwtl.terminal import console, fitted, show
 
 REMIND = 60.0  # s between lines where nothing has ended
 SHOWN = 16  # rows of the live table
@@ -141,7 +141,7 @@ class View(Watcher):
                 began = self._began.setdefault(artifact.digest, time.monotonic())
                 since = clock_of(time.monotonic() - began)
             table.add_row(artifact.label, artifact.digest, said, since, left)
-        return Group(table, Text(f"{self._name}: {self._states()}{self._clock()}"))
+        return Group(fitted(table, console().width)[0], Text(f"{self._name}: {self._states()}{self._clock()}"))
 
 
 def _is_ours(holder: Holder) -> bool:
