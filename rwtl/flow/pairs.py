@@ -158,12 +158,16 @@ def matched_files(folder: Path, pattern: str, suffix: str, layout: str) -> dict[
     """
     existing_folder(folder, layout)
     found = {}
-    for path in folder.glob(f"[!.]*{suffix}"):
+    for path in folder.glob("[!.]*"):
+        if path.suffix.lower() != suffix:
+            continue
         if not (match := re.fullmatch(pattern, path.stem)):
             raise InputError(
                 f"{folder}: {path.name} does not belong there, expected files such as {layout}; "
                 "rename it or move it away."
             )
+        if other := found.get(match[1]):
+            raise InputError(f"{folder}: {other.name} and {path.name} are the same file twice; move one of them away.")
         found[match[1]] = path
     return dict(sorted(found.items()))
 
@@ -203,17 +207,18 @@ class FlowFolder(FlowPairs):
     A pattern is a path under `root` in which one `*` stands for any text within one name; before it, `**/` may stand
     for any subfolders, which then belong to the pair's name. All other characters stand for themselves. So
     `images/*_1.png` finds the frame of `images/tree_1.png`, pair `tree`; and `**/*_1.png` that of `a/b/tree_1.png`,
-    pair `a/b/tree`. Hidden files do not count, nor do files that no pattern matches.
+    pair `a/b/tree`. Several patterns, with `|` between them, find what any of them does: `*_1.png|*_1.jpg`. Endings may
+    be in capitals. Hidden files do not count, nor do files that no pattern matches.
 
     Args:
         root: The folder.
-        image1: Pattern of the first frames (PPM, PNG or JPEG).
+        image1: Pattern of the first frames (PPM, PNG, JPEG, BMP, WebP or TIFF).
         image2: Pattern of the second frames.
         flow: Pattern of the flow, whose suffix says its format: `.flo`, `.pfm`, or `.png` for KITTI's.
 
     Attributes:
         names: The text that the wildcards match.
-        sparse: True where the flow is in KITTI's format.
+        sparse: True where flow is in KITTI's format.
 
     Raises:
         InputError: A pattern has no `*` or several, a file belongs to two patterns, or a file has no others beside it.
@@ -228,10 +233,10 @@ class FlowFolder(FlowPairs):
         root = self.root
         patterns = {"image1": self.image1, "image2": self.image2, "flow": self.flow}
         self.layout = ", ".join(f"{role}: {pattern}" for role, pattern in patterns.items())
-        self.sparse = self.flow.lower().endswith(".png")
+        self.sparse = any(pattern.lower().endswith(".png") for pattern in self.flow.split("|"))
         existing_folder(root, self.layout)
         files = list(_files_below(root))
-        found = {role: _matches(files, role, pattern) for role, pattern in patterns.items()}
+        found = {role: _found(root, files, role, pattern) for role, pattern in patterns.items()}
         _refuse_shared(root, found)
         names = sorted(set().union(*found.values()))
         _refuse_unmatched(root, names, found, patterns)
@@ -282,8 +287,17 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _matches(files: list[str], role: str, pattern: str) -> dict[str, str]:
-    """Return the files that a pattern matches by the text of its wildcards."""
+def _found(root: Path, files: list[str], role: str, patterns: str) -> dict[str, str]:
+    """Return the files that any of some patterns matches by the text of its wildcards, no two by the same."""
+    found: dict[str, str] = {}
+    for file, name in chain.from_iterable(_matches(files, role, pattern) for pattern in patterns.split("|")):
+        if (other := found.setdefault(name, file)) != file:
+            raise InputError(f"{root}: {other} and {file} are both {role} of pair {name}; move one of them away.")
+    return found
+
+
+def _matches(files: list[str], role: str, pattern: str) -> Iterator[tuple[str, str]]:
+    """Yield the files that a pattern matches, each with the text of its wildcards."""
     rest = pattern.replace("**/", "", 1)
     if rest.count("*") != 1 or pattern.find("**/") > pattern.find("*"):
         raise InputError(
@@ -291,8 +305,12 @@ def _matches(files: list[str], role: str, pattern: str) -> dict[str, str]:
             "for any subfolders: such as *_img1.png or **/*_img1.png."
         )
     expression = re.escape(pattern).replace(re.escape("**/"), "((?:[^/]+/)*)", 1).replace(re.escape("*"), "([^/]+)", 1)
-    matches = ((re.fullmatch(expression, file), file) for file in files)
-    return {"".join(match.groups()): file for match, file in matches if match}
+    rest, dot, ending = expression.rpartition(re.escape("."))
+    if dot and ending.isalnum():
+        expression = f"{rest}(?i:{dot}{ending})"
+    for file in files:
+        if match := re.fullmatch(expression, file):
+            yield file, "".join(match.groups())
 
 
 def _refuse_shared(root: Path, found: dict[str, dict[str, str]]) -> None:

@@ -120,6 +120,19 @@ def test_a_kitti_submission_is_to_a_64th_of_a_pixel(kitti, model, tmp_path):
     assert known.all() and np.abs(written - expected).max() <= 1 / 128 + 1e-6
 
 
+def test_a_kitti_submission_says_what_its_format_cuts_off(kitti, model, tmp_path, capsys):
+    data, config = KITTI(kitti, "testing"), EstimationConfig(["kitti"], 2, False)
+    far = build_raft("small").eval()
+    far.load_state_dict(model.state_dict())
+    far.update_block.flow_head.conv2.bias.data += 1000
+    write_submission(far, {"kitti": data}, config, tmp_path / "out", CPU, "32-true")
+    said = f"note: {37 * 50} displacements of 1 pairs lie outside of -512 to 511.98 px, which is what KITTI's format"
+    assert said in capsys.readouterr().out
+    assert (read_kitti_flow(tmp_path / "out" / "000000_10.png")[0] == 511.984375).all()
+    write_submission(model, {"kitti": data}, config, tmp_path / "near", CPU, "32-true")
+    assert "note" not in capsys.readouterr().out
+
+
 def test_no_benchmark_takes_other_data(tmp_path):
     with pytest.raises(InputError, match="no submission format for scenes"):
         writer_of("scenes", ProceduralFlow(1), tmp_path)
