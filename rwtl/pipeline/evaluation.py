@@ -68,8 +68,8 @@ def write_submission(
     if cut:
         least, most = KITTI_LIMITS
         print(
-            f"note: {cut.total()} displacements of {len(cut)} pairs lie outside of {least:g} to {most:.2f} px, which is "
-            f"what KITTI's format holds, and were cut to that: {shortened(list(cut))}",
+            f"note: {cut.total()} displacements of {len(cut)} pairs lie outside of {least:g} to {most:.2f} px, which "
+            f"is what KITTI's format holds, and were cut to that: {shortened(list(cut))}",
             flush=True,
         )
     return written
