@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from rwtl.config import CONF, SHARED, flat
+from rwtl.config import CONF, SHARED, flat, overrides_at_home
 from rwtl.errors import InputError
 from rwtl.retired import require_current
 
@@ -77,6 +77,7 @@ def compose(
         listed = [plugins] if isinstance(plugins, str | Path) else plugins
         own.append(f"plugins={_written(list(map(str, listed)))}")
     require_current([*overrides, *own])
+    overrides = overrides_at_home(overrides)
     with composing(config_dir) as found:
         try:
             return compose_with_hydra(app, [*overrides, *own, *found])

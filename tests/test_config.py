@@ -5,9 +5,11 @@ import warnings
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from rwtl import composition
 from rwtl.composition import presets
-from rwtl.config import CONF, expanded, setting
+from rwtl.config import CONF, entry, expanded, outputs_folder, overrides_at_home, path_of, setting
 from rwtl.errors import InputError
 from rwtl.flow.catalogue import catalogue
 from rwtl.retired import require_current
@@ -127,3 +129,21 @@ def test_settings_of_ones_own_machine_are_read_and_the_command_line_is_stronger(
             assert (cfg.paths.outputs, cfg.slurm.partition, cfg.slurm.account) == ("/scratch", "gpu", "lab"), app
         cfg = compose("train", [own, "hydra/launcher=slurm", "trainer.threads=2"], return_hydra_config=True)
     assert (cfg.hydra.launcher.partition, cfg.hydra.launcher.qos, cfg.trainer.threads) == ("gpu", None, 2)
+
+
+def test_a_path_that_begins_with_a_tilde_is_in_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    typed = ["paths.datasets=~/data", "checkpoint=~", "plugins=[~/a.py,~/b.py]", "transfer.name=a~/b", "~logger"]
+    assert overrides_at_home(typed) == [
+        f"paths.datasets={tmp_path}/data",
+        f"checkpoint={tmp_path}",
+        f"plugins=[{tmp_path}/a.py,{tmp_path}/b.py]",
+        *typed[3:],
+    ]
+    cfg = OmegaConf.create({"paths": {"datasets": "~/data", "sintel": "${paths.datasets}/Sintel", "name": "~x"}})
+    cfg.datasets = {"sintel": {"root": "${paths.sintel}", "files": ["~/a", 1]}}
+    assert path_of(cfg, "paths.sintel") == tmp_path / "data" / "Sintel" and setting(cfg, "paths.name") == "~x"
+    assert entry(cfg, "datasets", "sintel") == {"root": f"{tmp_path}/data/Sintel", "files": [f"{tmp_path}/a", 1]}
+    made = composition.compose("evaluate", "paths.datasets=~/data", outputs="~/outputs", checkpoint="~/model.pt")
+    assert setting(made, "datasets.kitti.root") == f"{tmp_path}/data/KITTI"
+    assert outputs_folder(made) == tmp_path / "outputs" and path_of(made, "checkpoint") == tmp_path / "model.pt"

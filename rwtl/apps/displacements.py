@@ -1,10 +1,8 @@
 """Histograms of the displacements of procedural scenes, beside those of a folder of real pairs."""
 
-from pathlib import Path
-
 from omegaconf import DictConfig, OmegaConf
 
-from rwtl.config import tables_folder
+from rwtl.config import path_of, tables_folder
 from rwtl.errors import InputError
 from rwtl.sweeps.app import program
 
@@ -18,9 +16,10 @@ def main(cfg: DictConfig) -> None:
     output = tables_folder(cfg, "displacements")
     sets, arguments = {}, dict(cfg.procedural)
     if cfg.folder is not None:
-        if Path(cfg.folder).name == "procedural":
-            raise InputError(f"folder {cfg.folder} has the name of the scenes that it is compared with; rename it")
-        sets[Path(cfg.folder).name] = gathered((pair.flow, pair.valid) for pair in FlyingChairs(cfg.folder))
+        folder = path_of(cfg, "folder")
+        if folder.name == "procedural":
+            raise InputError(f"folder {folder} has the name of the scenes that it is compared with; rename it")
+        sets[folder.name] = gathered((pair.flow, pair.valid) for pair in FlyingChairs(folder))
     if cfg.search:
         if not sets:
             raise InputError("search needs real pairs to come near to; set folder to a folder in FlyingChairs' layout")

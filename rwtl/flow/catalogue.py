@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int32
 from omegaconf import DictConfig
 
-from rwtl.config import entry
+from rwtl.config import at_home, entry
 from rwtl.errors import InputError
 from rwtl.flow.augmentation import Augmentation, AugmentationConfig, SparseAugmentation, SparseAugmentationConfig
 from rwtl.flow.layouts import HD1K, KITTI, FlyingChairs, FlyingThings3D, Middlebury, Sintel
@@ -80,7 +80,7 @@ def open_dataset(name: str, **arguments: Any) -> FlowDataset:
     >>> len(scenes), tuple(scenes[0].flow.shape)
     (2, (2, 32, 40))
     """
-    return flow_dataset({"name": name, **arguments}, name)
+    return flow_dataset({"name": name, **at_home(arguments)}, name)
 
 
 def flow_dataset(values: dict[str, Any], section: str) -> FlowDataset:

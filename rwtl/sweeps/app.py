@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rwtl.composition import said
-from rwtl.config import CONF
+from rwtl.config import CONF, overrides_at_home
 from rwtl.errors import InputError
 from rwtl.plugins import load_plugins
 from rwtl.processes import end_fast
@@ -69,6 +69,7 @@ def _program(config: str, main: Main, carry_out: Callable[[Work], int] | None) -
     def called(instead: Callable[[Work], int] | None = None) -> None:
         alone.carry_out = instead or carry_out
         lasting()
+        sys.argv[1:] = overrides_at_home(sys.argv[1:])
         given = get_args_parser().parse_args()
         with readable():
             require_current(given.overrides)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from pydantic import BaseModel
 from rich.table import Column, Table
 
+from rwtl.config import outputs_folder
 from rwtl.errors import InputError
 from rwtl.files import read_checked, write_json
 from rwtl.pipeline.artifact import Artifact
@@ -79,7 +80,7 @@ def planned(main: Main, number: int, overrides: list[str], cfg: DictConfig) -> J
 
 def sweep_folder(cfg: DictConfig) -> Path:
     """Return the folder of the sweep that `cfg.sweep` names."""
-    return Path(cfg.paths.outputs) / SWEEPS / cfg.sweep
+    return outputs_folder(cfg) / SWEEPS / cfg.sweep
 
 
 def write_sweep(folder: Path, app: str, jobs: Sequence[Job], ended: bool) -> None:
