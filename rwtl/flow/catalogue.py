@@ -12,7 +12,7 @@ from rwtl.config import at_home, entry
 from rwtl.errors import InputError
 from rwtl.flow.augmentation import Augmentation, AugmentationConfig, SparseAugmentation, SparseAugmentationConfig
 from rwtl.flow.layouts import HD1K, KITTI, FlyingChairs, FlyingThings3D, Middlebury, Sintel
-from rwtl.flow.pairs import FlowFolder
+from rwtl.flow.pairs import FlowFolder, FlowPairs
 from rwtl.flow.sample import FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.program import call_of
@@ -161,6 +161,8 @@ class FlowData:
             dataset = open_with_flow(name, catalogue)
             augment, augmentations[name] = _augmentation(part.augmentation, dataset, f"flow_data.training.{name}")
             indices = _subset(len(dataset), config.fraction, config.subset_seed)
+            if augment:
+                _require_large_enough(dataset, indices, augment.config, f"flow_data.training.{name}.augmentation")
             parts[name] = Part(dataset, [augment] if augment else [], part.repeats, indices, name)
         validation = {name: open_with_flow(name, catalogue) for name in config.validation}
         return cls(parts, validation, augmentations, config.subset_seed)
@@ -220,6 +222,26 @@ def _augmentation(values: dict[str, Any] | None, dataset: FlowDataset, section: 
     sparse = dataset.sparse
     config = typed(SparseAugmentationConfig if sparse else AugmentationConfig, values, f"{section}.augmentation")
     return (SparseAugmentation if sparse else Augmentation)(config), asdict(config)
+
+
+def _require_large_enough(
+    dataset: FlowDataset,
+    indices: Int32[np.ndarray, " samples"] | None,
+    config: AugmentationConfig | SparseAugmentationConfig,
+    section: str,
+) -> None:
+    """Raise InputError where a crop is larger than the frames of a pair that it may be cut from as they are."""
+    if config.scale_probability == 1:  # every sample is then resized to what the crop needs
+        return
+    for index in range(len(dataset)) if indices is None else indices.tolist():
+        size = dataset.frame_size(index)
+        if size is not None and (size[0] < config.height or size[1] < config.width):
+            image = dataset.pairs[index].image1 if isinstance(dataset, FlowPairs) else dataset.names[index]
+            raise InputError(
+                f"{section}: height and width of the crop are {config.height} and {config.width}, but {image} has "
+                f"{size[0]}×{size[1]} px (height × width); set {section}.height and .width to at most that, or "
+                ".scale_probability to 1, by which every image is enlarged to fit"
+            )
 
 
 def catalogue(cfg: DictConfig, names: Iterable[str]) -> Catalogue:

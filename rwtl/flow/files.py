@@ -3,7 +3,8 @@
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,14 @@ def read_image(path: str | Path) -> Float32[np.ndarray, "3 h w"]:
 
 def image_size(path: Path) -> tuple[int, int]:
     """Return height and width of an image, of which only the header is read; raise InputError as `read_image` does."""
+    with suppress(OSError):  # of what is not there the error is said below
+        return _image_size(path, path.stat().st_mtime_ns)
+    return _image_size(path, 0)
+
+
+@cache
+def _image_size(path: Path, changed: int) -> tuple[int, int]:
+    """Return the size of an image; a sweep asks for it again with each of its jobs."""
     with _opened(path) as image:
         width, height = image.size
         turned = _orientation(image) > _LAST_UNTURNED and image.format != "TIFF"  # whose size Pillow has turned itself

@@ -13,7 +13,7 @@ import numpy as np
 
 from rwtl.errors import InputError
 from rwtl.flow.digests import file_digests
-from rwtl.flow.files import read_bytes, read_flow, read_image
+from rwtl.flow.files import image_size, read_bytes, read_flow, read_image
 from rwtl.flow.sample import FlowDataset, FlowSample, flow_sample
 from rwtl.sections import section
 
@@ -92,6 +92,10 @@ class FlowPairs(FlowDataset):
                 "restore its files from the original data set."
             )
         return flow_sample(image1, image2, flow, known)
+
+    def frame_size(self, index: int) -> tuple[int, int]:
+        """Return height and width of the first frame in px, by its header."""
+        return image_size(self.pairs[index].image1)
 
     @property
     def has_flow(self) -> bool:
