@@ -74,6 +74,13 @@ def entry(cfg: DictConfig, section: str, name: str) -> dict[str, Any]:
         return at_home(values)
 
 
+def references(cfg: DictConfig, section: str, name: str) -> dict[str, str]:
+    """Return the keys that values of an entry stand for, such as `{"root": "paths.sintel"}`, by the entry's own."""
+    laid = _expanded(OmegaConf.to_container(OmegaConf.select(cfg, section), resolve=False), section, [name])
+    found = {key: re.fullmatch(r"\$\{(\w+(?:\.\w+)+)\}", str(value)) for key, value in laid.items()}
+    return {key: match[1] for key, match in found.items() if match}
+
+
 @contextmanager
 def _named(key: str) -> Iterator[None]:
     """Raise InputError where a value is not set, with the key of what is not."""

@@ -12,6 +12,7 @@ def main(cfg: DictConfig) -> None:
     from rwtl.flow.displacement_search import of_scenes, searched
     from rwtl.flow.displacements import gathered, histogram_figure, histograms, summary
     from rwtl.flow.layouts import FlyingChairs
+    from rwtl.sections import typed
 
     output = tables_folder(cfg, "displacements")
     sets, arguments = {}, dict(cfg.procedural)
@@ -19,7 +20,8 @@ def main(cfg: DictConfig) -> None:
         folder = path_of(cfg, "folder")
         if folder.name == "procedural":
             raise InputError(f"folder {folder} has the name of the scenes that it is compared with; rename it")
-        sets[folder.name] = gathered((pair.flow, pair.valid) for pair in FlyingChairs(folder))
+        pairs = typed(FlyingChairs, {"root": folder}, "displacements", {"root": "folder"})
+        sets[folder.name] = gathered((pair.flow, pair.valid) for pair in pairs)
     if cfg.search:
         if not sets:
             raise InputError("search needs real pairs to come near to; set folder to a folder in FlyingChairs' layout")

@@ -91,11 +91,11 @@ def _found_split_file(root: Path) -> Path:
     for place in places:
         if place.is_file():
             return place
-    raise InputError(
-        f"{root}: no file that splits FlyingChairs into training and validation, expected "
+    raise Unfit(
+        f"split_file is null and {root} holds no file that splits FlyingChairs into training and validation, expected "
         f"{' or '.join(_SPLIT_FILES)} there or in the folder above, with a line for each pair: 1 for training, 2 for "
         "validation. Download FlyingChairs_train_val.txt from the data set's page "
-        "(https://lmb.informatik.uni-freiburg.de/resources/datasets/FlyingChairs.en.html), or set split_file."
+        "(https://lmb.informatik.uni-freiburg.de/resources/datasets/FlyingChairs.en.html), or set it to where that is."
     )
 
 
@@ -104,7 +104,7 @@ def _read_marks(file: Path, pairs: int) -> list[str]:
     try:
         marks = [line.strip() for line in read_bytes(file).decode().rstrip().splitlines()]
     except UnicodeDecodeError as error:
-        raise InputError(f"{file}: cannot be read as a split file ({error}); check split_file.") from error
+        raise InputError(f"{file}: cannot be read as a split file ({error}); check the file.") from error
     if wrong := [(number, mark) for number, mark in enumerate(marks, start=1) if mark not in _SPLITS.values()]:
         number, mark = wrong[0]
         raise InputError(

@@ -15,7 +15,7 @@ from rwtl.errors import InputError
 from rwtl.flow.digests import file_digests
 from rwtl.flow.files import image_size, read_bytes, read_flow, read_image
 from rwtl.flow.sample import FlowDataset, FlowSample, flow_sample
-from rwtl.sections import section
+from rwtl.sections import Unfit, section
 
 _READ_WHOLE = 10**9  # bytes
 _WAYS = 64  # to each folder in the mean, through links
@@ -59,13 +59,13 @@ class FlowPairs(FlowDataset):
 
     def __init__(self, root: Path, pairs: list[FlowPair]) -> None:
         if not pairs:
-            raise InputError(
-                f"{root}: no {type(self).__name__} pairs, expected files such as {self.layout}; "
-                "set root to the folder that holds them."
+            raise Unfit(
+                f"root is {root}: no {type(self).__name__} pairs, expected files such as {self.layout}; "
+                "set it to the folder that holds them."
             )
         for text in chain([str(root)], *([pair.name, *(path.name for path in pair.files())] for pair in pairs)):
             if not _is_text(text):
-                raise InputError(f"root: the name {os.fsencode(text)!r} is not UTF-8; rename it, or set another root.")
+                raise Unfit(f"root: the name {os.fsencode(text)!r} is not UTF-8; rename it, or set another folder.")
         self.root = root
         self.pairs = pairs
         self.names = [pair.name for pair in pairs]
@@ -151,7 +151,9 @@ def _is_text(name: str) -> bool:
 def existing_folder(folder: Path, expected: str) -> Path:
     """Return the folder; an InputError names it and what it should hold where it does not exist."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected files such as {expected}, set root to what holds them.")
+        raise Unfit(
+            f"root leads to {folder}: no such folder; expected files such as {expected}, set it to their folder."
+        )
     return folder
 
 
@@ -261,15 +263,16 @@ def _files_below(root: Path) -> Iterator[str]:
         folder, holders = waiting.pop()
         visits += 1
         if visits > max(_VISITS, _WAYS * len(distinct)):  # each level of links may double their number
-            raise InputError(
-                f"{root}: links lead to its {len(distinct)} folders in more than {visits - 1} ways; remove links to "
-                f"folders, such as {root / folder}, or set root to a folder without them."
+            raise Unfit(
+                f"root is {root}: links lead to its {len(distinct)} folders in more than {visits - 1} ways; remove "
+                f"links to folders, such as {root / folder}, or set it to a folder without them."
             )
         try:
             entries = [entry for entry in os.scandir(root / folder) if not entry.name.startswith(".")]
         except OSError as error:
-            raise InputError(
-                f"{root / folder}: cannot be read ({error.strerror}); make it readable, or set root to another folder."
+            raise Unfit(
+                f"root leads to {root / folder}: cannot be read ({error.strerror}); make it readable, or set it to "
+                "another folder."
             ) from error
         for entry in entries:
             name = f"{folder}{entry.name}"
@@ -304,7 +307,7 @@ def _matches(files: list[str], role: str, pattern: str) -> Iterator[tuple[str, s
     """Yield the files that a pattern matches, each with the text of its wildcards."""
     rest = pattern.replace("**/", "", 1)
     if rest.count("*") != 1 or pattern.find("**/") > pattern.find("*"):
-        raise InputError(
+        raise Unfit(
             f"{role} is {pattern!r}; a pattern needs one *, which names the pair, and may have one **/ before it, "
             "for any subfolders: such as *_img1.png or **/*_img1.png."
         )
