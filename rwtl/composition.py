@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from rwtl.config import CONF, SHARED, flat
+from rwtl.config import CONF, SHARED, flat, overrides_at_home
 from rwtl.errors import InputError
 from rwtl.keys import as_texts, parsed, require_keys, without_plus
 from rwtl.overrides import override
@@ -80,7 +80,7 @@ def compose(
     if plugins is not None:
         listed = [plugins] if isinstance(plugins, str | Path) else plugins
         own.append(override("plugins", list(map(str, listed))))
-    words += own
+    words = [*overrides_at_home(words), *own]
     require_current(words)
     require_presets(words)
     base = cache(lambda: base_of(app, words, config_dir))

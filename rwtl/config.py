@@ -9,14 +9,10 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from rwtl.errors import InputError
+from rwtl.errors import InputError, NotSet
 
 SHARED = ("base", "pipeline")  # configurations that others are made of
 CONF = Path(__file__).with_name("conf")  # in a checkout a link to conf/, in a wheel a folder
-
-
-class NotSet(InputError):
-    """A value is needed that the configuration does not set."""
 
 
 def resolved_yaml(cfg: DictConfig) -> str:
@@ -45,8 +41,28 @@ def setting(cfg: DictConfig, key: str) -> Any:
     """Return a value or a section of the configuration, as plain values; what is not set is named."""
     with _named(key):
         value = OmegaConf.select(cfg, key, throw_on_missing=True)
-        plain = not OmegaConf.is_config(value)
-        return value if plain else OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+        if OmegaConf.is_config(value):
+            value = OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+        return at_home(value)
+
+
+def at_home(value: Any) -> Any:
+    """Return a value in which a text that begins with `~/`, a path, begins with the home folder: also in lists and
+    sections."""
+    match value:
+        case dict():
+            return {key: at_home(part) for key, part in value.items()}
+        case list() | tuple():
+            return type(value)(map(at_home, value))
+        case str() | Path() if str(value).startswith("~/") or str(value) == "~":
+            return type(value)(Path(value).expanduser())
+    return value
+
+
+def overrides_at_home(overrides: list[str]) -> list[str]:
+    """Return overrides with the home folder in place of `~`, where a path begins with it: shells leave it after a `=`,
+    and Hydra cannot read it."""
+    return [re.sub(r"(?<=[=,\[:])~(?=[/,\]}]|$)", str(Path.home()), override) for override in overrides]
 
 
 def entry(cfg: DictConfig, section: str, name: str) -> dict[str, Any]:
@@ -54,7 +70,15 @@ def entry(cfg: DictConfig, section: str, name: str) -> dict[str, Any]:
     within = OmegaConf.select(cfg, section)
     laid = _expanded(OmegaConf.to_container(within, resolve=False), section, [name])
     with _named(f"{section}.{name}"):
-        return OmegaConf.to_container(OmegaConf.create(laid, parent=within), resolve=True, throw_on_missing=True)
+        values = OmegaConf.to_container(OmegaConf.create(laid, parent=within), resolve=True, throw_on_missing=True)
+        return at_home(values)
+
+
+def references(cfg: DictConfig, section: str, name: str) -> dict[str, str]:
+    """Return the keys that values of an entry stand for, such as `{"root": "paths.sintel"}`, by the entry's own."""
+    laid = _expanded(OmegaConf.to_container(OmegaConf.select(cfg, section), resolve=False), section, [name])
+    found = {key: re.fullmatch(r"\$\{(\w+(?:\.\w+)+)\}", str(value)) for key, value in laid.items()}
+    return {key: match[1] for key, match in found.items() if match}
 
 
 @contextmanager

@@ -14,5 +14,9 @@ class InputError(ValueError):
     """
 
 
+class NotSet(InputError):
+    """A value is needed that the configuration does not set."""
+
+
 class Damaged(InputError):
     """A file is not what was written, or of no use; a view of many leaves out what it belongs to, and says so."""

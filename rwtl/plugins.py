@@ -29,7 +29,7 @@ def load_plugins(cfg: DictConfig) -> None:
 
 
 def _load(plugin: str) -> None:
-    file = Path(plugin).resolve() if plugin.endswith(".py") else None
+    file = Path(plugin).expanduser().resolve() if plugin.endswith(".py") else None
     name = plugin if file is None else file.stem
     if file is not None:
         _require_importable(plugin, file)

@@ -11,6 +11,7 @@ least 1`. Rules between several keys stand in `__post_init__`, and raise `Unfit`
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from math import inf, isfinite
@@ -21,7 +22,7 @@ from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationEr
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from rwtl.errors import InputError
+from rwtl.errors import InputError, NotSet
 
 T = TypeVar("T")
 
@@ -194,17 +195,19 @@ _RETIRED = {"trainer.compile": "torch.compile made RAFT little faster and took a
 _WITHOUT_EFFECT = {"comparison.axes", "comparison.jobs"}
 
 
-def typed(cls: type[T], values: Mapping[str, Any], name: str) -> T:
+def typed(cls: type[T], values: Mapping[str, Any], name: str, typed_as: Mapping[str, str] | None = None) -> T:
     """Return the object that a section of the configuration describes.
 
     Args:
         cls: made by `section`, or any other class, whose constructor's arguments are then checked by their types alone.
         values: plain ones, by key.
         name: of the section, with dots.
+        typed_as: the dotted keys, elsewhere, of those of its keys whose values are given there.
 
     Raises:
         InputError: A key is unknown or missing, or a value does not fit.
     """
+    keys = typed_as or {}
     known = {}
     for key, value in values.items():
         if f"{name}.{key}" not in (*_RETIRED, *_WITHOUT_EFFECT):
@@ -219,7 +222,9 @@ def typed(cls: type[T], values: Mapping[str, Any], name: str) -> T:
         _constructor(cls)(made, **known)
         return made
     except ValidationError as error:
-        raise _input_error(error, cls, name) from error
+        raise _input_error(error, cls, name, keys) from error
+    except Unfit as error:  # of a class that `section` has not made
+        raise InputError(_with_key(error, name, keys)) from error
     except UnicodeEncodeError as error:
         raise _not_text(error, name) from error
 
@@ -283,21 +288,28 @@ _FINITE = "it must be finite"
 _UNKNOWN = "unexpected_keyword_argument"
 
 
-def _input_error(error: ValidationError, cls: type, name: str) -> InputError:
+def _with_key(error: Unfit, name: str, keys: Mapping[str, str]) -> str:
+    """Put the name of the section before the key that an error begins with, or say the key that stands for it."""
+    first = re.match(r"\w*", str(error))[0]
+    return f"{keys.get(first, f'{name}.{first}')}{str(error)[len(first) :]}"
+
+
+def _input_error(error: ValidationError, cls: type, name: str, keys: Mapping[str, str] | None = None) -> InputError:
     """Return the first error, in the words of this project."""
     faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != _UNKNOWN)
     fault = faults[0]  # a key with a mistake in it is missed besides
     place = list(fault["loc"])
     if place and isinstance(place[0], int):  # an argument without its name
         place[0] = fields(cls)[place[0]].name
-    key = _dotted(name, *place)
+    key = (keys or {}).get(place[0]) if len(place) == 1 else None
+    key = key or _dotted(name, *place)
     own = fault.get("ctx", {}).get("error")
     if isinstance(own, Unfit):
-        return InputError(f"{key}.{own}")
+        return InputError(_with_key(own, key, keys or {}))
     if isinstance(own, InputError):
         return own
     if fault["type"].startswith("missing") or fault["input"] is None:
-        return InputError(f"{key} is not set; give it a value")
+        return NotSet(f"{key} is not set; give it a value")
     if fault["type"] == _UNKNOWN:
         within = _dotted(name, *place[:-1])
         keys = ", ".join(_keys(cls, place[:-1]))

@@ -5,11 +5,13 @@ import warnings
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
+from rwtl import composition
 from rwtl.composition import presets
-from rwtl.config import CONF, expanded, setting
+from rwtl.config import CONF, entry, expanded, outputs_folder, overrides_at_home, path_of, setting
 from rwtl.errors import InputError
-from rwtl.flow.catalogue import catalogue
+from rwtl.flow.catalogue import catalogue, of_catalogue
 from rwtl.retired import require_current
 
 
@@ -127,3 +129,52 @@ def test_settings_of_ones_own_machine_are_read_and_the_command_line_is_stronger(
             assert (cfg.paths.outputs, cfg.slurm.partition, cfg.slurm.account) == ("/scratch", "gpu", "lab"), app
         cfg = compose("train", [own, "hydra/launcher=slurm", "trainer.threads=2"], return_hydra_config=True)
     assert (cfg.hydra.launcher.partition, cfg.hydra.launcher.qos, cfg.trainer.threads) == ("gpu", None, 2)
+
+
+def test_an_error_of_a_data_set_names_the_key_that_is_typed(tmp_path):
+    def said(name, *overrides):
+        cfg = composition.compose("evaluate", f"evaluation.datasets=[{name}]", *overrides)
+        with pytest.raises(InputError) as caught:
+            of_catalogue(name, catalogue(cfg, [name]))
+        return str(caught.value)
+
+    nowhere, empty = tmp_path / "nowhere", tmp_path / "empty"
+    empty.mkdir()
+    assert said("sintel_clean", f"paths.sintel={nowhere}").startswith(
+        f"paths.sintel leads to {nowhere}/training/clean: no"
+    )
+    own = "datasets.sintel_clean.root"
+    assert said("sintel_clean", f"{own}={nowhere}").startswith(
+        f"{own} leads to {nowhere}/training/clean: no such folder"
+    )
+    assert said("flying_chairs", f"paths.flying_chairs={empty}").startswith(
+        f"paths.flying_chairs is {empty}: no Flying"
+    )
+    assert said("folder_validation", f"paths.folder_validation={nowhere}").startswith(
+        "paths.folder_validation leads to"
+    )
+    pattern = "datasets.folder.image1"
+    assert said("folder", f"paths.folder={empty}", f"{pattern}=a.png").startswith(
+        f"{pattern} is 'a.png'; a pattern needs"
+    )
+    (empty / "1_img1.ppm").touch(), (empty / "1_img2.ppm").touch(), (empty / "1_flow.flo").touch()
+    split = said("flying_chairs_training", f"paths.flying_chairs={empty}")
+    assert split.startswith(f"datasets.flying_chairs_training.split_file is null and {empty} holds no file that splits")
+
+
+def test_a_path_that_begins_with_a_tilde_is_in_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    typed = ["paths.datasets=~/data", "checkpoint=~", "plugins=[~/a.py,~/b.py]", "transfer.name=a~/b", "~logger"]
+    assert overrides_at_home(typed) == [
+        f"paths.datasets={tmp_path}/data",
+        f"checkpoint={tmp_path}",
+        f"plugins=[{tmp_path}/a.py,{tmp_path}/b.py]",
+        *typed[3:],
+    ]
+    cfg = OmegaConf.create({"paths": {"datasets": "~/data", "sintel": "${paths.datasets}/Sintel", "name": "~x"}})
+    cfg.datasets = {"sintel": {"root": "${paths.sintel}", "files": ["~/a", 1]}}
+    assert path_of(cfg, "paths.sintel") == tmp_path / "data" / "Sintel" and setting(cfg, "paths.name") == "~x"
+    assert entry(cfg, "datasets", "sintel") == {"root": f"{tmp_path}/data/Sintel", "files": [f"{tmp_path}/a", 1]}
+    made = composition.compose("evaluate", "paths.datasets=~/data", outputs="~/outputs", checkpoint="~/model.pt")
+    assert setting(made, "datasets.kitti.root") == f"{tmp_path}/data/KITTI"
+    assert outputs_folder(made) == tmp_path / "outputs" and path_of(made, "checkpoint") == tmp_path / "model.pt"

@@ -7,8 +7,8 @@ from omegaconf.errors import OmegaConfBaseException
 from tiny import TINY, run
 
 import rwtl
-from rwtl.config import NotSet, setting, told
-from rwtl.errors import InputError
+from rwtl.config import setting, told
+from rwtl.errors import InputError, NotSet
 from rwtl.keys import ELSEWHERE, as_texts, parsed
 from rwtl.pipeline.known import without_effect
 

@@ -8,11 +8,9 @@ rwtl displacements folder=/data/some_pairs
 rwtl displacements folder=/data/some_pairs 'search={tail:[2,4],shapes:[8,12]}'
 """
 
-from pathlib import Path
-
 from omegaconf import DictConfig, OmegaConf
 
-from rwtl.config import tables_folder
+from rwtl.config import path_of, tables_folder
 from rwtl.errors import InputError
 from rwtl.sweeps.app import program
 
@@ -22,14 +20,17 @@ def main(cfg: DictConfig) -> None:
     from rwtl.flow.displacement_search import of_scenes, searched
     from rwtl.flow.displacements import gathered, histogram_figure, histograms, summary
     from rwtl.flow.layouts import FlyingChairs
+    from rwtl.sections import typed
     from rwtl.terminal import show_frame
 
     output = tables_folder(cfg, "displacements")
     sets, arguments = {}, dict(cfg.procedural)
     if cfg.folder is not None:
-        if Path(cfg.folder).name == "procedural":
-            raise InputError(f"folder {cfg.folder} has the name of the scenes that it is compared with; rename it")
-        sets[Path(cfg.folder).name] = gathered((pair.flow, pair.valid) for pair in FlyingChairs(cfg.folder))
+        folder = path_of(cfg, "folder")
+        if folder.name == "procedural":
+            raise InputError(f"folder {folder} has the name of the scenes that it is compared with; rename it")
+        pairs = typed(FlyingChairs, {"root": folder}, "displacements", {"root": "folder"})
+        sets[folder.name] = gathered((pair.flow, pair.valid) for pair in pairs)
     if cfg.search:
         if not sets:
             raise InputError("search needs real pairs to come near to; set folder to a folder in FlyingChairs' layout")

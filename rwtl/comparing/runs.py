@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from rwtl import files
 from rwtl.comparing.conditions import FRACTION, SOURCE
 from rwtl.composition import presets
-from rwtl.config import expanded, flat, short
+from rwtl.config import at_home, expanded, flat, short
 from rwtl.errors import Damaged, InputError
 from rwtl.learning.metrics import METRICS
 from rwtl.learning.transfer.config import PRETRAINING
@@ -92,7 +92,7 @@ def find_runs(*sources: str | Path) -> Runs:
     folders: dict[Path, None] = {}
     wandb: list[WandbRun] = []
     notes: list[str] = []
-    sources = tuple(map(str, sources))
+    sources = tuple(map(str, at_home(sources)))
     for source in sources:
         if is_online(source):
             wandb += online_runs(source)

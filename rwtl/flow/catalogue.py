@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Int32
 from omegaconf import DictConfig
 
-from rwtl.config import entry
+from rwtl.config import at_home, entry, references
 from rwtl.errors import InputError
 from rwtl.flow.augmentation import Augmentation, AugmentationConfig, SparseAugmentation, SparseAugmentationConfig
 from rwtl.flow.layouts import HD1K, KITTI, FlyingChairs, FlyingThings3D, Middlebury, Sintel
-from rwtl.flow.pairs import FlowFolder
+from rwtl.flow.pairs import FlowFolder, FlowPairs
 from rwtl.flow.sample import FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
 from rwtl.program import call_of
@@ -20,7 +20,17 @@ from rwtl.registry import Registry
 from rwtl.sampling import Part, first_of_fixed_order
 from rwtl.sections import EachOnce, Natural, Unfit, UpTo1, chosen, section, typed
 
-Catalogue = dict[str, dict[str, Any]]  # the section `datasets`: each data set's name and constructor arguments
+
+class Catalogue(dict[str, dict[str, Any]]):
+    """The section `datasets`: each data set's name and constructor arguments.
+
+    Attributes:
+        typed_as: by data set, the keys such as `paths.sintel` that its arguments refer to.
+    """
+
+    typed_as: dict[str, dict[str, str]] = {}
+
+
 FLOW_DATASETS: Registry[type[FlowDataset]] = Registry("data set")
 
 
@@ -80,21 +90,22 @@ def open_dataset(name: str, **arguments: Any) -> FlowDataset:
     >>> len(scenes), tuple(scenes[0].flow.shape)
     (2, (2, 32, 40))
     """
-    return flow_dataset({"name": name, **arguments}, name)
+    return flow_dataset({"name": name, **at_home(arguments)}, name)
 
 
-def flow_dataset(values: dict[str, Any], section: str) -> FlowDataset:
+def flow_dataset(values: dict[str, Any], section: str, typed_as: dict[str, str] | None = None) -> FlowDataset:
     """Return the data set that a section of the configuration describes.
 
     Args:
         values: `name`, a key of FLOW_DATASETS, and the arguments of that class.
         section: Name of the section, for messages.
+        typed_as: the keys that its arguments refer to, for messages too.
 
     Raises:
         InputError: The name or an argument is unknown, or does not fit; and what the data set itself raises.
     """
     name, arguments = chosen(FLOW_DATASETS, values, section, "name")
-    return typed(FLOW_DATASETS[name], arguments, section)
+    return typed(FLOW_DATASETS[name], arguments, section, typed_as)
 
 
 @section("flow_data.training.<data set>")
@@ -155,12 +166,14 @@ class FlowData:
     subset_seed: int
 
     @classmethod
-    def of(cls, config: FlowDataConfig, catalogue: Catalogue) -> "FlowData":
+    def of(cls, config: FlowDataConfig, catalogue: dict[str, dict[str, Any]]) -> "FlowData":
         parts, augmentations = {}, {}
         for name, part in config.used().items():
             dataset = open_with_flow(name, catalogue)
             augment, augmentations[name] = _augmentation(part.augmentation, dataset, f"flow_data.training.{name}")
             indices = _subset(len(dataset), config.fraction, config.subset_seed)
+            if augment:
+                _require_large_enough(dataset, indices, augment.config, f"flow_data.training.{name}.augmentation")
             parts[name] = Part(dataset, [augment] if augment else [], part.repeats, indices, name)
         validation = {name: open_with_flow(name, catalogue) for name in config.validation}
         return cls(parts, validation, augmentations, config.subset_seed)
@@ -195,12 +208,13 @@ class FlowData:
         return drawn
 
 
-def of_catalogue(name: str, catalogue: Catalogue) -> FlowDataset:
+def of_catalogue(name: str, catalogue: dict[str, dict[str, Any]]) -> FlowDataset:
     """Return a data set of the catalogue; what it cannot be made of is an InputError."""
-    return flow_dataset(catalogue[name], f"datasets.{name}")
+    typed_as = catalogue.typed_as.get(name) if isinstance(catalogue, Catalogue) else None
+    return flow_dataset(catalogue[name], f"datasets.{name}", typed_as)
 
 
-def open_with_flow(name: str, catalogue: Catalogue) -> FlowDataset:
+def open_with_flow(name: str, catalogue: dict[str, dict[str, Any]]) -> FlowDataset:
     """Return a data set of the catalogue; one without flow, a test split, is an InputError."""
     dataset = of_catalogue(name, catalogue)
     if not dataset.has_flow:
@@ -222,9 +236,31 @@ def _augmentation(values: dict[str, Any] | None, dataset: FlowDataset, section: 
     return (SparseAugmentation if sparse else Augmentation)(config), asdict(config)
 
 
+def _require_large_enough(
+    dataset: FlowDataset,
+    indices: Int32[np.ndarray, " samples"] | None,
+    config: AugmentationConfig | SparseAugmentationConfig,
+    section: str,
+) -> None:
+    """Raise InputError where a crop is larger than the frames of a pair that it may be cut from as they are."""
+    if config.scale_probability == 1:  # every sample is then resized to what the crop needs
+        return
+    for index in range(len(dataset)) if indices is None else indices.tolist():
+        size = dataset.frame_size(index)
+        if size is not None and (size[0] < config.height or size[1] < config.width):
+            image = dataset.pairs[index].image1 if isinstance(dataset, FlowPairs) else dataset.names[index]
+            raise InputError(
+                f"{section}: height and width of the crop are {config.height} and {config.width}, but {image} has "
+                f"{size[0]}×{size[1]} px (height × width); set {section}.height and .width to at most that, or "
+                ".scale_probability to 1, by which every image is enlarged to fit"
+            )
+
+
 def catalogue(cfg: DictConfig, names: Iterable[str]) -> Catalogue:
     """Return the entries of the section `datasets` of these names; the others may hold values that are not set."""
     unknown = [name for name in names if name not in cfg.datasets]
     if unknown:
         raise InputError(f"there is no data set {unknown[0]}; the section datasets holds {', '.join(cfg.datasets)}")
-    return {name: entry(cfg, "datasets", name) for name in names}
+    found = Catalogue({name: entry(cfg, "datasets", name) for name in names})
+    found.typed_as = {name: references(cfg, "datasets", name) for name in found}
+    return found

@@ -2,15 +2,21 @@
 
 import re
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt16
-from PIL import Image
+from PIL import Image, ImageOps
 
 from rwtl.errors import InputError
 from rwtl.flow.sample import UNKNOWN
 
+_FORMATS = ("PPM", "PNG", "JPEG", "BMP", "WEBP", "TIFF")  # Pillow's names
+_ORIENTATION = 0x0112  # EXIF's tag
+_LAST_UNTURNED = 4  # of its values: those above swap height and width
 _FLO_MAGIC = b"PIEH"  # the float32 202021.25, little-endian
 _FLO_HEADER_BYTES = 12
 MAX_PIXELS = 2**25  # of an image, somewhat more than 8K has: RAFT's correlations of it would take 10¹² bytes
@@ -86,38 +92,88 @@ def write_flo(path: str | Path, flow: Float32[np.ndarray, "2 h w"]) -> None:
 
 
 def read_image(path: str | Path) -> Float32[np.ndarray, "3 h w"]:
-    """Read an 8-bit PPM, PNG or JPEG image; grey images give three equal channels.
+    """Read an 8-bit PPM, PNG, JPEG, BMP, WebP or TIFF image; grey images give three equal channels.
 
     Args:
         path: The file.
 
     Returns:
-        RGB, 0..255, row 0 at the top.
+        RGB, 0..255, row 0 at the top, turned as the file's EXIF orientation says.
 
     Raises:
-        InputError: The file is missing, damaged or of another format, has more than MAX_PIXELS, or is not 8-bit grey,
-            palette or RGB.
+        InputError: The file is missing, damaged or of another format, has more than MAX_PIXELS or more than one
+            picture, or is not 8-bit grey, palette or RGB.
     """
     path = Path(path)
+    with _opened(path) as image:
+        return np.ascontiguousarray(np.asarray(_upright(image).convert("RGB")).transpose(2, 0, 1), dtype=np.float32)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return height and width of an image, of which only the header is read; raise InputError as `read_image` does."""
+    with suppress(OSError):  # of what is not there the error is said below
+        return _image_size(path, path.stat().st_mtime_ns)
+    return _image_size(path, 0)
+
+
+@cache
+def _image_size(path: Path, changed: int) -> tuple[int, int]:
+    """Return the size of an image; a sweep asks for it again with each of its jobs."""
+    with _opened(path) as image:
+        width, height = image.size
+        turned = _orientation(image) > _LAST_UNTURNED and image.format != "TIFF"  # whose size Pillow has turned itself
+        return (width, height) if turned else (height, width)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image, and refuse by its header what would lose something in being read, without a word."""
     if not path.is_file():
         raise InputError(f"{path}: no such image file; check the path.")
     try:
-        with Image.open(path, formats=("PPM", "PNG", "JPEG")) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             _require_size(path, *image.size)
-            mode = image.mode
-            pixels = np.asarray(image.convert("RGB"))
+            if _is_deep(image):
+                raise InputError(
+                    f"{path}: more than 8 bits a channel, where a frame has 8; convert it to 8-bit RGB. (A PNG of "
+                    "16-bit RGB may be a flow file of KITTI's: check the path.)"
+                )
+            if image.mode not in ("L", "P", "RGB"):
+                raise InputError(
+                    f"{path}: image mode {image.mode}, expected 8-bit grey, palette or RGB; convert it to 8-bit RGB."
+                )
+            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # a camera's MPO is a JPEG with previews
+                raise InputError(f"{path}: holds {image.n_frames} pictures, where a frame is one; save each as a file.")
+            yield image
     except InputError:
         raise
     # Pillow's decoders report damage by any of these.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(
-            f"{path}: {path.stat().st_size} bytes that cannot be read as a PPM, PNG or JPEG image ({error}); "
-            "convert it to one of these, or download it again."
+            f"{path}: {path.stat().st_size} bytes that cannot be read as a PPM, PNG, JPEG, BMP, WebP or TIFF image "
+            f"({error}); convert it to one of these, or download it again."
         ) from error
-    # Other modes would be clipped (16 bits) or would lose a channel (alpha) without a word.
-    if mode not in ("L", "P", "RGB"):
-        raise InputError(f"{path}: image mode {mode}, expected 8-bit grey, palette or RGB; convert it to 8-bit RGB.")
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether the file holds more than 8 bits a channel, which Pillow cuts off: of RGB its mode does not tell."""
+    if image.mode.startswith(("I", "F")):
+        return True
+    for part in image.tile:  # how Pillow would decode it: such as ("zip", …, "RGB;16B") or ("ppm", …, ("RGB", 65535))
+        told = part[3] if isinstance(part[3], tuple) else (part[3],)
+        if image.format != "BMP" and any("16" in each for each in told if isinstance(each, str)):
+            return True
+        if part[0].startswith("ppm") and told[-1] > 255:
+            return True
+    return False
+
+
+def _orientation(image: Image.Image) -> int:
+    return Image.Image.getexif(image).get(_ORIENTATION, 1)  # Pillow's own for PNG would decode the pixels to look there
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
 
 
 def _require_size(path: Path, width: int, height: int) -> None:

@@ -1,6 +1,7 @@
 """The layouts of public data sets: FlyingChairs, FlyingThings3D, MPI-Sintel, HD1K, KITTI 2015 and Middlebury."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import field
 from itertools import chain, groupby, pairwise
 from pathlib import Path
@@ -63,7 +64,8 @@ class FlyingChairs(FlowPairs):
 
 
 def _pairs(folder: Path) -> list[FlowPair]:
-    found = {path.name for path in folder.iterdir() if path.suffix in (".ppm", ".flo")}
+    listed = (path.name for path in folder.iterdir() if path.suffix.lower() in (".ppm", ".flo"))
+    found = {name.lower(): name for name in listed if not name.startswith(".")}
     naming: dict[str, tuple[str, str, str]] = {}
     for name in sorted(found):
         number = re.match(r"\d*", name)[0]
@@ -81,7 +83,7 @@ def _pairs(folder: Path) -> list[FlowPair]:
                 f"{folder}: pair {stem} is incomplete, {' and '.join(missing)} missing; "
                 "restore the file, or move the rest of the pair away."
             )
-    return [FlowPair(stem, *(folder / (stem + ending) for ending in naming[stem])) for stem in sorted(naming)]
+    return [FlowPair(stem, *(folder / found[stem + ending] for ending in naming[stem])) for stem in sorted(naming)]
 
 
 def _found_split_file(root: Path) -> Path:
@@ -89,11 +91,11 @@ def _found_split_file(root: Path) -> Path:
     for place in places:
         if place.is_file():
             return place
-    raise InputError(
-        f"{root}: no file that splits FlyingChairs into training and validation, expected "
+    raise Unfit(
+        f"split_file is null and {root} holds no file that splits FlyingChairs into training and validation, expected "
         f"{' or '.join(_SPLIT_FILES)} there or in the folder above, with a line for each pair: 1 for training, 2 for "
         "validation. Download FlyingChairs_train_val.txt from the data set's page "
-        "(https://lmb.informatik.uni-freiburg.de/resources/datasets/FlyingChairs.en.html), or set split_file."
+        "(https://lmb.informatik.uni-freiburg.de/resources/datasets/FlyingChairs.en.html), or set it to where that is."
     )
 
 
@@ -102,7 +104,7 @@ def _read_marks(file: Path, pairs: int) -> list[str]:
     try:
         marks = [line.strip() for line in read_bytes(file).decode().rstrip().splitlines()]
     except UnicodeDecodeError as error:
-        raise InputError(f"{file}: cannot be read as a split file ({error}); check split_file.") from error
+        raise InputError(f"{file}: cannot be read as a split file ({error}); check the file.") from error
     if wrong := [(number, mark) for number, mark in enumerate(marks, start=1) if mark not in _SPLITS.values()]:
         number, mark = wrong[0]
         raise InputError(
@@ -209,14 +211,15 @@ class Sintel(FlowPairs):
 class HD1K(FlowPairs):
     """HD1K (Kondermann et al., "The HCI Benchmark Suite", CVPR Workshops 2016); its flow is sparse.
 
-    As in RAFT's training, each frame is paired with the next one that is there, and the flow of a sequence's last frame
-    is left out.
+    As in RAFT's training, the flow of a sequence's last frame is left out. So is that of a frame whose next one is not
+    there, as a printed note says: with the one after it the frame makes no pair of that flow.
 
     Args:
         root: The folder that holds `hd1k_input` and `hd1k_flow_gt`.
 
     Attributes:
         names: Such as `000000_0000`, after the first frame.
+        sequences: The name of the first of the frames without a gap that a pair is of.
 
     Raises:
         InputError: A folder or file is missing.
@@ -232,8 +235,15 @@ class HD1K(FlowPairs):
         frames_folder, flow_folder = root / "hd1k_input" / "image_2", root / "hd1k_flow_gt" / "flow_occ"
         frames, flow = _by_sequence(frames_folder, self.layout), _by_sequence(flow_folder, self.layout)
         require_same(flow_folder, flow, frames, "flow", "frames")
-        pairs = [_neighbours("", frames[name], flow[name], flow_folder, spare_flow=True) for name in frames]
-        super().__init__(root, list(chain(*pairs)))
+        pairs, sequences = [], []
+        for name in frames:
+            require_same(flow_folder, flow[name].keys() - frames[name].keys(), (), "flow", "pair of frames")
+            for run in _without_gaps(frames[name], frames_folder):
+                of_run = {frame: path for frame, path in flow[name].items() if frame in run}
+                pairs += _neighbours("", run, of_run, flow_folder, spare_flow=True)
+                sequences += [next(iter(run))] * (len(run) - 1)
+        super().__init__(root, pairs)
+        self.sequences = sequences
 
 
 def _neighbours(
@@ -270,6 +280,19 @@ def _frames(folder: Path, pattern: str, layout: str) -> dict[str, Path]:
         if after != before + 1:
             raise InputError(f"{folder}: frame {before} is followed by frame {after}; restore the frames between them.")
     return frames
+
+
+def _without_gaps(frames: dict[str, Path], folder: Path) -> Iterator[dict[str, Path]]:
+    """Yield the frames of a sequence of HD1K up to each gap in their numbers; a note says where one is."""
+    run: dict[str, Path] = {}
+    for name, path in frames.items():
+        last = next(reversed(run), name)
+        if int(name[-4:]) > int(last[-4:]) + 1:
+            print(f"note: {folder}: no frames between {last} and {name}, which are therefore no pair", flush=True)
+            yield run
+            run = {}
+        run[name] = path
+    yield run
 
 
 def _two_levels(folder: Path, layout: str) -> list[str]:

@@ -13,9 +13,9 @@ import numpy as np
 
 from rwtl.errors import InputError
 from rwtl.flow.digests import file_digests
-from rwtl.flow.files import read_bytes, read_flow, read_image
+from rwtl.flow.files import image_size, read_bytes, read_flow, read_image
 from rwtl.flow.sample import FlowDataset, FlowSample, flow_sample
-from rwtl.sections import section
+from rwtl.sections import Unfit, section
 
 _READ_WHOLE = 10**9  # bytes
 _WAYS = 64  # to each folder in the mean, through links
@@ -59,13 +59,13 @@ class FlowPairs(FlowDataset):
 
     def __init__(self, root: Path, pairs: list[FlowPair]) -> None:
         if not pairs:
-            raise InputError(
-                f"{root}: no {type(self).__name__} pairs, expected files such as {self.layout}; "
-                "set root to the folder that holds them."
+            raise Unfit(
+                f"root is {root}: no {type(self).__name__} pairs, expected files such as {self.layout}; "
+                "set it to the folder that holds them."
             )
         for text in chain([str(root)], *([pair.name, *(path.name for path in pair.files())] for pair in pairs)):
             if not _is_text(text):
-                raise InputError(f"root: the name {os.fsencode(text)!r} is not UTF-8; rename it, or set another root.")
+                raise Unfit(f"root: the name {os.fsencode(text)!r} is not UTF-8; rename it, or set another folder.")
         self.root = root
         self.pairs = pairs
         self.names = [pair.name for pair in pairs]
@@ -92,6 +92,10 @@ class FlowPairs(FlowDataset):
                 "restore its files from the original data set."
             )
         return flow_sample(image1, image2, flow, known)
+
+    def frame_size(self, index: int) -> tuple[int, int]:
+        """Return height and width of the first frame in px, by its header."""
+        return image_size(self.pairs[index].image1)
 
     @property
     def has_flow(self) -> bool:
@@ -147,7 +151,9 @@ def _is_text(name: str) -> bool:
 def existing_folder(folder: Path, expected: str) -> Path:
     """Return the folder; an InputError names it and what it should hold where it does not exist."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected files such as {expected}, set root to what holds them.")
+        raise Unfit(
+            f"root leads to {folder}: no such folder; expected files such as {expected}, set it to their folder."
+        )
     return folder
 
 
@@ -158,12 +164,16 @@ def matched_files(folder: Path, pattern: str, suffix: str, layout: str) -> dict[
     """
     existing_folder(folder, layout)
     found = {}
-    for path in folder.glob(f"[!.]*{suffix}"):
+    for path in folder.glob("[!.]*"):
+        if path.suffix.lower() != suffix:
+            continue
         if not (match := re.fullmatch(pattern, path.stem)):
             raise InputError(
                 f"{folder}: {path.name} does not belong there, expected files such as {layout}; "
                 "rename it or move it away."
             )
+        if other := found.get(match[1]):
+            raise InputError(f"{folder}: {other.name} and {path.name} are the same file twice; move one of them away.")
         found[match[1]] = path
     return dict(sorted(found.items()))
 
@@ -203,17 +213,18 @@ class FlowFolder(FlowPairs):
     A pattern is a path under `root` in which one `*` stands for any text within one name; before it, `**/` may stand
     for any subfolders, which then belong to the pair's name. All other characters stand for themselves. So
     `images/*_1.png` finds the frame of `images/tree_1.png`, pair `tree`; and `**/*_1.png` that of `a/b/tree_1.png`,
-    pair `a/b/tree`. Hidden files do not count, nor do files that no pattern matches.
+    pair `a/b/tree`. Several patterns, with `|` between them, find what any of them does: `*_1.png|*_1.jpg`. Endings may
+    be in capitals. Hidden files do not count, nor do files that no pattern matches.
 
     Args:
         root: The folder.
-        image1: Pattern of the first frames (PPM, PNG or JPEG).
+        image1: Pattern of the first frames (PPM, PNG, JPEG, BMP, WebP or TIFF).
         image2: Pattern of the second frames.
         flow: Pattern of the flow, whose suffix says its format: `.flo`, `.pfm`, or `.png` for KITTI's.
 
     Attributes:
         names: The text that the wildcards match.
-        sparse: True where the flow is in KITTI's format.
+        sparse: True where flow is in KITTI's format.
 
     Raises:
         InputError: A pattern has no `*` or several, a file belongs to two patterns, or a file has no others beside it.
@@ -228,10 +239,10 @@ class FlowFolder(FlowPairs):
         root = self.root
         patterns = {"image1": self.image1, "image2": self.image2, "flow": self.flow}
         self.layout = ", ".join(f"{role}: {pattern}" for role, pattern in patterns.items())
-        self.sparse = self.flow.lower().endswith(".png")
+        self.sparse = any(pattern.lower().endswith(".png") for pattern in self.flow.split("|"))
         existing_folder(root, self.layout)
         files = list(_files_below(root))
-        found = {role: _matches(files, role, pattern) for role, pattern in patterns.items()}
+        found = {role: _found(root, files, role, pattern) for role, pattern in patterns.items()}
         _refuse_shared(root, found)
         names = sorted(set().union(*found.values()))
         _refuse_unmatched(root, names, found, patterns)
@@ -252,15 +263,16 @@ def _files_below(root: Path) -> Iterator[str]:
         folder, holders = waiting.pop()
         visits += 1
         if visits > max(_VISITS, _WAYS * len(distinct)):  # each level of links may double their number
-            raise InputError(
-                f"{root}: links lead to its {len(distinct)} folders in more than {visits - 1} ways; remove links to "
-                f"folders, such as {root / folder}, or set root to a folder without them."
+            raise Unfit(
+                f"root is {root}: links lead to its {len(distinct)} folders in more than {visits - 1} ways; remove "
+                f"links to folders, such as {root / folder}, or set it to a folder without them."
             )
         try:
             entries = [entry for entry in os.scandir(root / folder) if not entry.name.startswith(".")]
         except OSError as error:
-            raise InputError(
-                f"{root / folder}: cannot be read ({error.strerror}); make it readable, or set root to another folder."
+            raise Unfit(
+                f"root leads to {root / folder}: cannot be read ({error.strerror}); make it readable, or set it to "
+                "another folder."
             ) from error
         for entry in entries:
             name = f"{folder}{entry.name}"
@@ -282,17 +294,30 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _matches(files: list[str], role: str, pattern: str) -> dict[str, str]:
-    """Return the files that a pattern matches by the text of its wildcards."""
+def _found(root: Path, files: list[str], role: str, patterns: str) -> dict[str, str]:
+    """Return the files that any of some patterns matches by the text of its wildcards, no two by the same."""
+    found: dict[str, str] = {}
+    for file, name in chain.from_iterable(_matches(files, role, pattern) for pattern in patterns.split("|")):
+        if (other := found.setdefault(name, file)) != file:
+            raise InputError(f"{root}: {other} and {file} are both {role} of pair {name}; move one of them away.")
+    return found
+
+
+def _matches(files: list[str], role: str, pattern: str) -> Iterator[tuple[str, str]]:
+    """Yield the files that a pattern matches, each with the text of its wildcards."""
     rest = pattern.replace("**/", "", 1)
     if rest.count("*") != 1 or pattern.find("**/") > pattern.find("*"):
-        raise InputError(
+        raise Unfit(
             f"{role} is {pattern!r}; a pattern needs one *, which names the pair, and may have one **/ before it, "
             "for any subfolders: such as *_img1.png or **/*_img1.png."
         )
     expression = re.escape(pattern).replace(re.escape("**/"), "((?:[^/]+/)*)", 1).replace(re.escape("*"), "([^/]+)", 1)
-    matches = ((re.fullmatch(expression, file), file) for file in files)
-    return {"".join(match.groups()): file for match, file in matches if match}
+    rest, dot, ending = expression.rpartition(re.escape("."))
+    if dot and ending.isalnum():
+        expression = f"{rest}(?i:{dot}{ending})"
+    for file in files:
+        if match := re.fullmatch(expression, file):
+            yield file, "".join(match.groups())
 
 
 def _refuse_shared(root: Path, found: dict[str, dict[str, str]]) -> None:

@@ -78,6 +78,10 @@ class FlowDataset(Dataset[FlowSample]):
     def __len__(self) -> int:
         raise NotImplementedError
 
+    def frame_size(self, index: int) -> tuple[int, int] | None:
+        """Return height and width of a pair's frames in px without making them; None where that is not known."""
+        return None
+
     def identity(self) -> dict[str, Any]:
         """Return the values that determine the samples, as JSON takes them.
 

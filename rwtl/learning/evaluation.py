@@ -56,8 +56,11 @@ def estimates(
         images = (sample.image1[None].to(device), sample.image2[None].to(device))
         if sequences is not None and index > 0 and sequences[index] != sequences[index - 1]:
             initial = None
-        with autocast(device, precision):
-            estimate = model.estimate(*images, iterations, initial, dataset.padding)
+        try:
+            with autocast(device, precision):
+                estimate = model.estimate(*images, iterations, initial, dataset.padding)
+        except InputError as error:
+            raise InputError(f"{type(dataset).__name__}, {dataset.names[index]}: {error}") from error
         if sequences is not None:
             initial = carry_forward(estimate.coarse)
         yield index, sample, estimate

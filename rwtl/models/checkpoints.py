@@ -2,9 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+import zipfile
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +46,8 @@ TWICE = {"basic": ".norm3.", "small": ".norm4."}
 BUILDERS: dict[str, Callable[..., nn.Module]] = {"raft": build_raft, "next_frame": build_next_frame}
 OWN_KEYS = {"kind", "arguments", "weights"}
 PARALLEL = "module."  # what DataParallel puts before every name, and the official files therefore hold
+ENCODER = re.compile(r"((?:\w+\.)*?)(?:fnet|cnet|feature_encoder|context_encoder)\.")  # after a prefix of any kind
+COUNTER = ".num_batches_tracked"  # of BatchNorm, which older files lack; with a fixed momentum nothing depends on it
 RETRAIN = "Choose the variant (basic, small) and feature_norm (instance, batch, none) that it was trained with"
 DAMAGED = "The file is not a whole checkpoint of that kind: fetch or write it again"
 
@@ -69,7 +74,7 @@ def naming_of(names: Iterable[str]) -> str | None:
         return "official"
     if any(re.match(r"(feature|context)_encoder\.(layer\d\.\d\.)?convnormrelu", name) for name in names):
         return "torchvision"
-    return None
+    return "rwtl" if "feature_encoder.conv1.weight" in names else None
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,8 @@ class CheckpointInfo:
 
     Args:
         format: whose names the file uses: `rwtl`, `official` (princeton-vl, ptlflow) or `torchvision`.
-        wrapping: what lies around the names: `state_dict` (Lightning's, as ptlflow's), `module.` (DataParallel's).
+        wrapping: what lies around the names: keys of the dictionaries that hold them, such as `state_dict` or `model`,
+            then what is before every name, such as `module.` (DataParallel's).
         tensors: tensors in the file.
         variant: `basic` or `small`.
         feature_norm: normalisation of the feature encoder. In a foreign file BatchNorm is known by its tensors; where
@@ -136,22 +142,37 @@ def recognise(path: str | Path) -> CheckpointInfo:
         weights, arguments = content["weights"], content["arguments"]
         variant, norm = arguments["variant"], arguments.get("feature_norm", "instance")
         return CheckpointInfo("rwtl", (), len(weights), variant, norm, arguments, weights)
-    wrapping = ()
-    if isinstance(content.get("state_dict"), dict):
-        content, wrapping = content["state_dict"], ("state_dict",)
-    prefix = PARALLEL if content and all(str(name).startswith(PARALLEL) for name in content) else ""
-    wrapping += (PARALLEL,) if prefix else ()
-    naming = naming_of(str(name).removeprefix(prefix) for name in content)
-    if naming is None:
+    found = list(_within(content))
+    if not found:
         raise InputError(
             f"checkpoint {path} holds no RAFT that is known; it starts with {', '.join(map(repr, list(content)[:3]))}. "
             "Known are files of rwtl (keys kind, arguments and weights) and the tensors of princeton-vl's RAFT "
             "(fnet.conv1.weight, …), torchvision's (feature_encoder.convnormrelu.0.weight, …) and ptlflow's"
         )
+    if len(found) > 1:
+        places = ", ".join(".".join(where) for where, *_ in found)
+        raise InputError(f"checkpoint {path} holds {len(found)} RAFTs, in {places}; save the one that you mean alone")
+    where, content, prefix, naming = found[0]
     _require_tensors(content, path)
     variant, norm, weights = _match(content, naming, prefix, f"checkpoint {path}")
+    wrapping = (*where, *([prefix] if prefix else []))
     arguments = {"variant": variant, "feature_norm": norm}
     return CheckpointInfo(naming, wrapping, len(content), variant, norm, arguments, weights)
+
+
+def _within(content: dict, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict, str, str]]:
+    """Yield each dictionary within another one that holds tensors by the names of a RAFT: the keys by which it is
+    reached, the dictionary itself, what is before every name, and whose names they are."""
+    names = [name for name in content if isinstance(name, str)]
+    first = next(filter(None, map(ENCODER.match, names)), None)
+    prefix = first[1] if first else ""
+    naming = naming_of(name.removeprefix(prefix) for name in names)
+    if naming is not None:
+        yield where, content, prefix, naming
+        return
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _within(value, (*where, str(key)))
 
 
 def not_finite(weights: Mapping[str, Tensor]) -> list[str]:
@@ -176,7 +197,8 @@ def load_raft(path: str | Path, **options) -> RAFT:
     """Return the RAFT that `path` holds, ready to evaluate on the CPU, whoever wrote it (see `recognise`).
 
     Args:
-        path: a file of `save_model` or `save_official`, of princeton-vl, torchvision or ptlflow.
+        path: a file of `save_model` or `save_official`, of princeton-vl, torchvision or ptlflow, alone or in a
+            checkpoint of a training; or the folder of an artifact that holds a `model.pt`.
         options: `iterations` and further arguments of `build_raft` that no weight depends on, in place of the file's.
 
     Raises:
@@ -241,17 +263,23 @@ def check_tensors(
 
 def _read(path: str | Path) -> dict:
     """Return the dictionary that a file holds, on the CPU whatever it was saved on."""
-    path = files.verified(Path(path))
+    path = files.verified(weights_file(path))
     if not path.is_file():
         raise InputError(f"checkpoint {path} does not exist; name a file, such as a model.pt that train made")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):  # of plain values: the options of who trained
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead the unpickler to any exception at all
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         if code:
             raise InputError(
                 f"checkpoint {path} holds {code[1]}, which is no tensor; such a file could run code and is not loaded. "
-                "Where you trust it, save its state dictionary alone: torch.save(model.state_dict(), …)"
+                "Where you trust it, save its state dictionary alone: torch.save(model.state_dict(), …), or what "
+                "torch.load(…, weights_only=False) has under the key of the weights, such as 'model'"
+            ) from error
+        if inner := _archived(path):
+            raise InputError(
+                f"checkpoint {path} is an archive of files; unpack it, and name one of them, such as {inner}"
             ) from error
         # What PyTorch says first of an unreadable file is advice to read it unsafely.
         reason = str(error).split("WeightsUnpickler error:")[-1].strip() or type(error).__name__
@@ -261,6 +289,31 @@ def _read(path: str | Path) -> dict:
     if not isinstance(content, dict):
         raise InputError(f"checkpoint {path} holds a {type(content).__name__}; a dictionary of tensors is needed")
     return content
+
+
+def weights_file(path: str | Path) -> Path:
+    """Return the file of weights that a path means: itself, or the `model.pt` in the folder of an artifact.
+
+    Raises InputError where it is another folder.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        return path
+    if (path / files.MODEL).is_file():
+        return path / files.MODEL
+    status = files.read_checked(path / files.STATUS, dict[str, Any], "name another folder") or {}
+    said = f"of the stage {status['kind']}" if "kind" in status else "of no artifact"
+    raise InputError(
+        f"{path} is a folder {said}, without {files.MODEL}; name a folder that pretrain or train made, or a file"
+    )
+
+
+def _archived(path: Path) -> str | None:
+    """Return the first checkpoint in a ZIP archive of files; None where it is none, as PyTorch's own is."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return next((name for name in archive.namelist() if name.endswith((".pth", ".pt", ".ckpt"))), None)
 
 
 def _own_model(path: Path, content: dict, kind: str) -> nn.Module:
@@ -305,9 +358,17 @@ def _match(found: dict[str, Tensor], naming: str, prefix: str, source: str) -> t
             # The nearest is meant: the most tensors that fit, the fewest that do not.
             candidates.append((2 * fit - len(expected), variant, norm, names, expected))
     _, variant, norm, names, expected = max(candidates, key=lambda candidate: candidate[0])
+    found = _counted(found, expected, names)
     check_tensors(found, expected, source, f"RAFT {variant} by {naming} names", DAMAGED)
     weights = {own: found[name] for name, own in names.items()}
     for name, own in names.items():
         if found[name] is not weights[own] and not torch.equal(found[name], weights[own]):
             raise InputError(f"{source}: {name} differs from the same tensor under its other name. {DAMAGED}")
     return variant, norm, weights
+
+
+def _counted(found: dict[str, Tensor], expected: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
+    """Add the counters of BatchNorm that a file lacks: of the same layer by its other name, or else 0."""
+    counters = {own: found[name] for name, own in names.items() if name.endswith(COUNTER) and name in found}
+    lacking = [name for name in expected if name.endswith(COUNTER) and name not in found]
+    return found | {name: counters.get(names[name], torch.tensor(0)) for name in lacking}

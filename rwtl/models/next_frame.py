@@ -120,6 +120,10 @@ class NextFrameModel(nn.Module):
         Args:
             frames: at least 2 of any size from 8×8 px, in 0..1, of the model's colour.
         """
+        if frames.ndim != 5:
+            raise InputError(
+                f"the frames are of shape {tuple(frames.shape)}; they must be (batch, frames, channels, height, width)"
+            )
         b, n = frames.shape[:2]
         if n < 2:
             raise InputError(f"there are {n} frames to predict the next one from; there must be at least 2")

@@ -164,6 +164,55 @@ class ModelConfig:
         return asdict(self) | VARIANTS.code(self.variant)
 
 
+def frame_pair(image1: Any, image2: Any, dtype: torch.dtype, looked_at: bool) -> tuple[Tensor, Tensor]:
+    """Return two batches of frames, (b, 3, h, w) each, as numbers of a type, to which others are converted.
+
+    Args:
+        image1, image2: RGB, 0..255.
+        dtype: of the model that they are for.
+        looked_at: whether the pixels are checked too; not while a model is compiled or exported, which sees none.
+
+    Raises:
+        InputError: One is no tensor of such a shape or holds a pixel that is not finite, or they differ in shape.
+    """
+    for name, image in (("image1", image1), ("image2", image2)):
+        if not isinstance(image, Tensor):
+            raise InputError(f"{name} is a {type(image).__name__}; it must be a tensor, as torch.as_tensor makes one")
+        if image.ndim != 4 or image.shape[1] != 3:
+            raise InputError(
+                f"{name} is of shape {tuple(image.shape)}; it must be (batch, 3, height, width), RGB in 0..255"
+                f"{_remedy(tuple(image.shape))}"
+            )
+        if image.dtype == torch.bool or image.is_complex():
+            raise InputError(f"{name} holds {str(image.dtype).removeprefix('torch.')}; it must hold numbers in 0..255")
+        if looked_at and not torch.compiler.is_compiling() and not image.isfinite().all():
+            count, place = int((~image.isfinite()).sum()), tuple((~image.isfinite()).nonzero()[0].tolist())
+            raise InputError(
+                f"{name} holds {count} values that are not finite, the first at {place}; it must hold none"
+            )
+    if image1.shape != image2.shape:
+        raise InputError(
+            f"image1 is of shape {tuple(image1.shape)}, image2 of {tuple(image2.shape)}; they must be equal"
+        )
+    return image1.to(dtype), image2.to(dtype)
+
+
+def _remedy(shape: tuple[int, ...]) -> str:
+    """Return what makes frames of a tensor of another shape, where that is known."""
+    match shape:
+        case (3, _, _):
+            return ": image[None] adds the batch's axis"
+        case (_, _, 3):
+            return ": image.permute(2, 0, 1)[None] puts the channels first and adds the batch's axis"
+        case (_, _, _, 3):
+            return ": image.permute(0, 3, 1, 2) puts the channels first"
+        case (_, 1, _, _):
+            return ": image.expand(-1, 3, -1, -1) repeats the grey channel"
+        case (_, 4, _, _):
+            return ": image[:, :3] leaves out the fourth channel"
+    return ""
+
+
 class Window(NamedTuple):
     """Where an image lies within its padded form, in pixels."""
 

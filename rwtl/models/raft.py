@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 
 from rwtl.errors import InputError
 from rwtl.flow.sample import PaddingMode
 from rwtl.models.correlation import Correlation, CorrelationKind, pixel_grid
 from rwtl.models.encoder import Encoder, Norm, to_encoder_range
-from rwtl.models.parts import crop_to, pad_to_multiple_of_8, parts_of
+from rwtl.models.parts import crop_to, frame_pair, pad_to_multiple_of_8, parts_of
 from rwtl.models.update import UpdateBlock
 
 ITERATIONS = 12  # of RAFT's training
@@ -64,9 +64,13 @@ class RAFT(nn.Module):
         self.iterations = iterations
 
     def forward(
-        self, image1: Float[Tensor, "b 3 h w"], image2: Float[Tensor, "b 3 h w"], iterations: int | None = None
+        self, image1: Real[Tensor, "b 3 h w"], image2: Real[Tensor, "b 3 h w"], iterations: int | None = None
     ) -> list[Float[Tensor, "b 2 h w"]]:
-        """Return the flow in pixels after each iteration, as training needs it; images are 0..255, from 8×8 px."""
+        """Return the flow in pixels after each iteration, as training needs it; images are 0..255, from 8×8 px.
+
+        Raises InputError as `estimate` does; in training pixels are not looked at, for which a GPU would be waited for.
+        """
+        image1, image2 = frame_pair(image1, image2, next(self.parameters()).dtype, looked_at=not self.training)
         image1, window = pad_to_multiple_of_8(image1)
         image2, _ = pad_to_multiple_of_8(image2)
         states = self._iterate(image1, image2, iterations, None)
@@ -75,8 +79,8 @@ class RAFT(nn.Module):
     @torch.no_grad()
     def estimate(
         self,
-        image1: Float[Tensor, "b 3 h w"],
-        image2: Float[Tensor, "b 3 h w"],
+        image1: Real[Tensor, "b 3 h w"],
+        image2: Real[Tensor, "b 3 h w"],
         iterations: int | None = None,
         initial: Float[Tensor, "b 2 h8 w8"] | None = None,
         padding: PaddingMode = "sintel",
@@ -84,11 +88,15 @@ class RAFT(nn.Module):
         """Return the flow after the last iteration, which alone is upsampled.
 
         Args:
-            image1, image2: RGB, 0..255, from 8×8 px.
+            image1, image2: RGB, 0..255, from 8×8 px, of the same size; numbers of any type.
             iterations: recurrent iterations; None means those of the constructor.
             initial: where to start from in place of no motion, like `coarse` of an earlier estimate.
             padding: where images are padded to multiples of 8: as officially for Sintel, or for KITTI.
+
+        Raises:
+            InputError: An image is no such tensor, has a pixel that is not finite, or differs in size from the other.
         """
+        image1, image2 = frame_pair(image1, image2, next(self.parameters()).dtype, looked_at=True)
         image1, window = pad_to_multiple_of_8(image1, padding)
         image2, _ = pad_to_multiple_of_8(image2, padding)
         flow, hidden = deque(self._iterate(image1, image2, iterations, initial), maxlen=1).pop()

@@ -1,5 +1,6 @@
 """Evaluation on pairs with known flow, and submission to a benchmark: from a trained RAFT to errors, or to files."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ from rwtl.errors import InputError
 from rwtl.flow.catalogue import catalogue, of_catalogue, open_with_flow
 from rwtl.flow.layouts import KITTI, Sintel
 from rwtl.flow.sample import FlowDataset
-from rwtl.flow.submission import write_kitti, write_sintel
-from rwtl.learning.evaluation import EstimationConfig, estimates, evaluate, pooled, print_evaluation
+from rwtl.flow.submission import KITTI_LIMITS, beyond, write_kitti, write_sintel
+from rwtl.learning.evaluation import EstimationConfig, estimates, evaluate, pooled, print_evaluation, shortened
 from rwtl.learning.recipe import TrainerConfig
 from rwtl.models.checkpoints import digest_of_weights, load_raft, recognise
 from rwtl.models.parts import VARIANTS
@@ -52,15 +53,25 @@ def write_submission(
     device: torch.device,
     precision: str,
 ) -> int:
-    """Write the flow of every pair below `folder` and return how many there are."""
+    """Write the flow of every pair below `folder` and return how many there are; say what KITTI's format cuts off."""
     writers = {name: writer_of(name, dataset, folder) for name, dataset in datasets.items()}
     progress = Progress("submission", sum(len(dataset) for dataset in datasets.values()), "pairs")
-    written = 0
+    written, cut = 0, Counter()
     for name, dataset in datasets.items():
         for index, _, estimate in estimates(model, dataset, config.iterations, config.warm_start, device, precision):
-            writers[name](index, estimate.flow[0].float().cpu().numpy())
+            flow = estimate.flow[0].float().cpu().numpy()
+            writers[name](index, flow)
+            if isinstance(dataset, KITTI) and (outside := beyond(flow, KITTI_LIMITS)):
+                cut[f"{name} {dataset.names[index]}"] = outside
             written += 1
             progress(written)
+    if cut:
+        least, most = KITTI_LIMITS
+        print(
+            f"note: {cut.total()} displacements of {len(cut)} pairs lie outside of {least:g} to {most:.2f} px, which "
+            f"is what KITTI's format holds, and were cut to that: {shortened(list(cut))}",
+            flush=True,
+        )
     return written
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rwtl.config import NotSet, setting
-from rwtl.errors import InputError
+from rwtl.config import setting
+from rwtl.errors import InputError, NotSet
 from rwtl.sections import require_numbers, typed
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from rwtl import files
 from rwtl.errors import InputError
 from rwtl.learning.transfer.config import Source
-from rwtl.models.checkpoints import read_own, recognise
+from rwtl.models.checkpoints import read_own, recognise, weights_file
 from rwtl.pipeline.status import read_status
 
 
@@ -20,12 +20,7 @@ def load_source(path: str | Path) -> Source:
         InputError: The folder holds no model or an unfinished one, the file is none that is known, or it holds a value
             that is not finite.
     """
-    path = Path(path)
-    file = path / files.MODEL if path.is_dir() else path
-    if path.is_dir() and not file.is_file():
-        raise InputError(
-            f"source {path} is a folder without {files.MODEL}; name a folder that pretrain or train made, or a file"
-        )
+    file = weights_file(path)
     status = _status(file.parent) if file.name == files.MODEL else {}
     own = read_own(file)
     if own is None:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rwtl.composition import base_of, require_presets, said
-from rwtl.config import CONF, told
+from rwtl.config import CONF, overrides_at_home, told
 from rwtl.errors import InputError
 from rwtl.keys import as_texts, require_keys, without_plus
 from rwtl.pipeline.known import check_sections
@@ -73,6 +73,7 @@ def _program(config: str, main: Main, carry_out: Callable[[Work], int] | None) -
     def called(instead: Callable[[Work], int] | None = None) -> None:
         alone.carry_out = instead or carry_out
         lasting()
+        sys.argv[1:] = overrides_at_home(sys.argv[1:])
         with readable():
             given = _given()
             folders = [Path(given.config_dir)] if given.config_dir else []

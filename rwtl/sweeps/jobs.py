@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel
 from rich.table import Column, Table
 
-from rwtl.config import told
+from rwtl.config import outputs_folder, told
 from rwtl.errors import InputError
 from rwtl.files import read_checked, write_json
 from rwtl.keys import parsed
@@ -98,7 +98,7 @@ def note_idle(words: Sequence[str], roots: Sequence[Artifact], cfg: DictConfig) 
 
 def sweep_folder(cfg: DictConfig) -> Path:
     """Return the folder of the sweep that `cfg.sweep` names."""
-    return Path(cfg.paths.outputs) / SWEEPS / cfg.sweep
+    return outputs_folder(cfg) / SWEEPS / cfg.sweep
 
 
 def write_sweep(folder: Path, app: str, jobs: Sequence[Job], ended: bool) -> None:

@@ -77,6 +77,21 @@ def test_data_count_by_content_repeats_and_augmentation_and_not_by_path(catalogu
     assert flow_data(MIXED, catalogue).identity() != identity
 
 
+@pytest.mark.parametrize("name", ["dense", "sparse"])
+def test_a_crop_larger_than_a_frame_is_refused_before_anything_is_read(catalogue, tmp_path, name):
+    def opened(**changes):
+        return flow_data({"training": {name: {"augmentation": CROP | changes}}, "validation": ["dense"]}, catalogue)
+
+    assert opened(height=32, width=40)
+    small = tmp_path / name / "0_img1.png"
+    Image.new("RGB", (30, 20)).save(small)
+    keys = rf"flow_data\.training\.{name}\.augmentation"
+    for crop, said in (((21, 24), "21 and 24"), ((16, 31), "16 and 31")):
+        with pytest.raises(InputError, match=rf"{keys}: .* are {said}, but {small} has 20×30 px .*; set {keys}"):
+            opened(height=crop[0], width=crop[1])
+    assert opened(height=20, width=30) and opened(height=21, width=24, scale_probability=1)
+
+
 def test_the_order_of_data_sets_counts(catalogue):
     """Samples are numbered part by part, and runs are compared by the first validation."""
     backwards = [

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from rwtl.errors import InputError
-from rwtl.flow.files import read_flo, read_image, write_flo
+from rwtl.flow.files import image_size, read_flo, read_image, write_flo, write_kitti_flow
 
 
 def _flow(height: int = 3, width: int = 5) -> np.ndarray:
@@ -67,13 +67,28 @@ def test_flow_that_is_not_finite_is_not_written(tmp_path):
     assert not (tmp_path / "a.flo").exists()
 
 
-@pytest.mark.parametrize("name", ["a.ppm", "a.png"])
+@pytest.mark.parametrize("name", ["a.ppm", "a.png", "a.bmp", "a.tiff", "a.webp"])
 def test_image_values_and_axes(tmp_path, name):
     pixels = np.random.default_rng(1).integers(0, 256, (4, 6, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / name)
+    Image.fromarray(pixels).save(tmp_path / name, **({"lossless": True} if name == "a.webp" else {}))
+    assert image_size(tmp_path / name) == (4, 6)
     image = read_image(tmp_path / name)
     assert image.dtype == np.float32
     np.testing.assert_array_equal(image, pixels.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tiff", "a.webp"])
+def test_an_image_is_turned_as_its_exif_orientation_says(tmp_path, name):
+    lossless = {} if name == "a.jpg" else {"lossless": True}
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise
+    pixels = np.zeros((8, 16, 3), np.uint8)
+    pixels[:, 8:] = 200
+    Image.fromarray(pixels).save(tmp_path / name, exif=exif, **lossless)
+    image = read_image(tmp_path / name)
+    assert image.shape == (3, 16, 8)
+    np.testing.assert_allclose(image, np.rot90(pixels, -1).transpose(2, 0, 1), atol=3)
+    assert image_size(tmp_path / name) == (16, 8)
 
 
 def test_jpeg_and_grey_images_become_rgb(tmp_path):
@@ -96,11 +111,20 @@ def test_truncated_image_is_refused(tmp_path, name):
 def test_images_that_would_lose_something_are_refused(tmp_path):
     Image.fromarray(np.full((4, 6), 40_000, np.uint16)).save(tmp_path / "deep.png")
     Image.new("RGBA", (6, 4)).save(tmp_path / "alpha.png")
-    Image.new("RGB", (6, 4)).save(tmp_path / "a.bmp")
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.gif")
+    write_kitti_flow(tmp_path / "flow.png", np.zeros((2, 4, 6), np.float32), np.ones((4, 6), np.float32))
+    (tmp_path / "deep.ppm").write_bytes(b"P6\n6 4\n1023\n" + bytes(6 * 4 * 3 * 2))
+    (tmp_path / "grey.pgm").write_bytes(b"P5\n6 4\n65535\n" + bytes(6 * 4 * 2))
+    several = [Image.new("RGB", (6, 4), (shade, 0, 0)) for shade in (10, 90)]
+    several[0].save(tmp_path / "several.tiff", save_all=True, append_images=several[1:])
     for name, words in [
-        ("deep.png", "I;16"),
+        ("deep.png", "more than 8 bits a channel"),
+        ("flow.png", "more than 8 bits a channel.*flow file of KITTI's"),
+        ("deep.ppm", "more than 8 bits a channel"),
+        ("grey.pgm", "more than 8 bits a channel"),
+        ("several.tiff", "holds 2 pictures"),
         ("alpha.png", "RGBA"),
-        ("a.bmp", "PPM, PNG or JPEG"),
+        ("a.gif", "PPM, PNG, JPEG, BMP, WebP or TIFF"),
         ("no.png", "no such"),
     ]:
         with pytest.raises(InputError, match=words) as caught:

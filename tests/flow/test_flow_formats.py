@@ -20,7 +20,7 @@ from rwtl.flow.files import (
     write_pfm,
     write_png16,
 )
-from rwtl.flow.submission import write_kitti, write_sintel
+from rwtl.flow.submission import KITTI_LIMITS, beyond, write_kitti, write_sintel
 
 
 def _flow(height=3, width=5):
@@ -250,8 +250,19 @@ def test_flow_that_the_format_cannot_hold_is_not_written(tmp_path, value, words)
     flow = np.zeros((2, 3, 4), np.float32)
     flow[1, 2, 3] = value
     _refused(lambda path: write_kitti_flow(path, flow, np.ones((3, 4), np.float32)), tmp_path / "a.png", words)
-    _refused(lambda path: write_kitti(tmp_path, "a", flow), tmp_path / "a.png", [*words, "channel 1, row 2, column 3"])
     assert not (tmp_path / "a.png").exists()
+
+
+def test_a_submission_holds_a_longer_displacement_as_the_longest_of_the_format(tmp_path):
+    flow = np.zeros((2, 1, 3), np.float32)
+    flow[:, 0, 0], flow[0, 0, 2] = [512.0, -700], 511.99
+    written, _ = read_kitti_flow(write_kitti(tmp_path, "a", flow))
+    np.testing.assert_array_equal(written, [[[511.984375, 0, 511.984375]], [[-512, 0, 0]]])
+    assert beyond(flow, KITTI_LIMITS) == 2 and beyond(written, KITTI_LIMITS) == 0
+    for value in (np.nan, np.inf):
+        flow[1, 0, 1] = value
+        _refused(lambda path: write_kitti(tmp_path, "b", flow), tmp_path / "b.png", ["not finite", "channel 1"])
+    assert not (tmp_path / "b.png").exists()
 
 
 def test_suffix_decides_the_reader_and_unknown_flow_is_0_and_marked(tmp_path):

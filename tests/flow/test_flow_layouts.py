@@ -249,6 +249,21 @@ def test_hd1k_leaves_out_the_last_flow_of_each_sequence(tmp_path):
     _refused(lambda: HD1K(tmp_path), f"{flow}: frames but no flow for 000000")
 
 
+def test_hd1k_makes_no_pair_over_a_gap(tmp_path, capsys):
+    _hd1k(tmp_path)
+    for frame in range(3, 7):
+        _frame(tmp_path / "hd1k_input" / "image_2" / f"000000_{frame:04d}.png", 10 + frame)
+        _flow(tmp_path / "hd1k_flow_gt" / "flow_occ" / f"000000_{frame:04d}.png", 10 + frame)
+    assert HD1K(tmp_path).sequences == ["000000_0000"] * 6 + ["000001_0000"]
+    assert not capsys.readouterr().out
+    for folder in ("hd1k_input/image_2", "hd1k_flow_gt/flow_occ"):
+        (tmp_path / folder / "000000_0002.png").unlink()
+    hd1k = HD1K(tmp_path)
+    assert "no frames between 000000_0001 and 000000_0003, which are therefore no pair" in capsys.readouterr().out
+    assert hd1k.names == [f"000000_{frame:04d}" for frame in (0, 3, 4, 5)] + ["000001_0000"]
+    assert hd1k.sequences == ["000000_0000"] + ["000000_0003"] * 3 + ["000001_0000"]
+
+
 def _middlebury(root):
     for start, scene in ((10, "Dimetrodon"), (110, "Venus"), (210, "Walking")):
         for frame in (9, 10, 11):
@@ -301,6 +316,31 @@ def test_own_folder_by_patterns_with_subfolders_and_sparse_flow(tmp_path):
     folder = FlowFolder(tmp_path, "frames/**/*.0.png", "frames/**/*.1.png", "truth/**/*.png")
     assert folder.names == ["3", "x/2", "x/y/1"] and folder.sparse
     assert _greys_and_flows(folder) == [(110, 111, 110), (50, 51, 50), (10, 11, 10)]
+
+
+def test_own_folder_of_several_endings_some_in_capitals(tmp_path):
+    for name, ending in (("a", "png"), ("b", "jpg"), ("c", "PNG")):
+        for frame in (1, 2):
+            Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / f"{name}_{frame}.{ending}")
+        _flow(tmp_path / f"{name}.flo", 0)
+    (tmp_path / "._a_1.png").write_bytes(b"of macOS")
+    patterns = ("*_1.png|*_1.jpg", "*_2.jpg|*_2.png", "*.flo")
+    folder = FlowFolder(tmp_path, *patterns)
+    assert folder.names == ["a", "b", "c"] and len(list(map(folder.__getitem__, range(3)))) == 3
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "a_1.jpg")
+    _refused(lambda: FlowFolder(tmp_path, *patterns), "a_1.png and a_1.jpg are both image1 of pair a")
+
+
+def test_layouts_with_endings_in_capitals_and_what_macos_leaves(tmp_path):
+    for path in _sintel(tmp_path / "sintel").rglob("*.png"):
+        path.rename(path.with_suffix(".PNG"))
+    (tmp_path / "chairs").mkdir()
+    for path in _chairs(tmp_path / "chairs").iterdir():
+        path.rename(path.with_suffix(path.suffix.upper()))
+    (tmp_path / "chairs" / "._00001_img1.ppm").write_bytes(b"of macOS")
+    (tmp_path / "sintel" / "training" / "clean" / "alley_1" / "._frame_0001.png").write_bytes(b"of macOS")
+    for data in (Sintel(tmp_path / "sintel"), FlyingChairs(tmp_path / "chairs")):
+        assert len(data) and data[0].image1.shape == (3, HEIGHT, WIDTH)
 
 
 def test_own_folder_follows_links_and_names_one_that_leads_nowhere(tmp_path):

@@ -120,6 +120,19 @@ def test_a_kitti_submission_is_to_a_64th_of_a_pixel(kitti, model, tmp_path):
     assert known.all() and np.abs(written - expected).max() <= 1 / 128 + 1e-6
 
 
+def test_a_kitti_submission_says_what_its_format_cuts_off(kitti, model, tmp_path, capsys):
+    data, config = KITTI(kitti, "testing"), EstimationConfig(["kitti"], 2, False)
+    far = build_raft("small").eval()
+    far.load_state_dict(model.state_dict())
+    far.update_block.flow_head.conv2.bias.data += 1000
+    write_submission(far, {"kitti": data}, config, tmp_path / "out", CPU, "32-true")
+    said = f"note: {37 * 50} displacements of 1 pairs lie outside of -512 to 511.98 px, which is what KITTI's format"
+    assert said in capsys.readouterr().out
+    assert (read_kitti_flow(tmp_path / "out" / "000000_10.png")[0] == 511.984375).all()
+    write_submission(model, {"kitti": data}, config, tmp_path / "near", CPU, "32-true")
+    assert "note" not in capsys.readouterr().out
+
+
 def test_no_benchmark_takes_other_data(tmp_path):
     with pytest.raises(InputError, match="no submission format for scenes"):
         writer_of("scenes", ProceduralFlow(1), tmp_path)
@@ -132,7 +145,7 @@ def test_senseless_evaluations_are_refused(datasets, iterations):
 
 
 class Broken(FlowDataset):
-    """Scenes of which some show a frame that no estimate comes of, and some have no known flow."""
+    """Scenes of which some show a white frame, and some have no known flow."""
 
     def __init__(self, infinite=(), unknown=()):
         self.scenes = ProceduralFlow(size=4, height=32, width=40, mean_displacement=2.0)
@@ -144,14 +157,26 @@ class Broken(FlowDataset):
     def __getitem__(self, number):
         sample = self.scenes[number]
         if number in self.infinite:
-            sample.image1[:] = torch.inf
+            sample.image1[:] = 255
         if number in self.unknown:
             sample.valid[:] = 0
         return sample
 
 
-def test_tables_say_nan_and_name_the_pairs(model, capsys):
-    errors = evaluate(model, {"broken": Broken([1, 3], [2]), "sound": Broken()}, 1)
+@pytest.fixture
+def fragile(model):
+    """A model of which white frames make nothing."""
+
+    def no_number(module, images, features):
+        return features + torch.where((images[0] == 1).all(), torch.nan, 0)
+
+    hook = model.feature_encoder.register_forward_hook(no_number)
+    yield model
+    hook.remove()
+
+
+def test_tables_say_nan_and_name_the_pairs(fragile, capsys):
+    errors = evaluate(fragile, {"broken": Broken([1, 3], [2]), "sound": Broken()}, 1)
     assert not_finite(errors) == {"broken": ["scene 1", "scene 3"]}
     print_evaluation(errors)
     told = capsys.readouterr().out
@@ -170,13 +195,21 @@ def test_tables_say_nan_and_name_the_pairs(model, capsys):
     assert "on sound" not in told
 
 
+def test_a_frame_that_is_not_finite_is_named_with_its_pair(model):
+    data = Broken()
+    broken = [data[0], data[1]._replace(image2=torch.full((3, 32, 40), torch.nan))]
+    data.__class__ = type("Mine", (Broken,), {"__getitem__": lambda self, number: broken[number]})
+    with pytest.raises(InputError, match=r"^Mine, scene 1: image2 holds 3840 values that are not finite, the first at"):
+        evaluate(model, data, 1)
+
+
 def test_a_data_set_of_which_nothing_is_known_is_named(model):
     with pytest.raises(InputError, match=r"^0 pixels of the data set unknown have a known flow"):
         evaluate(model, {"sound": Broken(), "unknown": Broken(unknown=range(4))}, 1)
 
 
 @pytest.mark.parametrize(("infinite", "finite"), [([1], False), ([], True)])
-def test_an_evaluation_that_is_no_number_somewhere_is_no_objective(infinite, finite, tmp_path, model):
-    errors = evaluate(model, {"one": Broken(infinite), "two": Broken()}, 1)
+def test_an_evaluation_that_is_no_number_somewhere_is_no_objective(infinite, finite, tmp_path, fragile):
+    errors = evaluate(fragile, {"one": Broken(infinite), "two": Broken()}, 1)
     make = lambda folder: errors.to_csv(folder / files.ERRORS, index=False)  # noqa: E731
     assert np.isfinite(build(EvaluationArtifact("evaluation", "test", {}, make, tmp_path)).objective) == finite

@@ -1,10 +1,13 @@
 """RAFT's weights by other people's names; the names below are theirs, written out by hand."""
 
+from argparse import Namespace
+from zipfile import ZipFile
+
 import pytest
 import torch
 
 from rwtl.errors import InputError
-from rwtl.models.checkpoints import foreign_names, load_raft, recognise, save_official
+from rwtl.models.checkpoints import foreign_names, load_raft, recognise, save_model, save_official
 from rwtl.models.raft import build_raft
 
 # our name: official name, torchvision's name
@@ -199,3 +202,59 @@ def test_a_norm_that_differs_from_itself_under_its_other_name(tmp_path):
     torch.save(state | {"cnet.layer2.0.norm3.bias": torch.ones(96)}, tmp_path / "raft.pth")
     with pytest.raises(InputError, match=r"cnet\.layer2\.0\.(norm3|downsample\.1)\.bias differs from the same tensor"):
         load_raft(tmp_path / "raft.pth")
+
+
+def test_a_checkpoint_of_a_training_is_read_whatever_lies_around_the_weights(raft, tmp_path):
+    variant, model = raft
+    path = tmp_path / "checkpoint.pth"
+    moments = {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 1e-4}]}
+    for naming, prefix, keys in (
+        ("torchvision", "", ["model"]),
+        ("official", "module._orig_mod.", ["state", "weights"]),
+        ("rwtl", "model.", []),
+    ):
+        content = write(path, naming, variant, model, prefix)
+        for key in reversed(keys):
+            content = {key: content, "optimizer": moments, "epoch": 3, "args": Namespace(lr=1e-4, name="raft")}
+        torch.save(content, path)
+        assert recognise(path).wrapping == (*keys, *([prefix] if prefix else []))
+        assert same(load_raft(path), model)
+    state = write(path, "torchvision", variant, model)
+    torch.save({"model": state, "model_ema": state}, path)
+    with pytest.raises(InputError, match=r"holds 2 RAFTs, in model, model_ema; save the one that you mean alone"):
+        load_raft(path)
+
+
+@pytest.mark.parametrize("naming", ["official", "torchvision", "rwtl"])
+def test_a_file_without_the_counters_of_batchnorm(tmp_path, naming):
+    model = randomised("basic", "batch")
+    state = write(tmp_path / "raft.pth", naming, "basic", model)
+    counters = [name for name in state if name.endswith("num_batches_tracked")]
+    without = {name: tensor for name, tensor in state.items() if name not in counters}
+    torch.save(without, tmp_path / "raft.pth")
+    loaded = load_raft(tmp_path / "raft.pth").state_dict()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded[name], torch.zeros_like(tensor) if name.endswith("tracked") else tensor), name
+    once = {name: tensor for name, tensor in state.items() if not name.endswith(".norm3.num_batches_tracked")}
+    torch.save(once, tmp_path / "raft.pth")
+    assert same(load_raft(tmp_path / "raft.pth"), model)  # known by its other name
+
+
+def test_an_archive_of_checkpoints_is_to_be_unpacked(tmp_path):
+    save_official(tmp_path / "raft-things.pth", build_raft("basic"))
+    with ZipFile(tmp_path / "models.zip", "w") as archive:
+        archive.write(tmp_path / "raft-things.pth", "models/raft-things.pth")
+    with pytest.raises(InputError, match=r"models\.zip is an archive of files; unpack it, .* models/raft-things\.pth"):
+        load_raft(tmp_path / "models.zip")
+
+
+def test_the_folder_of_an_artifact_is_its_model(tmp_path):
+    model = randomised("small", "batch")
+    save_model(tmp_path / "model.pt", "raft", {"variant": "small", "feature_norm": "batch"}, model)
+    assert same(load_raft(tmp_path), model)
+    (tmp_path / "model.pt").unlink()
+    with pytest.raises(InputError, match=r"is a folder of no artifact, without model\.pt; name a folder that"):
+        load_raft(tmp_path)
+    (tmp_path / "status.json").write_text('{"state": "complete", "kind": "recording"}')
+    with pytest.raises(InputError, match=r"is a folder of the stage recording, without model\.pt"):
+        load_raft(tmp_path)

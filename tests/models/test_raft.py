@@ -1,10 +1,12 @@
+from inspect import unwrap
+
 import pytest
 import torch
 
 from rwtl.errors import InputError
 from rwtl.models.correlation import AllPairsCorrelation, pixel_grid, sample_at
 from rwtl.models.parts import ModelConfig, crop_to, pad_to_multiple_of_8
-from rwtl.models.raft import build_raft
+from rwtl.models.raft import RAFT, build_raft
 from rwtl.models.update import upsample_convex
 
 
@@ -80,6 +82,58 @@ def test_too_small_images_and_senseless_arguments_are_named():
         model.estimate(*images, iterations=0)
     with pytest.raises(InputError, match=r"initial flow is \(1, 2, 3, 3\); .* must be \(1, 2, 2, 3\)"):
         model.estimate(*images, initial=torch.zeros(1, 2, 3, 3))
+
+
+A = torch.zeros(1, 3, 16, 24)
+NOT_FRAMES = {
+    "another size": (A, A[..., :22], r"image1 is of shape \(1, 3, 16, 24\), image2 of \(1, 3, 16, 22\); .* be equal"),
+    "another batch": (A, A.expand(2, -1, -1, -1), r"image2 of \(2, 3, 16, 24\); they must be equal"),
+    "no batch": (A[0], A[0], r"image1 is of shape \(3, 16, 24\); .*: image\[None\] adds"),
+    "channels last": (
+        A,
+        A.permute(0, 2, 3, 1),
+        r"image2 is of shape \(1, 16, 24, 3\); .*: image\.permute\(0, 3, 1, 2\)",
+    ),
+    "one image as read": (A[0].permute(1, 2, 0), A, r"shape \(16, 24, 3\); .*image\.permute\(2, 0, 1\)\[None\]"),
+    "grey": (A[:, :1], A[:, :1], r"shape \(1, 1, 16, 24\); .*repeats the grey channel"),
+    "RGBA": (torch.zeros(1, 4, 16, 24), A, r"shape \(1, 4, 16, 24\); it must be \(batch, 3, .*image\[:, :3\]"),
+    "numpy": (A.numpy(), A, r"image1 is a ndarray; it must be a tensor"),
+    "truth": (A > 0, A, r"image1 holds bool"),
+    "NaN": (A, A.index_fill(3, torch.tensor(5), torch.nan), r"image2 holds 48 .* first at \(0, 0, 0, 5\)"),
+}
+
+
+@pytest.mark.parametrize("what", NOT_FRAMES)
+@pytest.mark.parametrize("call", ["estimate", "forward"])
+def test_what_are_no_two_frames_is_named(what, call):
+    image1, image2, words = NOT_FRAMES[what]
+    called = unwrap(getattr(RAFT, call))  # without the tests' own check of shapes
+    with pytest.raises(InputError, match=words):
+        called(build_raft("small").eval(), image1, image2, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64, torch.float16, torch.int64])
+def test_frames_of_other_numbers_are_converted(dtype):
+    torch.manual_seed(0)
+    images, model = torch.randint(0, 256, (2, 1, 3, 16, 24)), build_raft("small").eval()
+    expected = model.estimate(*images.float(), iterations=2).flow
+    assert torch.equal(model.estimate(*images.to(dtype), iterations=2).flow, expected)
+    assert torch.equal(model(*images.to(dtype), iterations=2)[-1], expected)
+
+
+def test_an_estimate_can_be_exported():
+    images, model = 255 * torch.rand(2, 1, 3, 16, 24), build_raft("small").eval()
+
+    class Estimate(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.raft = model
+
+        def forward(self, image1, image2):
+            return unwrap(RAFT.estimate)(self.raft, image1, image2, 2).flow
+
+    exported = torch.export.export(Estimate(), tuple(images), strict=False).module()
+    torch.testing.assert_close(exported(*images), model.estimate(*images, iterations=2).flow, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("variant", ["basic", "small"])

@@ -61,7 +61,7 @@ def test_a_raft_of_others_is_a_source(naming, variant, tmp_path):
 
 
 def test_a_folder_without_a_finished_model_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"folder without model\.pt; name a folder that pretrain or"):
+    with pytest.raises(InputError, match=r"folder of no artifact, without model\.pt; name a folder that"):
         load_source(tmp_path)
     with pytest.raises(InputError, match=r"nowhere does not exist"):
         load_source(tmp_path / "nowhere")

@@ -90,6 +90,10 @@ class ProceduralFlow(FlowDataset):
     def __len__(self) -> int:
         return self.size
 
+    def frame_size(self, index: int) -> tuple[int, int]:
+        """Return height and width of the frames in px, the same for all."""
+        return self.height, self.width
+
     def __getitem__(self, index: int) -> FlowSample:
         return FlowSample(*(many[0] for many in self.batch([index])))
 
