@@ -75,12 +75,12 @@ def compose(
     if app not in apps:
         raise InputError(f"there is no app {app}; choose one of {', '.join(apps)}")
     given = flat(keys) + ([("paths.outputs", str(outputs))] if outputs is not None else [])
-    words = [as_texts(word) for word in overrides_at_home(list(overrides))]
+    words = [as_texts(word) for word in overrides_at_home(overrides)]
     own = [override(key, value) for key, value in given]
     if plugins is not None:
         listed = [plugins] if isinstance(plugins, str | Path) else plugins
         own.append(override("plugins", list(map(str, listed))))
-    words += own
+    words = [*words, *own]
     require_current(words)
     require_presets(words)
     base = cache(lambda: base_of(app, words, config_dir))

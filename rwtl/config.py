@@ -1,7 +1,7 @@
 """Reading a composed configuration: its values, paths and dotted keys, and the whole as YAML."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def at_home(value: Any) -> Any:
     return value
 
 
-def overrides_at_home(overrides: list[str]) -> list[str]:
+def overrides_at_home(overrides: Iterable[str]) -> list[str]:
     """Return overrides with the home folder in place of `~`, where a path begins with it: shells leave it after a `=`,
     and Hydra cannot read it."""
     return [re.sub(r"(?<=[=,\[:])~(?=[/,\]}]|$)", str(Path.home()), override) for override in overrides]

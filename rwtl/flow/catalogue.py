@@ -1,7 +1,8 @@
 """The catalogue of data sets by name, and what RAFT is trained and validated on: its entries, mixed and augmented."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class Catalogue(dict[str, dict[str, Any]]):
         typed_as: by data set, the keys such as `paths.sintel` that its arguments refer to.
     """
 
-    typed_as: dict[str, dict[str, str]] = {}
+    typed_as: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
 
 FLOW_DATASETS: Registry[type[FlowDataset]] = Registry("data set")
@@ -93,7 +94,7 @@ def open_dataset(name: str, **arguments: Any) -> FlowDataset:
     return flow_dataset({"name": name, **at_home(arguments)}, name)
 
 
-def flow_dataset(values: dict[str, Any], section: str, typed_as: dict[str, str] | None = None) -> FlowDataset:
+def flow_dataset(values: dict[str, Any], section: str, typed_as: Mapping[str, str] | None = None) -> FlowDataset:
     """Return the data set that a section of the configuration describes.
 
     Args:
