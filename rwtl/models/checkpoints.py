@@ -314,12 +314,12 @@ def weights_file(path: str | Path) -> Path:
 def _archived(path: Path) -> str | None:
     """Return the first checkpoint in a ZIP or tar archive of files; None where it is none, as PyTorch's own is."""
     names = []
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    elif tarfile.is_tarfile(path):
+    if tarfile.is_tarfile(path):  # before ZIP, which a tar file that ends with a checkpoint passes for
         with tarfile.open(path) as archive:
             names = archive.getnames()
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
     return next((name for name in names if name.endswith((".pth", ".pt", ".ckpt"))), None)
 
 

@@ -245,9 +245,10 @@ def test_an_archive_of_checkpoints_is_to_be_unpacked(tmp_path):
     save_official(tmp_path / "raft-things.pth", build_raft("basic"))
     with ZipFile(tmp_path / "models.zip", "w") as archive:
         archive.write(tmp_path / "raft-things.pth", "models/raft-things.pth")
-    with tarfile.open(tmp_path / "models.tar.gz", "w:gz") as archive:
-        archive.add(tmp_path / "raft-things.pth", "models/raft-things.pth")
-    for name in ("models.zip", "models.tar.gz"):
+    for name, mode in {"models.tar": "w", "models.tar.gz": "w:gz"}.items():
+        with tarfile.open(tmp_path / name, mode) as archive:
+            archive.add(tmp_path / "raft-things.pth", "models/raft-things.pth")
+    for name in ("models.zip", "models.tar", "models.tar.gz"):
         with pytest.raises(InputError, match=rf"{name} is an archive of files; unpack it, .* models/raft-things\.pth"):
             load_raft(tmp_path / name)
     with tarfile.open(tmp_path / "other.tar", "w") as archive:
