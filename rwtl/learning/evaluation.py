@@ -98,6 +98,10 @@ def evaluate(
     """
     if isinstance(datasets, FlowDataset):
         datasets = {type(datasets).__name__: datasets}
+    if not isinstance(datasets, Mapping):
+        raise InputError(
+            f"datasets is a {type(datasets).__name__}; it must be a data set, or several by name, in a dict"
+        )
     for name, dataset in datasets.items():
         if not dataset.has_flow:
             raise InputError(f"{name} holds no flow to compare with: it is a test split")

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import tarfile
 import zipfile
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -281,8 +282,10 @@ def _read(path: str | Path) -> dict:
             raise InputError(
                 f"checkpoint {path} is an archive of files; unpack it, and name one of them, such as {inner}"
             ) from error
-        # What PyTorch says first of an unreadable file is advice to read it unsafely.
-        reason = str(error).split("WeightsUnpickler error:")[-1].strip() or type(error).__name__
+        # What PyTorch says first of an unreadable file, or says of one of its oldest, is advice to read it unsafely.
+        reason = str(error).split("WeightsUnpickler error:")[-1].strip()
+        if not reason or "weights_only" in reason:
+            reason = type(error).__name__
         raise InputError(
             f"checkpoint {path} cannot be read ({reason.splitlines()[0]}); is it whole, and a file of PyTorch?"
         ) from error
@@ -309,11 +312,15 @@ def weights_file(path: str | Path) -> Path:
 
 
 def _archived(path: Path) -> str | None:
-    """Return the first checkpoint in a ZIP archive of files; None where it is none, as PyTorch's own is."""
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        return next((name for name in archive.namelist() if name.endswith((".pth", ".pt", ".ckpt"))), None)
+    """Return the first checkpoint in a ZIP or tar archive of files; None where it is none, as PyTorch's own is."""
+    names = []
+    if tarfile.is_tarfile(path):  # before ZIP, which a tar file that ends with a checkpoint passes for
+        with tarfile.open(path) as archive:
+            names = archive.getnames()
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    return next((name for name in names if name.endswith((".pth", ".pt", ".ckpt"))), None)
 
 
 def _own_model(path: Path, content: dict, kind: str) -> nn.Module:

@@ -178,7 +178,7 @@ def frame_pair(image1: Any, image2: Any, dtype: torch.dtype, looked_at: bool) ->
     for name, image in (("image1", image1), ("image2", image2)):
         if not isinstance(image, Tensor):
             raise InputError(f"{name} is a {type(image).__name__}; it must be a tensor, as torch.as_tensor makes one")
-        if image.ndim != 4 or image.shape[1] != 3:
+        if image.ndim != 4 or image.shape[0] == 0 or image.shape[1] != 3:
             raise InputError(
                 f"{name} is of shape {tuple(image.shape)}; it must be (batch, 3, height, width), RGB in 0..255"
                 f"{_remedy(tuple(image.shape))}"

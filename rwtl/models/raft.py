@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Real
@@ -94,11 +94,16 @@ class RAFT(nn.Module):
             padding: where images are padded to multiples of 8: as officially for Sintel, or for KITTI.
 
         Raises:
-            InputError: An image is no such tensor, has a pixel that is not finite, or differs in size from the other.
+            InputError: An image is no such tensor, has a pixel that is not finite, or differs in size from the other;
+                so does the initial flow; or the padding is of no such kind.
         """
         image1, image2 = frame_pair(image1, image2, next(self.parameters()).dtype, looked_at=True)
+        if padding not in get_args(PaddingMode):
+            raise InputError(f"padding is {padding!r}; it must be {' or '.join(get_args(PaddingMode))}")
         image1, window = pad_to_multiple_of_8(image1, padding)
         image2, _ = pad_to_multiple_of_8(image2, padding)
+        if initial is not None:
+            initial = _fitting(initial, (len(image1), 2, image1.shape[-2] // 8, image1.shape[-1] // 8))
         flow, hidden = deque(self._iterate(image1, image2, iterations, initial), maxlen=1).pop()
         return FlowEstimate(crop_to(self.upsampler(flow, hidden), window), flow)
 
@@ -120,10 +125,6 @@ class RAFT(nn.Module):
 
         start = pixel_grid(len(image1), *features1.shape[-2:], device=image1.device)
         flow = torch.zeros_like(start) if initial is None else initial
-        if flow.shape != start.shape:
-            raise InputError(
-                f"the initial flow is {tuple(flow.shape)}; for these images it must be {tuple(start.shape)}"
-            )
         del features1, features2, context_features  # at large sizes they are worth freeing
         for _ in range(iterations):
             flow = flow.detach()  # gradients flow through each iteration alone (section 3.3)
@@ -137,6 +138,17 @@ class RAFT(nn.Module):
         if self.feature_encoder.training:  # in one batch, as officially: with BatchNorm it matters
             return self.feature_encoder(torch.cat((image1, image2))).chunk(2)
         return self.feature_encoder(image1), self.feature_encoder(image2)  # the same, in half the memory
+
+
+def _fitting(initial: Any, shape: tuple[int, ...]) -> Tensor:
+    """Return an initial flow in float32; an InputError says where it is no finite tensor of the shape."""
+    if not isinstance(initial, Tensor):
+        raise InputError(f"the initial flow is a {type(initial).__name__}; it must be a tensor")
+    if initial.shape != shape:
+        raise InputError(f"the initial flow is {tuple(initial.shape)}; for these images it must be {shape}")
+    if not torch.compiler.is_compiling() and not initial.isfinite().all():
+        raise InputError("the initial flow holds a value that is not finite; it must hold none")
+    return initial.float()
 
 
 def build_raft(

@@ -1,5 +1,7 @@
 """Evaluation and submission in the layouts of MPI-Sintel and KITTI."""
 
+from inspect import unwrap
+
 import numpy as np
 import pytest
 import torch
@@ -201,6 +203,12 @@ def test_a_frame_that_is_not_finite_is_named_with_its_pair(model):
     data.__class__ = type("Mine", (Broken,), {"__getitem__": lambda self, number: broken[number]})
     with pytest.raises(InputError, match=r"^Mine, scene 1: image2 holds 3840 values that are not finite, the first at"):
         evaluate(model, data, 1)
+
+
+@pytest.mark.parametrize("given", ["sintel", [1]])
+def test_what_is_no_data_set_is_named(model, given):
+    with pytest.raises(InputError, match=r"^datasets is a (str|list); it must be a data set, or several by name"):
+        unwrap(evaluate)(model, given, 1)
 
 
 def test_a_data_set_of_which_nothing_is_known_is_named(model):

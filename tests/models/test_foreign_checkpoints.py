@@ -1,5 +1,6 @@
 """RAFT's weights by other people's names; the names below are theirs, written out by hand."""
 
+import tarfile
 from argparse import Namespace
 from zipfile import ZipFile
 
@@ -244,8 +245,17 @@ def test_an_archive_of_checkpoints_is_to_be_unpacked(tmp_path):
     save_official(tmp_path / "raft-things.pth", build_raft("basic"))
     with ZipFile(tmp_path / "models.zip", "w") as archive:
         archive.write(tmp_path / "raft-things.pth", "models/raft-things.pth")
-    with pytest.raises(InputError, match=r"models\.zip is an archive of files; unpack it, .* models/raft-things\.pth"):
-        load_raft(tmp_path / "models.zip")
+    for name, mode in {"models.tar": "w", "models.tar.gz": "w:gz"}.items():
+        with tarfile.open(tmp_path / name, mode) as archive:
+            archive.add(tmp_path / "raft-things.pth", "models/raft-things.pth")
+    for name in ("models.zip", "models.tar", "models.tar.gz"):
+        with pytest.raises(InputError, match=rf"{name} is an archive of files; unpack it, .* models/raft-things\.pth"):
+            load_raft(tmp_path / name)
+    with tarfile.open(tmp_path / "other.tar", "w") as archive:
+        archive.add(tmp_path / "raft-things.pth", "notes")
+    with pytest.raises(InputError, match=r"other\.tar cannot be read \(\w+\); is it whole") as caught:
+        load_raft(tmp_path / "other.tar")
+    assert "weights_only" not in str(caught.value)
 
 
 def test_the_folder_of_an_artifact_is_its_model(tmp_path):

@@ -97,6 +97,7 @@ NOT_FRAMES = {
     "one image as read": (A[0].permute(1, 2, 0), A, r"shape \(16, 24, 3\); .*image\.permute\(2, 0, 1\)\[None\]"),
     "grey": (A[:, :1], A[:, :1], r"shape \(1, 1, 16, 24\); .*repeats the grey channel"),
     "RGBA": (torch.zeros(1, 4, 16, 24), A, r"shape \(1, 4, 16, 24\); it must be \(batch, 3, .*image\[:, :3\]"),
+    "an empty batch": (A[:0], A[:0], r"image1 is of shape \(0, 3, 16, 24\); it must be \(batch, 3"),
     "numpy": (A.numpy(), A, r"image1 is a ndarray; it must be a tensor"),
     "truth": (A > 0, A, r"image1 holds bool"),
     "NaN": (A, A.index_fill(3, torch.tensor(5), torch.nan), r"image2 holds 48 .* first at \(0, 0, 0, 5\)"),
@@ -110,6 +111,27 @@ def test_what_are_no_two_frames_is_named(what, call):
     called = unwrap(getattr(RAFT, call))  # without the tests' own check of shapes
     with pytest.raises(InputError, match=words):
         called(build_raft("small").eval(), image1, image2, 1)
+
+
+INITIAL = torch.zeros(1, 2, 2, 3)
+NO_START = {
+    "numpy": ({"initial": INITIAL.numpy()}, r"^the initial flow is a ndarray; it must be a tensor"),
+    "NaN": ({"initial": INITIAL + torch.nan}, r"^the initial flow holds a value that is not finite"),
+    "padding": ({"padding": "sintle"}, r"^padding is 'sintle'; it must be sintel or kitti"),
+}
+
+
+@pytest.mark.parametrize("what", NO_START)
+def test_what_is_no_start_or_padding_of_an_estimate_is_named(what):
+    arguments, words = NO_START[what]
+    with pytest.raises(InputError, match=words):
+        unwrap(RAFT.estimate)(build_raft("small").eval(), A, A, 1, **arguments)
+
+
+def test_an_initial_flow_of_other_numbers_is_converted():
+    model, start = build_raft("small").eval(), torch.ones(1, 2, 2, 3)
+    expected = model.estimate(A, A, 1, start).flow
+    assert torch.equal(model.estimate(A, A, 1, start.double()).flow, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float64, torch.float16, torch.int64])
