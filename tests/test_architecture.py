@@ -20,6 +20,7 @@ LEVELS = [
     ("learning",),
     ("tracking",),
     ("pipeline",),
+    ("predicting",),
     ("sweeps",),
     ("comparing",),
     ("api",),
