@@ -36,11 +36,11 @@ def in_tiles(
         Flow in px.
 
     Raises:
-        InputError: The overlap is not smaller than the tile.
+        InputError: The overlap is not smaller than a side of which there are several.
     """
     height, width = image1.shape[-2:]
     sides = (min(tile[0], height), min(tile[1], width))
-    if overlap >= min(sides):
+    if any(overlap >= side for side, whole in zip(sides, (height, width), strict=True) if side < whole):
         raise InputError(f"overlap is {overlap} px; it must be smaller than the tile, {sides[0]}×{sides[1]} px")
     weight = _ramp(sides[0], overlap)[:, None] * _ramp(sides[1], overlap)[None, :]
     weight = weight.to(image1.device)
@@ -56,7 +56,7 @@ def in_tiles(
 
 def _places(length: int, side: int, overlap: int) -> list[int]:
     """Return where tiles begin, spread evenly over a length."""
-    count = ceil((length - side) / (side - overlap)) + 1
+    count = ceil((length - side) / (side - overlap)) + 1 if side < length else 1
     return [round(number * (length - side) / max(1, count - 1)) for number in range(count)]
 
 

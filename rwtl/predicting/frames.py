@@ -154,7 +154,7 @@ class WaveFrames(Frames):
         self.recording.require_frames()
         self.names = [f"{number:06d}" for number in range(self.recording.valid_frames)]
         self.rate = 1 / self.recording.frame_interval
-        some = np.unique(np.linspace(0, self.count - 1, min(self.count, 100)).astype(int))
+        some = np.unique(np.linspace(0, self.count - 1, min(self.count, 100)).astype(int)).tolist()
         sample = np.concatenate([self.recording.frames(number, number + 1) for number in some])
         self.low, self.high = (float(value) for value in np.quantile(sample, (0.001, 0.999)))
 

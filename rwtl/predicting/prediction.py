@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 from zipfile import BadZipFile
 
 import cv2
@@ -33,6 +33,7 @@ from rwtl.sections import Count, EachOnce, Listed, Natural, Positive, Unfit, sec
 MANIFEST = "predict.json"  # what was estimated, how, and by which weights
 _CARRIED = "warm_start.npz"  # while it works: what the next pair starts from
 _FILM = "film.mp4"
+_REMEDY = "give another folder as output=..., or overwrite=true"
 _PENDING = 4  # pairs that are drawn and written while the next ones are estimated
 
 Kind = Literal["flo", "kitti", "npz", "colour", "arrows", "warped", "occluded", "film"]
@@ -154,10 +155,11 @@ def predict(
     total = len(names) - 1
     if total < 1:
         raise InputError(f"predict.every is {config.every}, which leaves one of {frames.count} frames; set it lower")
+    wanted = {"frames": frames.identity(), "count": frames.count, **asdict(config), **about}
+    del wanted["write"]  # further kinds may be asked for later
+    _require_same(folder, json.loads(json.dumps(wanted)), overwrite)
     with alone(folder, "predict"):
-        wanted = {"frames": frames.identity(), "count": frames.count, **asdict(config), **about}
-        del wanted["write"]  # further kinds may be asked for later
-        _prepare(folder, json.loads(json.dumps(wanted)), overwrite)
+        _prepare(folder, json.loads(json.dumps(wanted)))
         kinds = [kind for kind in config.write if kind != FILM]
         kinds += [COLOUR] if FILM in config.write and COLOUR not in kinds else []
         lacking = [[kind for kind in kinds if not _file(folder, kind, name).exists()] for name in names[:-1]]
@@ -172,9 +174,9 @@ def _make(frames: Frames, estimate: Estimator, folder: Path, lacking: list[list[
     """Estimate the pairs that lack files, and return how many there were."""
     config, total = estimate.config, len(lacking)
     start = next((number for number, kinds in enumerate(lacking) if kinds), total)
-    carried = _carried(folder, start) if config.warm_start and start < total else None
-    if config.warm_start and carried is None and start < total:
-        start = 0  # for each depends on the one before
+    carried = None
+    if config.warm_start and start < total:  # each pair depends on the one before
+        start, carried = _carried(folder, start)
     progress = Progress("predict", total, "pairs", rate=" pairs/s")
     made, pending = 0, deque[Future]()
     with ThreadPoolExecutor(1) as writer:  # draws and writes while the next pair is estimated
@@ -206,26 +208,40 @@ def _require_one_size(first: Frame, second: Frame) -> None:
         raise InputError(f"images: {' and '.join(sizes)}; the frames of a pair must have one size")
 
 
-def _prepare(folder: Path, wanted: dict[str, Any], overwrite: bool) -> None:
-    """Write the manifest of a folder; what it says of an earlier call must be the same, or may be overwritten."""
-    remedy = "give another folder as output=..., or overwrite=true"
-    before = files.read_checked(folder / MANIFEST, dict[str, Any], remedy)
-    theirs = [kind for kind in (*get_args(Kind), _FILM) if (folder / kind).exists()]
+def _require_same(folder: Path, wanted: dict[str, Any], overwrite: bool) -> None:
+    """Raise InputError where a folder holds what another prediction wrote, or what none did."""
+    before = _manifest(folder)
+    theirs = _written(folder)
     if before is None and theirs:
+        names = ", ".join(path.name for path in theirs)
+        raise InputError(f"{folder} holds {names}, which no prediction wrote; give another folder as output=...")
+    differing = [key for key in wanted if before is not None and before.get(key) != wanted[key]]
+    if differing and not overwrite:
+        first = differing[0]
         raise InputError(
-            f"{folder} holds {', '.join(theirs)}, which no prediction wrote; give another folder as output=..."
+            f"{folder} holds a prediction with another value of {', '.join(differing)} ({first}: {before.get(first)}, "
+            f"now {wanted[first]}); {_REMEDY}"
         )
-    if before is not None and before != wanted:
-        differing = [key for key in wanted if before.get(key) != wanted[key]]
-        if not overwrite:
-            raise InputError(
-                f"{folder} holds a prediction with another value of {', '.join(differing)} "
-                f"({differing[0]}: {before.get(differing[0])}, now {wanted[differing[0]]}); {remedy}"
-            )
-        for name in theirs:
-            (folder / name).unlink() if name == _FILM else shutil.rmtree(folder / name)
+
+
+def _prepare(folder: Path, wanted: dict[str, Any]) -> None:
+    """Write the manifest of a folder, and remove what was written by another one."""
+    if _manifest(folder) not in (None, wanted):
+        for path in _written(folder):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         (folder / _CARRIED).unlink(missing_ok=True)
+    for partial in folder.rglob(".*.partial*"):  # of a call that was killed as it wrote
+        partial.unlink()
     files.write_json(folder / MANIFEST, wanted)
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    return files.read_checked(folder / MANIFEST, dict[str, Any], _REMEDY)
+
+
+def _written(folder: Path) -> list[Path]:
+    """Return the folders and the film that predictions write, as far as they are there."""
+    return [path for path in (*(folder / kind for kind in _WRITERS), folder / _FILM) if path.exists()]
 
 
 def _file(folder: Path, kind: str, name: str) -> Path:
@@ -249,13 +265,15 @@ def _write(
             np.savez(stream, number=number + 1, flow=carried.cpu().numpy())
 
 
-def _carried(folder: Path, number: int) -> Tensor | None:
-    """Return what an earlier call left for a pair to start from; None where that is of another pair, or of none."""
+def _carried(folder: Path, most: int) -> tuple[int, Tensor | None]:
+    """Return the number of the pair that an earlier call was to go on with, of at most this one, and what that starts
+    from; 0 and None where nothing of use was left."""
     try:
         with np.load(folder / _CARRIED, allow_pickle=False) as content:
-            return torch.from_numpy(content["flow"]) if int(content["number"]) == number else None
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # all pairs are then estimated again
-        return None
+            number, flow = int(content["number"]), torch.from_numpy(content["flow"])
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return 0, None
+    return (number, flow) if number <= most else (0, None)
 
 
 def _write_npz(file: Path, pair: Pair, longest: float | None) -> None:
