@@ -36,9 +36,9 @@ def write_film(path, count, code="mp4v"):
     return path
 
 
-def write_checkpoint(path, seed=0):
-    """Write a small RAFT of random weights."""
-    torch.manual_seed(seed)
-    arguments = {"variant": "small", "feature_norm": "instance", "iterations": 2}
+def write_checkpoint(path, variant="small"):
+    """Write a RAFT of random weights."""
+    torch.manual_seed(0)
+    arguments = {"variant": variant, "feature_norm": "instance", "iterations": 2}
     save_model(path, "raft", arguments, build_raft(**arguments))
     return path

@@ -8,16 +8,17 @@ import torch
 from omegaconf import DictConfig
 
 from rwtl import files
-from rwtl.config import outputs_folder, setting
+from rwtl.config import outputs_folder, path_of, setting
 from rwtl.errors import InputError
 from rwtl.learning.recipe import TrainerConfig
 from rwtl.models.checkpoints import digest_of_weights, load_raft, recognise
+from rwtl.models.export import export_raft, smallest_side
 from rwtl.pipeline.status import DIGEST
 from rwtl.plugins import load_plugins
 from rwtl.predicting.frames import open_frames
 from rwtl.predicting.prediction import Estimator, PredictConfig, predict
 from rwtl.progress import say
-from rwtl.sections import typed
+from rwtl.sections import Count, checked, typed
 
 
 def run(cfg: DictConfig) -> None:
@@ -51,6 +52,19 @@ def run(cfg: DictConfig) -> None:
     for kind in config.write:
         file = folder / ("film.mp4" if kind == "film" else kind)
         print(f"{kind + ':':9} {file}")
+
+
+def export(cfg: DictConfig) -> None:
+    """Write the model that a configuration names for other programs, and say what it takes."""
+    load_plugins(cfg)
+    trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
+    iterations = checked(Count | None, setting(cfg, "iterations"), "iterations")
+    file = path_of(cfg, "file").expanduser()
+    model = load_raft(checkpoint_of(cfg), correlation=trainer.correlation)
+    export_raft(model, file, iterations)
+    least = smallest_side(model)
+    print(f"{file}: image1 and image2 (1, 3, height, width), RGB, 0 to 255, to flow (1, 2, height, width) in px")
+    print(f"height and width: multiples of 8, from {least} px on; iterations: {iterations or model.iterations}")
 
 
 def checkpoint_of(cfg: DictConfig) -> Path:
