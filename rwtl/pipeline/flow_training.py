@@ -102,11 +102,12 @@ def _start(path: Path | None, model: ModelConfig) -> CheckpointInfo | None:
     if path is None:
         return None
     info = recognise(path)
-    found = ModelConfig(info.variant, info.feature_norm)
+    found = ModelConfig(info.variant, info.feature_norm, info.levels)
     if found != model:
         raise InputError(
-            f"start_from {path} holds {info}, but the model is {model.variant} with feature_norm {model.feature_norm}; "
-            f"use model.variant={found.variant} model.feature_norm={found.feature_norm}, or another checkpoint"
+            f"start_from {path} holds {info}, but the model is {model.variant} with feature_norm {model.feature_norm} "
+            f"and {model.levels} levels; use model.variant={found.variant} model.feature_norm={found.feature_norm} "
+            f"model.levels={found.levels}, or another checkpoint"
         )
     return info
 
