@@ -34,6 +34,7 @@ LEVELS = [
     ("learning",),
     ("tracking",),
     ("pipeline",),
+    ("predicting",),
     ("sweeps",),
     ("comparing",),
     ("api",),

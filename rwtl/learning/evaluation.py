@@ -1,21 +1,25 @@
 """Errors of a trained RAFT on pairs with known flow, and on the measured flow of wave fronts."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from rich.table import Table
+from torch import Tensor
 
 from rwtl.errors import InputError
 from rwtl.flow.sample import FlowDataset, FlowSample
 from rwtl.learning.metrics import METRICS, FlowMetrics, end_point_error, normal_error, pixels_of, require_known
 from rwtl.learning.recipe import autocast
 from rwtl.models.parts import carry_forward
-from rwtl.models.raft import RAFT, FlowEstimate
+from rwtl.models.raft import RAFT
+from rwtl.models.tiling import in_tiles
 from rwtl.progress import Progress
-from rwtl.sections import Count, EachOnce, section
+from rwtl.sections import Count, EachOnce, Unfit, section
 from rwtl.terminal import show
 
 FRONT_METRICS = ("epe", "normal", "no_motion", "mean_speed")
@@ -33,20 +37,42 @@ class EstimationConfig:
         iterations: recurrent iterations of RAFT; None means as many as it was trained with.
         warm_start: whether each pair of a sequence begins with the flow of the one before (RAFT, section 4.3), in the
             data sets that have sequences.
+        tile: height and width of tiles, px, that are estimated one by one and blended: such as the frames of training,
+            where those of the data sets are larger; None for whole frames.
     """
 
     datasets: Annotated[list[str], EachOnce()]
     iterations: Count | None
     warm_start: bool
+    tile: list[Count] | None = None
+
+    def __post_init__(self) -> None:
+        if self.tile is not None and len(self.tile) != 2:
+            raise Unfit(f"tile is {self.tile}; give height and width, such as [96,128], or null for whole frames")
+        if self.tile is not None and self.warm_start:
+            raise Unfit("warm_start is true, which needs whole frames; set tile to null")
+
+    def identity(self) -> dict[str, Any]:
+        """Return the values that determine the estimates."""
+        values = asdict(self)
+        if self.tile is None:  # results from before there was a choice stay what they are
+            del values["tile"]
+        return values
 
 
 @torch.no_grad()
 def estimates(
-    model: RAFT, dataset: FlowDataset, iterations: int | None, warm_start: bool, device: torch.device, precision: str
-) -> Iterator[tuple[int, FlowSample, FlowEstimate]]:
-    """Yield the number of every pair, its sample (CPU) and its estimate (`device`), of frames padded as officially.
+    model: RAFT,
+    dataset: FlowDataset,
+    iterations: int | None,
+    warm_start: bool,
+    device: torch.device,
+    precision: str,
+    tile: Sequence[int] | None = None,
+) -> Iterator[tuple[int, FlowSample, Float[Tensor, "1 2 h w"]]]:
+    """Yield the number of every pair, its sample (CPU) and its flow (`device`, px), of frames padded as officially.
 
-    The model is put to `device` and in eval mode.
+    The model is put to `device` and in eval mode. Tiles overlap by a quarter of their shorter side.
     """
     model.eval().to(device)
     sequences = dataset.sequences if warm_start else None
@@ -58,12 +84,23 @@ def estimates(
             initial = None
         try:
             with autocast(device, precision):
+                if tile is not None:
+                    yield index, sample, _tiled(model, *images, iterations, tile)
+                    continue
                 estimate = model.estimate(*images, iterations, initial, dataset.padding)
         except InputError as error:
             raise InputError(f"{type(dataset).__name__}, {dataset.names[index]}: {error}") from error
         if sequences is not None:
             initial = carry_forward(estimate.coarse)
-        yield index, sample, estimate
+        yield index, sample, estimate.flow
+
+
+def _tiled(
+    model: RAFT, image1: Tensor, image2: Tensor, iterations: int | None, tile: Sequence[int]
+) -> Float[Tensor, "b 2 h w"]:
+    height, width = tile
+    overlap = min(height, width) // 4
+    return in_tiles(lambda *images: model.estimate(*images, iterations).flow, image1, image2, (height, width), overlap)
 
 
 def evaluate(
@@ -74,6 +111,7 @@ def evaluate(
     label: str = "evaluate",
     device: torch.device | str = "cpu",
     precision: str = "32-true",
+    tile: Sequence[int] | None = None,
 ) -> pd.DataFrame:
     """Return errors, one row for each pair: `dataset`, `pair`, numbers of valid pixels, METRICS and `no_motion`.
 
@@ -88,6 +126,7 @@ def evaluate(
         label: names the work where progress is printed.
         device: where the flow is estimated.
         precision: `32-true`, `bf16-mixed` or `16-mixed`.
+        tile: height and width of tiles, px, that are estimated one by one; None for whole frames.
 
     Raises:
         InputError: A data set holds no flow or none that is known, or a pair is damaged.
@@ -109,9 +148,9 @@ def evaluate(
     progress = Progress(label, sum(len(dataset) for dataset in datasets.values()), "pairs")
     rows = []
     for name, dataset in datasets.items():
-        for index, sample, estimate in estimates(model, dataset, iterations, warm_start, device, precision):
+        for index, sample, flow in estimates(model, dataset, iterations, warm_start, device, precision, tile):
             metrics = FlowMetrics()
-            metrics.update(estimate.flow.float().cpu(), sample.flow[None], sample.valid[None])
+            metrics.update(flow.float().cpu(), sample.flow[None], sample.valid[None])
             errors = {metric: float(value) for metric, value in metrics.compute().items()}
             errors["no_motion"] = float(sample.flow.norm(dim=0)[sample.valid >= 0.5].mean())
             rows.append({"dataset": name, "pair": dataset.names[index], **errors})
@@ -157,7 +196,7 @@ def front_errors(model: RAFT, data: FlowDataset, device: torch.device, precision
     rows = []
     for index, sample, estimate in estimates(model, data, None, False, device, precision):
         valid = sample.valid >= 0.5
-        predicted, flow = estimate.flow.float().cpu(), sample.flow[None]
+        predicted, flow = estimate.float().cpu(), sample.flow[None]
         length = flow.norm(dim=1)
         of_mean_speed = (length - lengths.mean()).abs()
         errors = (end_point_error(predicted, flow), normal_error(predicted, flow), length, of_mean_speed)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rwtl import files
 from rwtl.errors import InputError
 from rwtl.models.next_frame import build_next_frame
+from rwtl.models.parts import LEVELS
 from rwtl.models.raft import RAFT, build_raft
 
 OFFICIAL = (
@@ -104,7 +105,14 @@ class CheckpointInfo:
 
     def __str__(self) -> str:
         around = f" ({', '.join(self.wrapping)})" if self.wrapping else ""
-        return f"{self.format} RAFT {self.variant}{around}, {self.tensors} tensors, feature_norm {self.feature_norm}"
+        levels = "" if self.levels == LEVELS else f", {self.levels} levels"
+        said = f"{self.format} RAFT {self.variant}{levels}{around}"
+        return f"{said}, {self.tensors} tensors, feature_norm {self.feature_norm}"
+
+    @property
+    def levels(self) -> int:
+        """Levels of the correlation pyramid."""
+        return self.arguments.get("levels", LEVELS)
 
 
 def save_model(path: str | Path, kind: str, arguments: dict, model: nn.Module) -> None:
@@ -117,13 +125,18 @@ def save_official(path: str | Path, model: RAFT, prefix: str = PARALLEL) -> None
 
     Args:
         path: the file to write.
-        model: RAFT with instance normalisation in the feature encoder; with another it is an InputError.
+        model: RAFT with instance normalisation in the feature encoder and 4 levels; another is an InputError.
         prefix: put before every name; `module.` as in the released files, or an empty one for a bare model.
     """
     if not any(isinstance(layer, nn.InstanceNorm2d) for layer in model.feature_encoder.modules()):
         raise InputError(
             f"{path} cannot be written: the official feature encoder normalises by instance and this model's does not, "
             "so the official code would give another flow; save it with save_model, or train with feature_norm=instance"
+        )
+    if model.correlation.levels != LEVELS:
+        raise InputError(
+            f"{path} cannot be written: the official correlation has {LEVELS} levels and this model's has "
+            f"{model.correlation.levels}; save it with save_model"
         )
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     variant, _, own = _match(state, "rwtl", "", "the model to be saved")

@@ -10,7 +10,7 @@ from rwtl.clips.transforms import channels_of, to_rgb
 from rwtl.errors import InputError
 from rwtl.models.correlation import Correlation, CorrelationKind, pixel_grid, sample_at
 from rwtl.models.encoder import Encoder, Norm
-from rwtl.models.parts import crop_to, pad_to_multiple_of_8, parts_of
+from rwtl.models.parts import LEVELS, crop_to, pad_to_multiple_of_8, parts_of
 from rwtl.models.update import UpdateBlock, upsample_bilinear
 
 
@@ -171,6 +171,7 @@ def build_next_frame(
     colour: Colour = "grey",
     decoder: str = "warp",
     context: str = "features",
+    levels: int = LEVELS,
 ) -> NextFrameModel:
     """Return the model with random weights.
 
@@ -183,6 +184,7 @@ def build_next_frame(
         decoder: `warp` carries I2 on by the motion and corrects it, `direct` reads the frame from the hidden state.
         context: initial hidden state and context are a projection of the `features` of I2, or what RAFT's
             `context_encoder` makes of I2.
+        levels: of the correlation pyramid, as of RAFT.
     """
     choices = (("decoder", decoder, DECODERS), ("context", context, CONTEXTS))
     parts = parts_of(variant)
@@ -191,7 +193,7 @@ def build_next_frame(
             raise InputError(f"{key} is {value!r}; choose one of {', '.join(known)}")
     if iterations < 1:
         raise InputError(f"iterations is {iterations}; it must be at least 1")
-    lookup = parts.correlation(correlation)
+    lookup = parts.correlation(correlation, levels)
     return NextFrameModel(
         feature_encoder=parts.feature_encoder(feature_norm),
         context_encoder=parts.context_encoder() if context == "context_encoder" else None,

@@ -26,9 +26,10 @@ from rwtl.models.update import (
     UpdateBlock,
 )
 from rwtl.registry import Registry
-from rwtl.sections import OneOf, section
+from rwtl.sections import OneOf, Range, section
 
 SMALLEST = 8  # px
+LEVELS = 4  # of the correlation pyramid, as published
 _CORRELATIONS = {"all_pairs": AllPairsCorrelation, "on_demand": OnDemandCorrelation}
 
 
@@ -63,8 +64,8 @@ class Parts:
     def context_encoder(self) -> Encoder:
         return Encoder(self.block, self.widths, self.hidden + self.context, self.context_norm)
 
-    def correlation(self, kind: CorrelationKind = "all_pairs") -> Correlation:
-        return _CORRELATIONS[kind](levels=4, radius=self.radius)
+    def correlation(self, kind: CorrelationKind = "all_pairs", levels: int = LEVELS) -> Correlation:
+        return _CORRELATIONS[kind](levels, self.radius)
 
     def update_block(self, correlation_channels: int) -> UpdateBlock:
         motion_encoder = self.motion_encoder(correlation_channels)
@@ -154,14 +155,30 @@ class ModelConfig:
     Args:
         variant: `basic` or `small`, as of RAFT, or one that a plug-in registers.
         feature_norm: normalisation of the feature encoder: `instance` (stock RAFT, no BatchNorm), `batch`, `none`.
+        levels: of the correlation pyramid: 4 as published, fewer for training on small frames. A level whose map is a
+            single pixel high or wide there has taps that are always zero in training, and alive on larger frames.
     """
 
     variant: Annotated[str, OneOf(VARIANTS)]
     feature_norm: Norm
+    levels: Annotated[int, Range(1, LEVELS)] = LEVELS
 
     def identity(self) -> dict[str, Any]:
         """Return what determines a model: the values, and of a registered variant its code."""
-        return asdict(self) | VARIANTS.code(self.variant)
+        values = asdict(self)
+        if self.levels == LEVELS:  # results from before there was a choice stay what they are
+            del values["levels"]
+        return values | VARIANTS.code(self.variant)
+
+
+def levels_that_fit(height: int, width: int) -> int:
+    """Return the most levels of the correlation pyramid, none of which is a single pixel high or wide.
+
+    Args:
+        height, width: of the frames that a model is trained on, px.
+    """
+    side = -(-min(height, width) // 8)
+    return max(1, min(LEVELS, side.bit_length() - 1))
 
 
 def frame_pair(image1: Any, image2: Any, dtype: torch.dtype, looked_at: bool) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from rwtl.errors import InputError
 from rwtl.flow.sample import PaddingMode
 from rwtl.models.correlation import Correlation, CorrelationKind, pixel_grid
 from rwtl.models.encoder import Encoder, Norm, to_encoder_range
-from rwtl.models.parts import crop_to, frame_pair, pad_to_multiple_of_8, parts_of
+from rwtl.models.parts import LEVELS, crop_to, frame_pair, pad_to_multiple_of_8, parts_of
 from rwtl.models.update import UpdateBlock
 
 ITERATIONS = 12  # of RAFT's training
@@ -156,6 +156,7 @@ def build_raft(
     feature_norm: Norm = "instance",
     iterations: int = ITERATIONS,
     correlation: CorrelationKind = "all_pairs",
+    levels: int = LEVELS,
 ) -> RAFT:
     """Return RAFT with random weights.
 
@@ -165,9 +166,10 @@ def build_raft(
         iterations: recurrent iterations, at least 1, where a call names none.
         correlation: `all_pairs` holds the volume; `on_demand` gives the same flow in memory that grows with the number
             of pixels only.
+        levels: of the correlation pyramid; 4 as published, fewer for training on small frames.
     """
     parts = parts_of(variant)
-    lookup = parts.correlation(correlation)
+    lookup = parts.correlation(correlation, levels)
     return RAFT(
         feature_encoder=parts.feature_encoder(feature_norm),
         context_encoder=parts.context_encoder(),

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,9 @@ def write_submission(
     progress = Progress("submission", sum(len(dataset) for dataset in datasets.values()), "pairs")
     written, cut = 0, Counter()
     for name, dataset in datasets.items():
-        for index, _, estimate in estimates(model, dataset, config.iterations, config.warm_start, device, precision):
-            flow = estimate.flow[0].float().cpu().numpy()
+        how = (config.iterations, config.warm_start, device, precision, config.tile)
+        for index, _, estimate in estimates(model, dataset, *how):
+            flow = estimate[0].float().cpu().numpy()
             writers[name](index, flow)
             if isinstance(dataset, KITTI) and (outside := beyond(flow, KITTI_LIMITS)):
                 cut[f"{name} {dataset.names[index]}"] = outside
@@ -102,7 +103,7 @@ class EstimationPlan:
     def values(self) -> dict[str, Any]:
         """Return what determines the result, apart from the model."""
         datasets = {name: data.identity() for name, data in self.datasets.items()}
-        return asdict(self.config) | {"datasets": datasets, "precision": self.trainer.precision}
+        return self.config.identity() | {"datasets": datasets, "precision": self.trainer.precision}
 
 
 class EvaluationArtifact(Artifact):
@@ -161,7 +162,7 @@ def evaluation(cfg: DictConfig) -> EvaluationArtifact:
         model, device = load_raft(checkpoint, correlation=plan.trainer.correlation), plan.trainer.device()
         plan.trainer.lay_out(model)
         how = (plan.config.iterations, plan.config.warm_start, label, device, plan.trainer.precision)
-        errors = evaluate(model, plan.datasets, *how)
+        errors = evaluate(model, plan.datasets, *how, plan.config.tile)
         errors.to_csv(folder / files.ERRORS, index=False)
 
     return EvaluationArtifact("evaluation", label, values, make, outputs_folder(cfg), parents, config=cfg)

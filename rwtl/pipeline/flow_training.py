@@ -103,12 +103,12 @@ def _start(path: Path | None, model: ModelConfig) -> CheckpointInfo | None:
     if path is None:
         return None
     info = recognise(path)
-    found = ModelConfig(info.variant, info.feature_norm)
+    found = ModelConfig(info.variant, info.feature_norm, info.levels)
     if found != model:
-        use = pasted({"model.variant": found.variant, "model.feature_norm": found.feature_norm})
+        use = pasted({f"model.{key}": value for key, value in asdict(found).items()})
         raise InputError(
-            f"start_from {path} holds {info}, but the model is {model.variant} with feature_norm {model.feature_norm}; "
-            f"use {use}, or another checkpoint"
+            f"start_from {path} holds {info}, but the model is {model.variant} with feature_norm {model.feature_norm} "
+            f"and {model.levels} levels; use {use}, or another checkpoint"
         )
     return info
 

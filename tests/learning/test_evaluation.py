@@ -3,6 +3,7 @@
 from inspect import unwrap
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -14,7 +15,7 @@ from rwtl.flow.files import read_flo, read_kitti_flow, write_flo, write_kitti_fl
 from rwtl.flow.layouts import KITTI, Sintel
 from rwtl.flow.sample import FlowDataset
 from rwtl.flow.scenes.dataset import ProceduralFlow
-from rwtl.learning.evaluation import EstimationConfig, evaluate, not_finite, pooled, print_evaluation
+from rwtl.learning.evaluation import EstimationConfig, estimates, evaluate, not_finite, pooled, print_evaluation
 from rwtl.models.parts import carry_forward
 from rwtl.models.raft import build_raft
 from rwtl.pipeline.artifact import build
@@ -221,3 +222,30 @@ def test_an_evaluation_that_is_no_number_somewhere_is_no_objective(infinite, fin
     errors = evaluate(fragile, {"one": Broken(infinite), "two": Broken()}, 1)
     make = lambda folder: errors.to_csv(folder / files.ERRORS, index=False)  # noqa: E731
     assert np.isfinite(build(EvaluationArtifact("evaluation", "test", {}, make, tmp_path)).objective) == finite
+
+
+def test_tiles_as_large_as_the_frames_are_whole_frames_and_smaller_ones_are_estimated_alone():
+    data = ProceduralFlow(size=2, height=40, width=64, mean_displacement=3)
+    torch.manual_seed(0)
+    model = build_raft("small")
+    whole, one, tiled = (evaluate(model, data, 2, tile=tile) for tile in (None, (40, 64), (24, 32)))
+    pd.testing.assert_frame_equal(whole, one, rtol=1e-4)
+    assert (tiled.epe != whole.epe).all() and (tiled.no_motion == whole.no_motion).all()
+    sample = data[0]
+    images = [image[None, :, :24, :32] for image in sample[:2]]
+    alone = model.estimate(*images, 2).flow[0, :, :16, :16]
+    (_, _, flow), *_ = estimates(model, data, 2, False, torch.device("cpu"), "32-true", (24, 32))
+    torch.testing.assert_close(flow[0, :, :16, :16], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_a_tile_that_makes_no_sense_is_said_and_none_leaves_the_digest_as_it_was():
+    assert EstimationConfig(["a"], None, False).identity() == {
+        "datasets": ["a"],
+        "iterations": None,
+        "warm_start": False,
+    }
+    assert EstimationConfig(["a"], None, False, [8, 8]).identity()["tile"] == [8, 8]
+    with pytest.raises(InputError, match=r"tile is \[8\]; give height and width"):
+        EstimationConfig(["a"], None, False, [8])
+    with pytest.raises(InputError, match="warm_start is true, which needs whole frames"):
+        EstimationConfig(["a"], None, True, [8, 8])
