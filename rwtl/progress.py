@@ -1,10 +1,12 @@
-"""Progress of long work as lines that read well in a terminal, in a log file and from several processes at once.
+"""Progress of long work, and notices of it, as lines that read well in a terminal, in a log file and from several
+processes at once. They go to the standard error, so that the standard output holds results alone.
 
 What makes an artifact also tells a file in its folder, which any process on any host may show.
 """
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -65,10 +67,14 @@ def is_silent() -> bool:
 
 
 def say(line: str) -> None:
-    """Print a line of progress, at once. Where that fails (nobody reads on, a full disk, an encoding without its
-    letters) the work goes on without it."""
+    """Print a line of progress, or a notice, on the standard error, at once. Where that fails (nobody reads on, a full
+    disk, an encoding without its letters) the work goes on without it.
+
+    In a notebook, which shows errors in red, it goes to the standard output.
+    """
+    notebook = type(sys.stderr).__module__.startswith("ipykernel")
     with suppress(OSError, ValueError):
-        print(line, flush=True)
+        print(line, file=sys.stdout if notebook else sys.stderr, flush=True)
 
 
 class Progress:

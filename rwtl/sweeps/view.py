@@ -16,7 +16,7 @@ from rwtl import files
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import Holder, this_process
 from rwtl.pipeline.status import folder_of, maker_of
-from rwtl.progress import clock_of, read_progress, silence
+from rwtl.progress import clock_of, read_progress, say, silence
 from rwtl.sweeps.executors import Executor, Inline
 from rwtl.sweeps.scheduler import NEEDS, SUCCEEDED, UNSETTLED, Outcome, Outcomes, Watcher
 from rwtl.terminal import console, fitted, show
@@ -42,14 +42,17 @@ class View(Watcher):
         left = [each.artifact.kind for each in outcomes.values() if each.state in UNSETTLED]
         if not left:
             return
-        if sys.stdout.isatty():
+        terminals = [stream for stream in (sys.stderr, sys.stdout) if stream.isatty()]
+        if terminals:
             silence()
-            here = {"console": console(), "redirect_stderr": sys.stderr.isatty()}  # errors in a file stay there
-            self._live = Live(get_renderable=self._table, refresh_per_second=1, transient=True, **here)
+            # What goes into a file stays there.
+            here = {"redirect_stdout": sys.stdout.isatty(), "redirect_stderr": sys.stderr.isatty()}
+            live = {"get_renderable": self._table, "refresh_per_second": 1, "transient": True}
+            self._live = Live(console=console(terminals[0]), **live, **here)
             self._live.start()
         elif len(left) > 1:
             reused = len(outcomes) - len(left)
-            print(f"{self._name}: {len(left)} to make ({counted(left)}), {reused} there already", flush=True)
+            say(f"{self._name}: {len(left)} to make ({counted(left)}), {reused} there already")
 
     def settled(self, outcome: Outcome) -> None:
         artifact = outcome.artifact
@@ -64,11 +67,11 @@ class View(Watcher):
             return
         said = f" · {artifact.headline}" if artifact.headline else ""
         if outcome.state == "reused":
-            print(f"{self._name}: {artifact.label} was there{said}", flush=True)
+            say(f"{self._name}: {artifact.label} was there{said}")
             return
         took = f" in {clock_of(outcome.seconds)}" if outcome.seconds is not None else ""
         became = f"{artifact.label} {outcome.state}{took}{said}{self._clock()}"
-        print(f"{self._name}: {self._count()} · {became}", flush=True)
+        say(f"{self._name}: {self._count()} · {became}")
 
     def look(self) -> None:
         """Remind, where there are only lines, of what runs."""
@@ -76,7 +79,7 @@ class View(Watcher):
             self._said = time.monotonic()
             shown = [each.artifact for each in self._running()[:4]]
             running = "; ".join(f"{artifact.label}: {self._says(artifact)[0]}" for artifact in shown)
-            print(f"{self._name}: {self._count()} · {self._states()} · {running}", flush=True)
+            say(f"{self._name}: {self._count()} · {self._states()} · {running}")
 
     def end(self) -> None:
         if self._live is not None:
@@ -141,7 +144,10 @@ class View(Watcher):
                 began = self._began.setdefault(artifact.digest, time.monotonic())
                 since = clock_of(time.monotonic() - began)
             table.add_row(artifact.label, artifact.digest, said, since, left)
-        return Group(fitted(table, console().width)[0], Text(f"{self._name}: {self._states()}{self._clock()}"))
+        return Group(
+            fitted(table, self._live.console.width if self._live else console().width)[0],
+            Text(f"{self._name}: {self._states()}{self._clock()}"),
+        )
 
 
 def _is_ours(holder: Holder) -> bool:
