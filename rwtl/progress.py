@@ -48,7 +48,7 @@ def require_ours() -> None:
 
 def read_progress(file: Path) -> dict[str, Any] | None:
     """Return what a file was told last: `done`, `total`, `unit` and `left` (s, None where not known yet); None where
-    there is no such file, or it is just being written."""
+    there is no such file, or it is just being written. A `note`, such as the last loss, may come with them."""
     with suppress(OSError, ValueError):
         said = json.loads(file.read_text(encoding="utf-8"))
         return said if isinstance(said, dict) else None
@@ -117,14 +117,14 @@ class Progress:
             left = (self.total - done) / rate
             clock = f"{clock_of(left)} left"
             clock = f"{rate:.3g}{self.rate} · {clock}" if self.rate else clock
-        self._tell(done, left)
+        note = note() if callable(note) else note
+        self._tell(done, left, note)
         if _silent:
             return
-        note = note() if callable(note) else note
         note = f" · {note}" if note else ""
         say(f"  {self.label}: {done:g}/{self.total:g} {self.unit} · {clock}{note}")
 
-    def _tell(self, done: int | float, left: float | None) -> None:
+    def _tell(self, done: int | float, left: float | None, note: str = "") -> None:
         if _told is None:
             return
         draft = _told.with_name(f"{_told.name}.partial")
@@ -132,9 +132,8 @@ class Progress:
             if done >= self.total:  # what comes next is told anew
                 _told.unlink(missing_ok=True)
                 return
-            draft.write_text(
-                json.dumps({"done": done, "total": self.total, "unit": self.unit, "left": left}), encoding="utf-8"
-            )
+            said = {"done": done, "total": self.total, "unit": self.unit, "left": left, "note": note}
+            draft.write_text(json.dumps(said), encoding="utf-8")
             os.replace(draft, _told)
 
 

@@ -14,7 +14,7 @@ from rwtl.learning.metrics import METRICS, FlowMetrics, end_point_error, normal_
 from rwtl.learning.recipe import autocast
 from rwtl.models.parts import carry_forward
 from rwtl.models.raft import RAFT, FlowEstimate
-from rwtl.progress import Progress
+from rwtl.progress import Progress, say
 from rwtl.sections import Count, EachOnce, section
 from rwtl.terminal import show
 
@@ -187,7 +187,7 @@ def print_evaluation(errors: pd.DataFrame) -> None:
         table.add_row(row.dataset, f"all {row.pairs}", *numbers, style="bold")
     show(table, ("s40+", "s10-40", "s0-10", "pairs' EPE px", "Fl-all %", "< 5 px %"), "errors.csv")
     for dataset, pairs in not_finite(errors).items():
-        print(f"warning: on {dataset} the estimate is not finite, and so no estimate, for {shortened(pairs)}")
+        say(f"warning: on {dataset} the estimate is not finite, and so no estimate, for {shortened(pairs)}")
 
 
 def _cell(errors: pd.Series, column: str, pixels: pd.Series) -> str:

@@ -23,6 +23,7 @@ from rwtl.terminal import console, fitted, show
 
 REMIND = 60.0  # s between lines where nothing has ended
 SHOWN = 16  # rows of the live table
+BAR = 20  # characters of a bar of progress
 LISTED = 6  # artifacts of one stage that went well and have lines of their own in the last table
 REASON = 100  # characters of a reason that a table shows; the message has all
 
@@ -119,33 +120,36 @@ class View(Watcher):
         left = self._left()
         return f" · about {clock_of(left)} left" if left else ""
 
-    def _says(self, artifact: Artifact) -> tuple[str, str]:
-        """What becomes of an artifact at this moment, and the time left."""
+    def _says(self, artifact: Artifact) -> tuple[str, str, str, str]:
+        """What becomes of an artifact at this moment, the time left, a bar of its progress, and what that notes."""
         progress = read_progress(folder_of(artifact.path) / files.PROGRESS)
         held = maker_of(artifact.path)
         if held is not None and not held[0].job and not _is_ours(held[0]):
-            return f"waits for {held[0]}", ""
+            return f"waits for {held[0]}", "", "", ""
         if progress is not None and held is not None:
             left = progress["left"]
             said = f"{progress['done']:g}/{progress['total']:g} {progress['unit']}"
-            return said, "" if left is None else clock_of(left)
-        return self._executor.waits(artifact) or ("running" if held else "starting"), ""
+            bar = "━" * int(BAR * progress["done"] / progress["total"])
+            return said, "" if left is None else clock_of(left), bar, progress.get("note", "")
+        return self._executor.waits(artifact) or ("running" if held else "starting"), "", "", ""
 
     def _table(self) -> Group:
         """The live table, which a thread of its own draws."""
         table = Table("running", Column("digest", no_wrap=True), "", Column("since", justify="right"))
         table.add_column("left", justify="right")
+        table.add_column("progress", no_wrap=True)
+        table.add_column("last")
         running = self._running()
         for outcome in running[:SHOWN]:
             artifact = outcome.artifact
-            said, left = self._says(artifact)
+            said, left, bar, note = self._says(artifact)
             since = ""
             if not self._executor.waits(artifact):
                 began = self._began.setdefault(artifact.digest, time.monotonic())
                 since = clock_of(time.monotonic() - began)
-            table.add_row(artifact.label, artifact.digest, said, since, left)
+            table.add_row(artifact.label, artifact.digest, said, since, left, f"{bar:<{BAR}}", note)
         return Group(
-            fitted(table, self._live.console.width if self._live else console().width)[0],
+            fitted(table, self._live.console.width if self._live else console().width, ("last", "progress"))[0],
             Text(f"{self._name}: {self._states()}{self._clock()}"),
         )
 
