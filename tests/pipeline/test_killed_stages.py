@@ -32,7 +32,7 @@ def start(app, outputs):
 
 def finished(app, outputs):
     job = start(app, outputs)
-    printed, errors = job.communicate()
+    _, errors = job.communicate()
     assert job.returncode == 0, errors
     (folder,) = (outputs / APPS[app][0]).iterdir()
     weights = torch.load(folder / "model.pt", weights_only=True)["weights"]

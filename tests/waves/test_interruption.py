@@ -96,7 +96,7 @@ def test_stopped_at_random_moments_it_ends_with_the_same_bits(undisturbed, tmp_p
         kept = recording.frames(0, recording.valid_frames)
         assert kept.tobytes() == undisturbed[: recording.valid_frames].tobytes()
     job = start(outputs)
-    printed, errors = job.communicate()
+    _, errors = job.communicate()
     assert job.returncode == 0, errors
     assert f"going on after {stopped[-1]} frames that an interrupted simulation left" in errors
     assert open_recording(recording_in(outputs)).frames(0, 2000).tobytes() == undisturbed.tobytes()
