@@ -1,10 +1,12 @@
-"""Progress of long work as lines that read well in a terminal, in a log file and from several processes at once.
+"""Progress of long work, and notices of it, as lines that read well in a terminal, in a log file and from several
+processes at once. They go to the standard error, so that the standard output holds results alone.
 
 What makes an artifact also tells a file in its folder, which any process on any host may show.
 """
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -46,7 +48,7 @@ def require_ours() -> None:
 
 def read_progress(file: Path) -> dict[str, Any] | None:
     """Return what a file was told last: `done`, `total`, `unit` and `left` (s, None where not known yet); None where
-    there is no such file, or it is just being written."""
+    there is no such file, or it is just being written. A `note`, such as the last loss, may come with them."""
     with suppress(OSError, ValueError):
         said = json.loads(file.read_text(encoding="utf-8"))
         return said if isinstance(said, dict) else None
@@ -65,10 +67,14 @@ def is_silent() -> bool:
 
 
 def say(line: str) -> None:
-    """Print a line of progress, at once. Where that fails (nobody reads on, a full disk, an encoding without its
-    letters) the work goes on without it."""
+    """Print a line of progress, or a notice, on the standard error, at once. Where that fails (nobody reads on, a full
+    disk, an encoding without its letters) the work goes on without it.
+
+    In a notebook, which shows errors in red, it goes to the standard output.
+    """
+    notebook = type(sys.stderr).__module__.startswith("ipykernel")
     with suppress(OSError, ValueError):
-        print(line, flush=True)
+        print(line, file=sys.stdout if notebook else sys.stderr, flush=True)
 
 
 class Progress:
@@ -111,14 +117,14 @@ class Progress:
             left = (self.total - done) / rate
             clock = f"{clock_of(left)} left"
             clock = f"{rate:.3g}{self.rate} · {clock}" if self.rate else clock
-        self._tell(done, left)
+        note = note() if callable(note) else note
+        self._tell(done, left, note)
         if _silent:
             return
-        note = note() if callable(note) else note
         note = f" · {note}" if note else ""
         say(f"  {self.label}: {done:g}/{self.total:g} {self.unit} · {clock}{note}")
 
-    def _tell(self, done: int | float, left: float | None) -> None:
+    def _tell(self, done: int | float, left: float | None, note: str = "") -> None:
         if _told is None:
             return
         draft = _told.with_name(f"{_told.name}.partial")
@@ -126,9 +132,8 @@ class Progress:
             if done >= self.total:  # what comes next is told anew
                 _told.unlink(missing_ok=True)
                 return
-            draft.write_text(
-                json.dumps({"done": done, "total": self.total, "unit": self.unit, "left": left}), encoding="utf-8"
-            )
+            said = {"done": done, "total": self.total, "unit": self.unit, "left": left, "note": note}
+            draft.write_text(json.dumps(said), encoding="utf-8")
             os.replace(draft, _told)
 
 

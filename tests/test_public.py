@@ -170,7 +170,7 @@ def test_processes_start_from_a_notebook_whose_main_module_is_no_file(tmp_path):
     command = [sys.executable, "-c", NOTEBOOK, str(tmp_path / "outputs"), TINY]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "['complete', 'complete']" in done.stdout and "train scratch seed 1: 4/4 steps" in done.stdout
+    assert "['complete', 'complete']" in done.stdout and "train scratch seed 1: 4/4 steps" in done.stderr
 
 
 def section(app, name, *overrides):

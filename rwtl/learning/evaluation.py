@@ -18,7 +18,7 @@ from rwtl.learning.recipe import autocast
 from rwtl.models.parts import carry_forward
 from rwtl.models.raft import RAFT
 from rwtl.models.tiling import in_tiles
-from rwtl.progress import Progress
+from rwtl.progress import Progress, say
 from rwtl.sections import Count, EachOnce, Unfit, section
 from rwtl.terminal import show
 
@@ -84,15 +84,16 @@ def estimates(
             initial = None
         try:
             with autocast(device, precision):
-                if tile is not None:
-                    yield index, sample, _tiled(model, *images, iterations, tile)
-                    continue
-                estimate = model.estimate(*images, iterations, initial, dataset.padding)
+                if tile is None:
+                    estimate = model.estimate(*images, iterations, initial, dataset.padding)
+                    flow = estimate.flow
+                else:
+                    flow = _tiled(model, *images, iterations, tile)
         except InputError as error:
             raise InputError(f"{type(dataset).__name__}, {dataset.names[index]}: {error}") from error
         if sequences is not None:
             initial = carry_forward(estimate.coarse)
-        yield index, sample, estimate.flow
+        yield index, sample, flow
 
 
 def _tiled(
@@ -230,7 +231,7 @@ def print_evaluation(errors: pd.DataFrame) -> None:
         table.add_row(row.dataset, f"all {row.pairs}", *numbers, style="bold")
     show(table, ("s40+", "s10-40", "s0-10", "pairs' EPE px", "Fl-all %", "< 5 px %"), "errors.csv")
     for dataset, pairs in not_finite(errors).items():
-        print(f"warning: on {dataset} the estimate is not finite, and so no estimate, for {shortened(pairs)}")
+        say(f"warning: on {dataset} the estimate is not finite, and so no estimate, for {shortened(pairs)}")
 
 
 def _cell(errors: pd.Series, column: str, pixels: pd.Series) -> str:

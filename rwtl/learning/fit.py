@@ -25,6 +25,7 @@ from rwtl.learning.recipe import Recipe, Task, TrainerConfig
 from rwtl.learning.resumption import Interruption, Resumption, load_checkpoint
 from rwtl.learning.transfer.callback import Transfer
 from rwtl.processes import end_when_the_parent_asks, helper_context
+from rwtl.progress import say
 from rwtl.sampling import BatchesOnDevice, SampleStream, StepBatches, stacked
 
 LOG_EVERY = 10  # steps, at most
@@ -127,12 +128,12 @@ def _train(rank: Rank, task: _Training, callbacks: list[pl.Callback], loggers: S
             trainer.validate(task.module, loaders[1], verbose=False)
         elif rank.number == 0:
             where = f"step {step} of {recipe.steps}, where an earlier job was stopped"
-            print(f"  {label}: goes on after {where}", flush=True)
+            say(f"  {label}: goes on after {where}")
         if step < recipe.steps:
             trainer.fit(task.module, *loaders, ckpt_path=file if checkpoint else None, weights_only=True)
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C
-            print(f"  {label}: stopped at step {trainer.global_step} of {recipe.steps}", flush=True)
+            say(f"  {label}: stopped at step {trainer.global_step} of {recipe.steps}")
             raise KeyboardInterrupt(*error.__context__.args) from error
         raise
     except InputError as error:  # from a worker process it comes with the worker's traceback before the message

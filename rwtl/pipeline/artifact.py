@@ -39,7 +39,7 @@ from rwtl.pipeline.status import (
     unfinished,
     write_status,
 )
-from rwtl.progress import told
+from rwtl.progress import say, told
 
 A = TypeVar("A", bound="Artifact")
 
@@ -190,14 +190,14 @@ def build(artifact: A) -> A:
     try:
         made = held is not None and _made(artifact, held)
     except TakenOver as error:
-        print(f"{label}: {error}", flush=True)
+        say(f"{label}: {error}")
         return build(artifact)  # which waits for the other job
     if not made:
         held_by = maker_of(path) if unfinished(path).exists() else None
         if held_by is None or held_by[1]:  # its maker was killed just after its end
             _clear_away(path)
         if path not in _announced:
-            print(f"{label}: reused {path}", flush=True)
+            say(f"{label}: reused {path}")
         artifact.check(path)
     _announced.add(path)
     return replace(artifact, reused=not made)
@@ -218,7 +218,7 @@ def _made(artifact: Artifact, held: Claim) -> bool:
             attempt = _take_over(artifact.path, held)
         if attempt is None:
             return False
-        print(f"{artifact.label}: making {artifact.path}", flush=True)
+        say(f"{artifact.label}: making {artifact.path}")
         _make(artifact, held, attempt)
         return True
     finally:

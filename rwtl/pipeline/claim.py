@@ -26,6 +26,7 @@ from pydantic import Field
 
 from rwtl import files
 from rwtl.errors import InputError
+from rwtl.progress import say
 
 CLAIMS = "claims"
 HEARTBEAT = 5.0  # s between signs of life
@@ -269,13 +270,12 @@ class Waiting:
             return
         clock = time.monotonic()
         if self.said is None:
-            print(f"{self.label}: {holder} is making {self.path}; waiting for it", flush=True)
+            say(f"{self.label}: {holder} is making {self.path}; waiting for it")
             self.said = clock
         elif clock - self.said > REMIND:
-            print(
+            say(
                 f"{self.label}: has waited {clock - self.since:.0f} s for {holder} to make {self.path}; its last sign "
-                f"of life was {silence:.0f} s ago",
-                flush=True,
+                f"of life was {silence:.0f} s ago"
             )
             self.said = clock
         elif 0 < silence < 2 * POLL and not self.skew_said:
@@ -285,11 +285,10 @@ class Waiting:
         difference = clock_difference(self.claims)
         if abs(difference) > SKEW:
             self.skew_said = True
-            print(
+            say(
                 f"{self.label}: the clock of {holder.host} or of the file server is {abs(difference):.0f} s "
                 f"{'ahead of' if difference > 0 else 'behind'} this host's: times of artifacts will not compare. "
-                "Claims do not depend on clocks",
-                flush=True,
+                "Claims do not depend on clocks"
             )
 
 

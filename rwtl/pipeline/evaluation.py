@@ -27,7 +27,7 @@ from rwtl.models.raft import ITERATIONS, RAFT
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.flow_training import training
 from rwtl.plugins import load_plugins
-from rwtl.progress import Progress
+from rwtl.progress import Progress, say
 from rwtl.sections import typed
 
 Write = Callable[[int, Float32[ndarray, "2 h w"]], Path]
@@ -192,7 +192,7 @@ def submission(cfg: DictConfig) -> SubmissionArtifact:
 def _described(checkpoint: Path, config: EstimationConfig) -> dict[str, Any]:
     """Say what a checkpoint holds, and return what an estimate by it depends on: not whose format it has."""
     info = recognise(checkpoint)
-    print(f"{checkpoint} holds {info}", flush=True)
+    say(f"{checkpoint} holds {info}")
     iterations = config.iterations or info.arguments.get("iterations", ITERATIONS)
     weights = digest_of_weights(info.weights)
     model = [info.variant, info.feature_norm, *VARIANTS.code(info.variant).values()]

@@ -27,6 +27,7 @@ from rwtl.pipeline.source import load_source
 from rwtl.pipeline.source_task import clips_colour, transfer_values
 from rwtl.pipeline.source_tasks import pretraining_plan
 from rwtl.plugins import load_plugins
+from rwtl.progress import say
 from rwtl.sampling import SampleStream, require_scenes
 from rwtl.sections import Seed, checked, typed
 from rwtl.tracking.loggers import check_loggers, tracking
@@ -137,12 +138,12 @@ def training(cfg: DictConfig) -> TrainedArtifact:
         model = build_raft(**arguments, correlation=trainer.correlation)
         if plan.start_from:
             model.load_state_dict(plan.start_from.weights)
-            print(f"  starting from {cfg.start_from}: {plan.start_from}", flush=True)
+            say(f"  starting from {cfg.start_from}: {plan.start_from}")
         source = load_source(parents["pretraining"].path) if parents else plan.source
         transfer = Transfer(model, config, source, plan.colour, seed)
-        print(f"  transfer {config.name}: {transfer.report}; all names are in {files.TRANSFER}", flush=True)
+        say(f"  transfer {config.name}: {transfer.report}; all names are in {files.TRANSFER}")
         if config.load:
-            print(indent(transfer.report.table(), "    "), flush=True)
+            say(indent(transfer.report.table(), "    "))
         files.write_json(folder / files.TRANSFER, transfer.report.to_dict())
         files.write_json(folder / files.SUBSET, plan.data.drawn())
         stream = SampleStream(list(plan.data.parts.values()), seed, recipe.steps * recipe.batch_size)

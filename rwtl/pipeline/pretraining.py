@@ -20,6 +20,7 @@ from rwtl.models.checkpoints import load_model, save_model
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.recording import recordings
 from rwtl.pipeline.source_tasks import pretraining_plan
+from rwtl.progress import say
 from rwtl.sampling import SampleStream
 from rwtl.terminal import show_frame
 from rwtl.tracking.loggers import check_loggers, tracking
@@ -118,14 +119,14 @@ def pretraining(cfg: DictConfig) -> PretrainingArtifact:
 
     def make(folder: Path) -> None:
         data = plan.task.data(plan, [source.path / files.RECORDING for source in sources])
-        print(f"  {data.description}", flush=True)
+        say(f"  {data.description}")
         if data.calcium_range:
             files.write_json(folder / files.NORMALISATION, {"calcium_range_nM": list(data.calcium_range)})
         pl.seed_everything(plan.recipe.seed, verbose=False)
         model = plan.build(plan.trainer.correlation)
         transfer = Transfer(model, plan.initial, plan.source, plan.colour, plan.recipe.seed)
         if plan.source:
-            print(f"  beginning with {plan.source.name}: {transfer.report}", flush=True)
+            say(f"  beginning with {plan.source.name}: {transfer.report}")
         files.write_json(folder / files.TRANSFER, transfer.report.to_dict())
         module = plan.task.module(plan, model, data, transfer)
         stream = SampleStream([data.training], plan.recipe.seed, max(1, plan.recipe.steps * plan.recipe.batch_size))

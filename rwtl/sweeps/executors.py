@@ -21,7 +21,7 @@ from rwtl.errors import InputError
 from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.stages import artifact_of
 from rwtl.processes import end_with_parent, helper_context, reason_of, terminable
-from rwtl.progress import is_silent, silence
+from rwtl.progress import is_silent, say, silence
 from rwtl.sections import Processes, section
 from rwtl.terminal import lasting
 
@@ -201,9 +201,7 @@ def _print_lines(reading: Connection) -> None:
     with os.fdopen(os.dup(reading.fileno()), errors="replace") as lines:
         reading.close()
         for line in lines:
-            with suppress(OSError, ValueError):  # nobody reads the output any more; the work goes on
-                sys.stdout.write(line)
-                sys.stdout.flush()
+            say(line.rstrip("\n"))
 
 
 def _begin(writing: Connection, quiet: bool) -> None:

@@ -1,6 +1,5 @@
 """Jobs of a sweep: what each would make, the file that a sweep keeps of them, and the table that it ends with."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from rwtl.pipeline.claim import Holder, this_process, writable
 from rwtl.pipeline.known import check_sections, without_effect
 from rwtl.pipeline.status import FORMAT, Digest
 from rwtl.plugins import load_plugins
+from rwtl.progress import say
 from rwtl.sweeps.scheduler import SUCCEEDED, Outcomes, found
 from rwtl.sweeps.view import cells_of, counted, short
 from rwtl.terminal import show
@@ -93,7 +93,7 @@ def note_idle(words: Sequence[str], roots: Sequence[Artifact], cfg: DictConfig) 
     if roots and (idle := without_effect(keys, kinds, cfg)):
         has, it = ("have", "them") if len(idle) > 1 else ("has", "it")
         said = f"note: {', '.join(idle)} {has} no effect: nothing that is made or used here reads {it}"
-        print(said, file=sys.stderr, flush=True)
+        say(said)
 
 
 def sweep_folder(cfg: DictConfig) -> Path:

@@ -17,6 +17,7 @@ from rwtl.errors import InputError
 from rwtl.overrides import pasted
 from rwtl.pipeline.artifact import Artifact, no_objective
 from rwtl.pipeline.claim import alone
+from rwtl.progress import say
 from rwtl.sections import Count, OneOf, Share, section, typed
 from rwtl.sweeps.jobs import Job, planned, print_jobs, read_jobs, sweep_folder, write_sweep
 from rwtl.sweeps.scheduler import Outcome, Outcomes, build_all
@@ -119,7 +120,7 @@ def run_search(config: DictConfig, loader: ConfigLoaderImpl, program: Any) -> No
             for number, job in batch.items():
                 trials.tell(number, _objective(job, outcomes))
             so_far = f"; best so far {best.value:.4g}, trial {best.number}" if (best := trials.best()) else ""
-            print(f"search {search.study_name}: {len(trials.all())} of {search.n_trials} trials{so_far}", flush=True)
+            say(f"search {search.study_name}: {len(trials.all())} of {search.n_trials} trials{so_far}")
         require_ours()
         write_sweep(folder, config.hydra.job.name, list(jobs.values()), ended=True)
     _show(config.sweep, trials, jobs, outcomes)

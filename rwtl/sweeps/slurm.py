@@ -21,6 +21,7 @@ from rwtl.files import read_checked, write_json
 from rwtl.pipeline.artifact import Artifact, build
 from rwtl.pipeline.claim import alone
 from rwtl.pipeline.stages import artifact_of
+from rwtl.progress import say
 from rwtl.sweeps.executors import Ended, Executor, sent
 from rwtl.sweeps.slurm_config import SlurmConfig, parameters
 from rwtl.sweeps.slurm_queue import cancel, command, ended, queued, require_controller
@@ -95,7 +96,7 @@ class Slurm(Executor):
                 raise
         self._jobs |= found | submitted
         logs = self._config.submitit_folder
-        print(f"{len(submitted)} SLURM jobs submitted, {len(found)} were in the queue; logs: {logs}", flush=True)
+        say(f"{len(submitted)} SLURM jobs submitted, {len(found)} were in the queue; logs: {logs}")
 
     def _submit(self, kind: str, after: Sequence[str], members: Sequence[Artifact]) -> dict[Path, str]:
         """Submit an array of jobs that begin when the jobs `after` have succeeded, and return them by folder."""
@@ -130,11 +131,11 @@ class Slurm(Executor):
             self._queue = queued()
         except InputError as error:
             if not self._away:
-                print(f"{error}; the jobs go on meanwhile, and this waits", flush=True)
+                say(f"{error}; the jobs go on meanwhile, and this waits")
             self._away = True
         else:
             if self._away:
-                print("SLURM answers again", flush=True)
+                say("SLURM answers again")
             self._away = False
             gone = {path: job for path, job in self._jobs.items() if job not in self._queue}
             ends = ended(gone.values()) if gone else {}
@@ -185,9 +186,9 @@ class Slurm(Executor):
                 answer = input(f"\ncancel the jobs, queued or running ({ids})? [y/N] ")
         if answer.strip().lower() in ("y", "yes"):
             cancel(jobs)
-            print("the jobs are cancelled", flush=True)
+            say("the jobs are cancelled")
             return False
-        print(f"the jobs go on; the same line watches them again, and scancel {ids} ends them", flush=True)
+        say(f"the jobs go on; the same line watches them again, and scancel {ids} ends them")
         return True
 
 

@@ -16,13 +16,14 @@ from rwtl import files
 from rwtl.pipeline.artifact import Artifact
 from rwtl.pipeline.claim import Holder, this_process
 from rwtl.pipeline.status import folder_of, maker_of
-from rwtl.progress import clock_of, read_progress, silence
+from rwtl.progress import clock_of, read_progress, say, silence
 from rwtl.sweeps.executors import Executor, Inline
 from rwtl.sweeps.scheduler import NEEDS, SUCCEEDED, UNSETTLED, Outcome, Outcomes, Watcher
 from rwtl.terminal import console, fitted, show
 
 REMIND = 60.0  # s between lines where nothing has ended
 SHOWN = 16  # rows of the live table
+BAR = 20  # characters of a bar of progress
 LISTED = 6  # artifacts of one stage that went well and have lines of their own in the last table
 REASON = 100  # characters of a reason that a table shows; the message has all
 
@@ -42,14 +43,17 @@ class View(Watcher):
         left = [each.artifact.kind for each in outcomes.values() if each.state in UNSETTLED]
         if not left:
             return
-        if sys.stdout.isatty():
+        terminals = [stream for stream in (sys.stderr, sys.stdout) if stream.isatty()]
+        if terminals:
             silence()
-            here = {"console": console(), "redirect_stderr": sys.stderr.isatty()}  # errors in a file stay there
-            self._live = Live(get_renderable=self._table, refresh_per_second=1, transient=True, **here)
+            # What goes into a file stays there.
+            here = {"redirect_stdout": sys.stdout.isatty(), "redirect_stderr": sys.stderr.isatty()}
+            live = {"get_renderable": self._table, "refresh_per_second": 1, "transient": True}
+            self._live = Live(console=console(terminals[0]), **live, **here)
             self._live.start()
         elif len(left) > 1:
             reused = len(outcomes) - len(left)
-            print(f"{self._name}: {len(left)} to make ({counted(left)}), {reused} there already", flush=True)
+            say(f"{self._name}: {len(left)} to make ({counted(left)}), {reused} there already")
 
     def settled(self, outcome: Outcome) -> None:
         artifact = outcome.artifact
@@ -64,11 +68,11 @@ class View(Watcher):
             return
         said = f" · {artifact.headline}" if artifact.headline else ""
         if outcome.state == "reused":
-            print(f"{self._name}: {artifact.label} was there{said}", flush=True)
+            say(f"{self._name}: {artifact.label} was there{said}")
             return
         took = f" in {clock_of(outcome.seconds)}" if outcome.seconds is not None else ""
         became = f"{artifact.label} {outcome.state}{took}{said}{self._clock()}"
-        print(f"{self._name}: {self._count()} · {became}", flush=True)
+        say(f"{self._name}: {self._count()} · {became}")
 
     def look(self) -> None:
         """Remind, where there are only lines, of what runs."""
@@ -76,7 +80,7 @@ class View(Watcher):
             self._said = time.monotonic()
             shown = [each.artifact for each in self._running()[:4]]
             running = "; ".join(f"{artifact.label}: {self._says(artifact)[0]}" for artifact in shown)
-            print(f"{self._name}: {self._count()} · {self._states()} · {running}", flush=True)
+            say(f"{self._name}: {self._count()} · {self._states()} · {running}")
 
     def end(self) -> None:
         if self._live is not None:
@@ -116,32 +120,38 @@ class View(Watcher):
         left = self._left()
         return f" · about {clock_of(left)} left" if left else ""
 
-    def _says(self, artifact: Artifact) -> tuple[str, str]:
-        """What becomes of an artifact at this moment, and the time left."""
+    def _says(self, artifact: Artifact) -> tuple[str, str, str, str]:
+        """What becomes of an artifact at this moment, the time left, a bar of its progress, and what that notes."""
         progress = read_progress(folder_of(artifact.path) / files.PROGRESS)
         held = maker_of(artifact.path)
         if held is not None and not held[0].job and not _is_ours(held[0]):
-            return f"waits for {held[0]}", ""
+            return f"waits for {held[0]}", "", "", ""
         if progress is not None and held is not None:
             left = progress["left"]
             said = f"{progress['done']:g}/{progress['total']:g} {progress['unit']}"
-            return said, "" if left is None else clock_of(left)
-        return self._executor.waits(artifact) or ("running" if held else "starting"), ""
+            bar = "━" * int(BAR * progress["done"] / progress["total"])
+            return said, "" if left is None else clock_of(left), bar, progress.get("note", "")
+        return self._executor.waits(artifact) or ("running" if held else "starting"), "", "", ""
 
     def _table(self) -> Group:
         """The live table, which a thread of its own draws."""
         table = Table("running", Column("digest", no_wrap=True), "", Column("since", justify="right"))
         table.add_column("left", justify="right")
+        table.add_column("progress", no_wrap=True)
+        table.add_column("last")
         running = self._running()
         for outcome in running[:SHOWN]:
             artifact = outcome.artifact
-            said, left = self._says(artifact)
+            said, left, bar, note = self._says(artifact)
             since = ""
             if not self._executor.waits(artifact):
                 began = self._began.setdefault(artifact.digest, time.monotonic())
                 since = clock_of(time.monotonic() - began)
-            table.add_row(artifact.label, artifact.digest, said, since, left)
-        return Group(fitted(table, console().width)[0], Text(f"{self._name}: {self._states()}{self._clock()}"))
+            table.add_row(artifact.label, artifact.digest, said, since, left, f"{bar:<{BAR}}", note)
+        return Group(
+            fitted(table, self._live.console.width if self._live else console().width, ("last", "progress"))[0],
+            Text(f"{self._name}: {self._states()}{self._clock()}"),
+        )
 
 
 def _is_ours(holder: Holder) -> bool:

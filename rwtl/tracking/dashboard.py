@@ -16,6 +16,7 @@ from wandb_workspaces.reports.v2.interface import ParallelCoordinatesPlotColumn
 from rwtl.config import flat, outputs_folder
 from rwtl.errors import InputError
 from rwtl.files import write_json
+from rwtl.progress import say
 from rwtl.tracking.loggers import check_loggers
 from rwtl.tracking.read_back import WandbRun, read_runs
 from rwtl.tracking.tracker import OF_TRAINING, named
@@ -49,12 +50,14 @@ def dashboard(cfg: DictConfig) -> Path:
     file = outputs / "dashboard" / (f"{sweep}.json" if stage == "training" else f"{sweep}_{stage}.json")
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, specification(built))
-    print("\n".join([*(f"note: {note}" for note in notes), f"{len(runs)} runs"]))
+    for note in notes:
+        say(f"note: {note}")
+    print(f"{len(runs)} runs")
     if config.mode == "online":
         print(f"dashboard: {publish(built)}")
     else:
         runs_of = f"{shlex.quote(str(outputs / 'wandb'))}/*run-*"
-        print(f"to publish it: wandb login; wandb sync {runs_of}; and this command with logger.wandb.mode=online")
+        say(f"to publish it: wandb login; wandb sync {runs_of}; and this command with logger.wandb.mode=online")
     return file
 
 

@@ -12,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from torch.utils.tensorboard import SummaryWriter
 
+from rwtl.progress import say
 from rwtl.sections import Count, section
 from rwtl.tracking.tracker import Lineage, Tracked, Tracker, named
 
@@ -89,7 +90,7 @@ class TensorBoardTracker(Tracker):
             self.opened = None
 
     def _say(self, what: str) -> None:
-        print(f"  {self.tracked.label}: TensorBoard: {what}; metrics.csv has all numbers", flush=True)
+        say(f"  {self.tracked.label}: TensorBoard: {what}; metrics.csv has all numbers")
 
 
 def _is_read(file: Path) -> bool:

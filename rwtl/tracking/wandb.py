@@ -16,6 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from wandb.errors import UsageError
 
 from rwtl.errors import InputError
+from rwtl.progress import say
 from rwtl.sections import Listed, Positive, section
 from rwtl.tracking.tracker import Lineage, Tracked, Tracker, named
 
@@ -201,10 +202,9 @@ class WandbTracker(Tracker):
 
     def _say(self, reason: str) -> None:
         pieces = f"{shlex.quote(str(self.folder / 'wandb'))}/*run-*-{self.tracked.id}"
-        print(
+        say(
             f"  {self.tracked.label}: W&B does not take the run ({reason}); the training goes on and nothing is lost, "
-            f"upload it later: wandb sync --no-skip-online {pieces}",
-            flush=True,
+            f"upload it later: wandb sync --no-skip-online {pieces}"
         )
 
 

@@ -30,8 +30,8 @@ def test_a_freezing_strategy_is_a_file(outputs):
     thaw = ["transfer=thaw", "transfer.unfreeze_at=1", "transfer.unfreeze_every=0"]
     done = run("train", outputs, folder, TINY, *thaw)
     assert done.returncode == 0, done.stderr
-    assert "transfer thaw: 149 tensors loaded" in done.stdout and "149 frozen, 21 BatchNorm layers in" in done.stdout
-    assert "learning rate of what was loaded × 0.1" in done.stdout
+    assert "transfer thaw: 149 tensors loaded" in done.stderr and "149 frozen, 21 BatchNorm layers in" in done.stderr
+    assert "learning rate of what was loaded × 0.1" in done.stderr
 
 
 @pytest.mark.slow
@@ -51,10 +51,10 @@ def test_a_source_task_is_a_class_and_made_on_demand_and_a_row_of_a_comparison(o
     frozen = ["pretraining.kind=arrow_of_time", "transfer=freeze_encoder", "seed=1"]
     trained = run("train", outputs, *task, *frozen)
     assert trained.returncode == 0, trained.stderr
-    assert "pretrain freeze_encoder: 4/4 steps" in trained.stdout and "149 tensors loaded" in trained.stdout
+    assert "pretrain freeze_encoder: 4/4 steps" in trained.stderr and "149 tensors loaded" in trained.stderr
     (verdict,) = (file for file in outputs.glob("pretraining/*/verdict.txt") if "cross_entropy" in file.read_text())
     assert verdict.read_text().startswith("validation after 4 steps: cross_entropy 0.")
-    (folder,) = re.findall(r"^training .*: making (.*)$", trained.stdout, re.MULTILINE)
+    (folder,) = re.findall(r"^training .*: making (.*)$", trained.stderr, re.MULTILINE)
     assert [*find_runs(folder)[0].data["code"]] == ["pretraining.code"], "runs of another text are not compared with it"
     row = "{like: freeze_encoder, pretraining: {kind: arrow_of_time, steps: 4, validate_every: 2, batch_size: 2, "
     row += "iterations: 1, validation_clips: 48}}"
@@ -62,7 +62,7 @@ def test_a_source_task_is_a_class_and_made_on_demand_and_a_row_of_a_comparison(o
     line += ["executor.jobs=2"]
     compared = run("compare", outputs, *task, *line)
     assert compared.returncode == 0, compared.stderr
-    assert f"reused {verdict.parent}" in compared.stdout and "arrow" in compared.stdout
+    assert f"reused {verdict.parent}" in compared.stderr and "arrow" in compared.stdout
     assert len(list(outputs.glob("pretraining/*/verdict.txt"))) == len(list(outputs.glob("pretraining/*")))
 
 

@@ -82,16 +82,16 @@ def test_again_reuses_everything(compared, outputs):
     before = states(outputs)
     again = run("compare", outputs, TINY, *ONE_BY_ONE)
     assert again.returncode == 0, again.stderr
-    assert "making" not in again.stdout
-    assert re.findall(r"^(.*): reused", again.stdout, re.MULTILINE) == ["comparison"], "it needs nothing upstream"
+    assert "making" not in again.stderr
+    assert re.findall(r"^(.*): reused", again.stderr, re.MULTILINE) == ["comparison"], "it needs nothing upstream"
     assert states(outputs) == before
 
 
 def test_a_sweep_of_train_builds_upstream_once_and_reuses_what_the_comparison_made(compared, outputs):
     swept = run("train", outputs, "-m", TINY, "transfer=scratch,freeze_encoder", "seed=1,2")
     assert swept.returncode == 0, swept.stderr
-    assert swept.stdout.count("training scratch seed 1: reused") == 1
-    assert swept.stdout.count("training freeze_encoder seed 2: making") == 1
+    assert swept.stderr.count("training scratch seed 1: reused") == 1
+    assert swept.stderr.count("training freeze_encoder seed 2: making") == 1
     assert swept.stdout.count("validation EPE after 4 steps") == 4 and "2 reused, 2 done" in swept.stdout
     assert len(list((outputs / "recording").glob("*/"))) == len(list((outputs / "pretraining").glob("*/"))) == 1
 
@@ -113,7 +113,7 @@ def test_the_same_training_gives_the_same_weights_on_another_day(compared, outpu
 def test_ctrl_c_keeps_what_is_finished_and_says_so(compared, outputs):
     overrides = [TINY, "pretraining.seed=3", "pretraining.steps=4000", "pretraining.validate_every=4000"]
     job = start("pretrain", outputs, *overrides)
-    while "/4000 steps" not in job.stdout.readline():
+    while "/4000 steps" not in job.stderr.readline():
         pass
     job.send_signal(signal.SIGINT)
     _, errors = job.communicate(timeout=300)
@@ -165,7 +165,7 @@ def test_a_search_finds_the_best_of_its_trials_and_again_goes_on_from_them(compa
     ratios = [mse["model"] / mse[["copy", "extrapolation", "constant_motion"]].min() for mse in skills]
     assert any(best == pytest.approx(ratio, rel=1e-6) for ratio in ratios)
     again = run("pretrain", outputs, *overrides, "hydra.sweeper.n_trials=3")
-    assert again.stdout.count("pretraining: making") == 1, "two of three trials were there"
+    assert again.stderr.count("pretraining: making") == 1, "two of three trials were there"
     assert re.search(r"best: trial \d, ", again.stdout)
 
 
@@ -190,7 +190,7 @@ def test_evaluate_gives_the_errors_of_a_checkpoint_on_every_real_pair(compared, 
 
 def test_a_recording_is_shown(compared, outputs):
     done = run("simulate", outputs, TINY, "recording.duration=6.0")
-    assert done.returncode == 0 and "recording: reused" in done.stdout, done.stderr
+    assert done.returncode == 0 and "recording: reused" in done.stderr, done.stderr
     (folder,) = (outputs / "recording").glob("*/")
     assert (folder / "mosaic.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "movie.gif").read_bytes().startswith(b"GIF8")

@@ -213,7 +213,7 @@ def test_what_fails_is_named_and_the_others_are_compared(made, outputs):
     assert "error: comparison: without 9 of what it needs" in done.stderr
     assert "note: quiet seed 1 failed: what it needs was not made: pretraining quiet: " in done.stdout
     for row in ("scratch", "freeze_none"):
-        assert f"evaluate {row} seed 3 done" in done.stdout and f"training {row} seed 3: making" in done.stdout
+        assert f"evaluate {row} seed 3 done" in done.stderr and f"training {row} seed 3: making" in done.stderr
     report = Path(done.stdout.rsplit("report: ", 1)[1].strip())
     table = pd.read_csv(report.with_name("comparison.csv"))
     assert set(table.row) == {"scratch", "freeze_none"} and "leaves none of the" in report.read_text()

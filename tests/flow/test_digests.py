@@ -64,8 +64,8 @@ def test_a_set_up_to_1_gb_has_the_identity_that_it_always_had(root):
 
 def test_a_large_set_is_read_once(large, read, capsys):
     first = identity(large)
-    assert len(read) == 9 and "read" in capsys.readouterr().out
-    assert identity(large) == first and len(read) == 9 and capsys.readouterr().out == ""
+    assert len(read) == 9 and "read" in capsys.readouterr().err
+    assert identity(large) == first and len(read) == 9 and capsys.readouterr().err == ""
     assert identity(filled(large.with_name("copy"))) == first, "wherever it lies"
     assert len(read) == 18
 

@@ -94,7 +94,7 @@ def test_crashes_between_checkpoints_lose_only_what_came_after_the_last(undistur
     for count in (6, 2):
         with pytest.raises(RuntimeError, match="the power is gone"):
             run(undisturbed[0], tmp_path / "run", StopAt("on_before_optimizer_step", count, crash), where=rarely)
-    assert "test: goes on after step 4 of 6" in capsys.readouterr().out
+    assert "test: goes on after step 4 of 6" in capsys.readouterr().err
     assert_same(undisturbed, run(undisturbed[0], tmp_path / "run", where=rarely))
 
 
@@ -111,7 +111,7 @@ def test_a_signal_takes_effect_after_a_checkpoint(undisturbed, tmp_path, capsys,
         if number is signal.SIGTERM:
             signal.signal(signal.SIGTERM, before)
     resumed = run(undisturbed[0], tmp_path / "run")
-    assert "test: goes on after step 3 of 6" in capsys.readouterr().out or hook == "on_validation_batch_end"
+    assert "test: goes on after step 3 of 6" in capsys.readouterr().err or hook == "on_validation_batch_end"
     assert_same(undisturbed, resumed)
 
 

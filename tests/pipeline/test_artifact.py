@@ -151,7 +151,7 @@ def test_one_that_waits_says_for_whom_and_reminds(tmp_path, monkeypatch, capsys)
     assert state_of(path) == "running"
     assert make(tmp_path, {"slow": True}).reused
     job.join(WAIT)
-    first, *others = capsys.readouterr().out.splitlines()
+    first, *others = capsys.readouterr().err.splitlines()
     assert first == f"a run: process {job.pid} on {os.uname().nodename} is making {path}; waiting for it"
     assert others[0].startswith("a run: has waited 0 s for process") and others[-1] == f"a run: reused {path}"
 
@@ -164,7 +164,7 @@ def test_a_clock_that_differs_is_named(tmp_path, capsys):
     say = claims.Waiting("a run", tmp_path, folder)
     for silence in (0.0, 0.5, 0.5):
         say(claims.this_process(), silence)
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if "the clock of" in line)
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "the clock of" in line)
     assert "3600 s ahead of this host's" in line or "3599 s" in line
 
 
@@ -196,7 +196,7 @@ def test_what_is_missing_is_made_parents_first_and_each_once(tmp_path, capsys):
     made = build(last)
     assert (made.path / "number").read_text() == "122" and made.digest == last.digest and not made.reused
     assert last.status()["parents"] == {"first": first.digest, "second": second.digest}
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert said.count("a run: making") == 3 and "reused" not in said, "what was made here need not be said to be there"
 
 

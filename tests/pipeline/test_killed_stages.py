@@ -32,13 +32,13 @@ def start(app, outputs):
 
 def finished(app, outputs):
     job = start(app, outputs)
-    printed, errors = job.communicate()
+    _, errors = job.communicate()
     assert job.returncode == 0, errors
     (folder,) = (outputs / APPS[app][0]).iterdir()
     weights = torch.load(folder / "model.pt", weights_only=True)["weights"]
     texts = {name: (folder / name).read_text() for name in ("curve.csv", "metrics.csv")}
     assert not (folder / "training.ckpt").exists() and not list(outputs.glob("unfinished/*/*"))
-    return weights, texts, printed
+    return weights, texts, errors
 
 
 @pytest.mark.slow
@@ -59,10 +59,10 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(app, tmp_path):
         printed, errors = job.communicate()
         assert job.returncode == CODES[how], printed + errors
         assert how is signal.SIGKILL or "the same line goes on from there" in errors.splitlines()[-1]
-        steps += map(int, re.findall(r"goes on after step (\d+) of 90", printed))
-    again, texts_again, printed = finished(app, outputs)
-    assert app == "train" or "recording of moving shapes: reused" in printed
-    steps += map(int, re.findall(r"goes on after step (\d+) of 90", printed))
+        steps += map(int, re.findall(r"goes on after step (\d+) of 90", errors))
+    again, texts_again, errors = finished(app, outputs)
+    assert app == "train" or "recording of moving shapes: reused" in errors
+    steps += map(int, re.findall(r"goes on after step (\d+) of 90", errors))
     assert len(steps) == 2 and steps == sorted(steps) and 0 < steps[0] < steps[-1]
     print("went on after steps", steps)
     assert texts_again == texts

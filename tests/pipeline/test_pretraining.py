@@ -147,7 +147,7 @@ def test_official_encoders_are_transferred_and_what_was_done_is_printed(configur
     cfg = configured("train", *TARGET, "model=stock_basic", "transfer=both_encoders", f"transfer.source={official}")
     trained = build(training(cfg))
     report = json.loads((trained.path / "transfer.json").read_text())
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert "139 tensors loaded" in printed and "all names are in transfer.json" in printed
     assert "context_encoder  107 of 107" in printed
     assert len(report["loaded"]) == 32 + 107 and report["left_out"]["update_block.flow_head.conv1.weight"]

@@ -61,7 +61,7 @@ def test_the_sintel_schedule_goes_on_from_an_official_checkpoint_and_is_evaluate
     crops = [f"flow_data.training.{part}.augmentation.{side}" for part in parts for side in CROP]
     start = f"start_from={tmp_path / 'things.pth'}"
     run("train", "experiment=sintel", start, *where, *(f"training.{value}" for value in recipe), *crops)
-    assert "starting from" in capsys.readouterr().out
+    assert "starting from" in capsys.readouterr().err
     (folder,) = (tmp_path / "outputs" / "training").glob("*/")
     curve = pd.read_csv(folder / "curve.csv")
     assert list(curve.step) == [0, 2] and {"epe", "sintel_final/epe"} <= set(curve.columns)
@@ -73,7 +73,7 @@ def test_the_sintel_schedule_goes_on_from_an_official_checkpoint_and_is_evaluate
 
     checkpoint = f"checkpoint={tmp_path / 'things.pth'}"
     run("evaluate", checkpoint, *where, "evaluation=sintel", "evaluation.iterations=1", "evaluation.warm_start=true")
-    shown = capsys.readouterr().out
-    assert "holds official RAFT basic (module.), 179 tensors" in shown and "sintel_final" in shown
+    shown, said = capsys.readouterr()
+    assert "holds official RAFT basic (module.), 179 tensors" in said and "sintel_final" in shown
     errors = pd.read_csv(next((tmp_path / "outputs" / "evaluation").glob("*/errors.csv")))
     assert abs(errors.epe[0] - curve.epe[0]) < 1e-4, "training began with the checkpoint's weights"

@@ -55,7 +55,7 @@ def test_what_several_need_is_made_once_and_first(tmp_path, capsys):
     outcomes = build_all([top, one], Inline())
     assert order(tmp_path) == ["shared", "one", "two", "top"] and outcomes.succeeded()
     assert set(states(outcomes).values()) == {"done"}
-    assert "reused" not in capsys.readouterr().out, "what was just made is not said to be reused"
+    assert "reused" not in capsys.readouterr().err, "what was just made is not said to be reused"
     again = build_all([top, one], Inline())
     assert states(again) == {"top": "reused", "one": "reused"} and len(order(tmp_path)) == 4
 
@@ -181,7 +181,7 @@ def test_processes_make_side_by_side_and_outlive_one_that_dies(tmp_path, capfd):
     assert [outcome.state for outcome in outcomes.values()] == ["died", "done", "done"]
     assert "killed, or out of memory?" in outcomes[roots[0].path].reason
     said = capfd.readouterr()
-    assert said.out.count(": making ") == 3 and "all: 3 of 3" in said.out
+    assert said.err.count(": making ") == 3 and "all: 3 of 3" in said.err
     assert "error: recording of moving shapes: its process ended" in said.err
 
 
@@ -225,7 +225,7 @@ def test_the_time_left_is_what_the_others_of_the_kind_took(tmp_path, capsys):
     outcomes = Outcomes({outcome.artifact.path: outcome for outcome in (done, *waiting)})
     view = View("all")
     view.begin(outcomes, Inline())
-    assert capsys.readouterr().out == "all: 3 to make (3 training), 0 there already\n"
+    assert capsys.readouterr().err == "all: 3 to make (3 training), 0 there already\n"
     assert view._left() is None, "nothing is known of how long one takes"
     done.state, done.seconds = "done", 4.0
     assert view._left() == 8.0

@@ -27,7 +27,7 @@ def test_one_word_is_a_search_which_goes_on_under_settings_that_change_no_result
     others = ["trainer.threads=2", "trainer.checkpoint_minutes=1", "logger=[csv,tensorboard]", "sweep=pretrain-nfp"]
     side_by_side = ["executor=processes", "executor.jobs=2"]
     again = run("pretrain", tmp_path, "hparams_search=nfp", *LINE, *others, *side_by_side, "hydra.sweeper.n_trials=3")
-    assert again.returncode == 0 and "search nfp: 2 to make (2 pretraining)" in again.stdout, again.stderr
+    assert again.returncode == 0 and "search nfp: 2 to make (2 pretraining)" in again.stderr
     assert values(again.stdout)[0] == values(first.stdout)[0] and len(values(again.stdout)) == 3
     assert len(list(tmp_path.glob("recording/*"))) == 1 and len(list(tmp_path.glob("pretraining/*"))) == 3
     jobs = read_jobs(tmp_path / "sweeps" / "pretrain-nfp")
@@ -42,7 +42,7 @@ def test_one_word_is_a_search_which_goes_on_under_settings_that_change_no_result
 def test_a_training_is_tuned_for_its_error_and_one_that_was_killed_is_counted_once(tmp_path):
     line = [*FLOW, "hydra.sweeper.n_trials=3"]
     job = start("train", tmp_path, *line)
-    while "making" not in job.stdout.readline():
+    while "making" not in job.stderr.readline():
         pass
     job.send_signal(signal.SIGKILL)
     job.communicate(timeout=60)

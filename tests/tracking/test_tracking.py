@@ -243,7 +243,7 @@ def test_damaged_and_foreign_files_of_tensorboard_are_one_line(tmp_path, capsys,
     file.write_bytes(content)
     assert of_tensorboard(tmp_path, (2, 4)) == ([(2, 7), (4, 5)], DESCRIBED), "its own first file describes it anew"
     said = f"  training scratch: TensorBoard: {file} is damaged, or of another program, and not shown; metrics.csv has "
-    assert capsys.readouterr().out == f"{said}all numbers\n"
+    assert capsys.readouterr().err == f"{said}all numbers\n"
 
 
 def test_files_of_tensorboard_of_killed_jobs_and_beside_foreign_ones(tmp_path, capsys):
@@ -253,11 +253,11 @@ def test_files_of_tensorboard_of_killed_jobs_and_beside_foreign_ones(tmp_path, c
     (file.parent / "events.out.tfevents.1.killed").touch()
     time.sleep(1.1)  # TensorBoard names files by the second
     assert of_tensorboard(tmp_path, (2, 4)) == ([(0, 9), (2, 7), (4, 5)], DESCRIBED)
-    assert not capsys.readouterr().out
+    assert not capsys.readouterr().err
     (file.parent / "events.txt").write_text("foreign")
     time.sleep(1.1)
     assert of_tensorboard(tmp_path, (4, 6)) == ([(0, 9), (2, 7), (4, 5), (6, 3)], DESCRIBED)
-    assert capsys.readouterr().out.count("\n") == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_training_goes_on_without_tensorboards_folder(tmp_path):
@@ -355,10 +355,10 @@ def finish_and_upload(tracker, outputs, said):
 def test_a_server_that_does_not_answer_costs_nothing(online, tmp_path, capfd):
     tracker = online("http://127.0.0.1:9")
     tracker.log_metrics({"step": 0, "epe": 9.0}, 0)
-    message = capfd.readouterr().out
+    message = capfd.readouterr().err
     assert "training scratch seed 1: W&B does not take the run" in message and "connection refused" in message
     assert f"upload it later: wandb sync --no-skip-online {tmp_path}/wandb/*run-*-training-{DIGEST}" in message
-    finish_and_upload(tracker, tmp_path, lambda: message + capfd.readouterr().out)
+    finish_and_upload(tracker, tmp_path, lambda: message + capfd.readouterr().err)
 
 
 @pytest.mark.slow
@@ -367,9 +367,9 @@ def test_a_server_that_ends_in_mid_run_costs_nothing(online, tmp_path, capfd):
     tracker = online(server.url)
     tracker.log_metrics({"step": 0, "epe": 9.0}, 0)
     assert "UpsertBucket" in [operation for operation, _ in server.asked]
-    assert "W&B" not in capfd.readouterr().out
+    assert "W&B" not in capfd.readouterr().err
     server.stop()
-    finish_and_upload(tracker, tmp_path, lambda: capfd.readouterr().out)
+    finish_and_upload(tracker, tmp_path, lambda: capfd.readouterr().err)
 
 
 @pytest.mark.slow

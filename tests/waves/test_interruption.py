@@ -50,7 +50,7 @@ def side_by_side(tmp_path_factory):
     jobs = [start(outputs), start(outputs)]
     said = [job.communicate() for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0], said
-    return outputs, [printed for printed, _ in said]
+    return outputs, [errors for _, errors in said]
 
 
 def test_of_two_jobs_that_want_the_same_recording_one_simulates_and_the_other_waits(side_by_side):
@@ -96,9 +96,9 @@ def test_stopped_at_random_moments_it_ends_with_the_same_bits(undisturbed, tmp_p
         kept = recording.frames(0, recording.valid_frames)
         assert kept.tobytes() == undisturbed[: recording.valid_frames].tobytes()
     job = start(outputs)
-    printed, errors = job.communicate()
+    _, errors = job.communicate()
     assert job.returncode == 0, errors
-    assert f"going on after {stopped[-1]} frames that an interrupted simulation left" in printed
+    assert f"going on after {stopped[-1]} frames that an interrupted simulation left" in errors
     assert open_recording(recording_in(outputs)).frames(0, 2000).tobytes() == undisturbed.tobytes()
     deadline = time.monotonic() + 300
     while programs_below(tmp_path):

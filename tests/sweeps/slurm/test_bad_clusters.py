@@ -174,7 +174,7 @@ def test_a_controller_that_goes_away_in_between_is_waited_for(cluster, tmp_path,
 
     monkeypatch.setattr(slurm_queue, "command", command)
     (outcome,) = watched(tmp_path, artifacts)
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert sum("Unable to contact slurm controller; the jobs go on meanwhile" in line for line in lines) == 1
     assert sum("SLURM answers again" in line for line in lines) == 1
     assert outcome.state == "interrupted" and f"SLURM job {jobs[0]} was cancelled" in outcome.reason

@@ -84,7 +84,7 @@ def test_a_sweep_makes_what_its_jobs_need_in_jobs_of_its_own_and_one_that_fails_
 
     line.append(f"experiment={','.join(MADE)}")
     code, output, errors = run("train", outputs, *line, env=environment(SLURM_CONF="/nowhere"))
-    assert code == 0 and "SLURM" not in output, errors
+    assert code == 0 and "SLURM" not in output + errors, errors
     assert [row(output, number)[1] for number in range(4)] == ["reused"] * 4
 
 
@@ -92,8 +92,8 @@ def submitted(job):
     """What a line says until its jobs are in the queue."""
     said = ""
     while "SLURM jobs submitted" not in said:
-        line = job.stdout.readline()
-        assert line, f"{said}\n{job.stderr.read()}"
+        line = job.stderr.readline()
+        assert line, said
         said += line
     return said
 
