@@ -59,7 +59,9 @@ def parsed(word: str) -> Override:
     try:
         (override,) = OverridesParser.create().parse_overrides([word])
     except Exception as error:  # Hydra's parser raises what it likes where a choice is within a list
-        reason = str(error).strip().splitlines()[0]
+        lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^")]
+        said = [line for line in lines if not line.startswith(("Error parsing override", "See https"))]
+        reason = (said or lines or [type(error).__name__])[0]
         remedy = "of several values each is a plain one, and a text with signs in it has quotes: \"key='a,b'\""
         raise InputError(f"{word} cannot be read ({reason}); {remedy}") from error
     value = override.value()

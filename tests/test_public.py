@@ -201,9 +201,14 @@ def typed_value(value):
     [
         ("trian", [], {}, r"^there is no app trian; choose one of compare, .*train$"),
         ("train", ["transfer=frozen"], {}, r"^train: .*Could not find 'transfer/frozen'; .*: all_parts, both_encoders"),
-        ("train", ["clips.dtt=2"], {}, r"^train: Could not override 'clips\.dtt'; To append .* use \+clips\.dtt=2$"),
-        ("train", [], {"sed": 1}, r"^train: Could not override 'sed'"),
-        ("train", ["transfer"], {}, r"^train: Error parsing override 'transfer'; missing EQUAL at '<EOF>'$"),
+        ("train", ["clips.dtt=2"], {}, r"^train: there is no key clips\.dtt; did you mean clips\.dt\?$"),
+        ("train", [], {"sed": 1}, r"^train: there is no key sed; did you mean seed\?$"),
+        (
+            "train",
+            ["transfer"],
+            {},
+            r"^transfer cannot be read \(missing EQUAL at '<EOF>'\); of several values each is a plain one",
+        ),
         ("train", [], {"config_dir": "nowhere"}, r"^config_dir is nowhere; give a folder of presets"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from rwtl.errors import InputError
 from rwtl.flow.files import read_bytes
 from rwtl.flow.pairs import FlowPair, FlowPairs, existing_folder, matched_files, require_same, subfolders
+from rwtl.progress import say
 from rwtl.sections import EachOnce, Listed, OneOf, Unfit, section
 
 # FlyingChairs: first frame, second frame and flow of the released data set, and of ptlflow's and other samples.
@@ -288,7 +289,7 @@ def _without_gaps(frames: dict[str, Path], folder: Path) -> Iterator[dict[str, P
     for name, path in frames.items():
         last = next(reversed(run), name)
         if int(name[-4:]) > int(last[-4:]) + 1:
-            print(f"note: {folder}: no frames between {last} and {name}, which are therefore no pair", flush=True)
+            say(f"note: {folder}: no frames between {last} and {name}, which are therefore no pair")
             yield run
             run = {}
         run[name] = path

@@ -68,10 +68,9 @@ def write_submission(
             progress(written)
     if cut:
         least, most = KITTI_LIMITS
-        print(
+        say(
             f"note: {cut.total()} displacements of {len(cut)} pairs lie outside of {least:g} to {most:.2f} px, which "
-            f"is what KITTI's format holds, and were cut to that: {shortened(list(cut))}",
-            flush=True,
+            f"is what KITTI's format holds, and were cut to that: {shortened(list(cut))}"
         )
     return written
 

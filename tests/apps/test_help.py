@@ -17,7 +17,7 @@ from rwtl.apps import apps
 from rwtl.composition import compose
 from rwtl.help import comments_of
 
-APPS = [app for app in apps() if app not in ("completion", "transfers")]
+APPS = [app for app in apps() if app not in ("completion", "transfers", "flow")]
 AT_80 = os.environ | {"COLUMNS": "80"}
 
 

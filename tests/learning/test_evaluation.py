@@ -130,10 +130,10 @@ def test_a_kitti_submission_says_what_its_format_cuts_off(kitti, model, tmp_path
     far.update_block.flow_head.conv2.bias.data += 1000
     write_submission(far, {"kitti": data}, config, tmp_path / "out", CPU, "32-true")
     said = f"note: {37 * 50} displacements of 1 pairs lie outside of -512 to 511.98 px, which is what KITTI's format"
-    assert said in capsys.readouterr().out
+    assert said in capsys.readouterr().err
     assert (read_kitti_flow(tmp_path / "out" / "000000_10.png")[0] == 511.984375).all()
     write_submission(model, {"kitti": data}, config, tmp_path / "near", CPU, "32-true")
-    assert "note" not in capsys.readouterr().out
+    assert "note" not in capsys.readouterr().err
 
 
 def test_no_benchmark_takes_other_data(tmp_path):
@@ -182,7 +182,7 @@ def test_tables_say_nan_and_name_the_pairs(fragile, capsys):
     errors = evaluate(fragile, {"broken": Broken([1, 3], [2]), "sound": Broken()}, 1)
     assert not_finite(errors) == {"broken": ["scene 1", "scene 3"]}
     print_evaluation(errors)
-    told = capsys.readouterr().out
+    told, warned = capsys.readouterr()
     lines = {
         line.split("│")[1].strip() + " " + line.split("│")[2].strip(): line for line in told.splitlines() if "│" in line
     }
@@ -194,8 +194,8 @@ def test_tables_say_nan_and_name_the_pairs(fragile, capsys):
     assert set(cells[1][:-1]) == {"-"}
     assert cells[2][0] == cells[2][-1] == "nan" and float(cells[2][4]) > 66
     assert "nan" not in "".join(cells[3])
-    assert "on broken the estimate is not finite, and so no estimate, for scene 1, scene 3\n" in told
-    assert "on sound" not in told
+    assert "on broken the estimate is not finite, and so no estimate, for scene 1, scene 3\n" in warned
+    assert "on sound" not in warned
 
 
 def test_a_frame_that_is_not_finite_is_named_with_its_pair(model):
