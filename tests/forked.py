@@ -39,18 +39,19 @@ class Program:
         arguments: the file of the program, and what it is called with.
         cwd, env: its folder and environment, by default those of this process.
         stdin: a file descriptor, by default of an empty file.
-        stdout: a file descriptor, such as a terminal's, by default of what `self.stdout` reads.
+        stdout, stderr: file descriptors, such as a terminal's, by default of what `self.stdout` and `self.stderr` read.
         libraries_only: whether it finds rwtl not imported.
     """
 
-    def __init__(self, arguments, cwd=None, env=None, stdin=None, stdout=None, libraries_only=False):
+    def __init__(self, arguments, cwd=None, env=None, stdin=None, stdout=None, stderr=None, libraries_only=False):
         self.args = [str(each) for each in arguments]
         where = {"cwd": str(cwd or Path.cwd()), "environment": dict(os.environ if env is None else env)}
         where["libraries_only"] = libraries_only
         pipes = [os.pipe() for _ in range(3)]
         with open(os.devnull) as empty:
             streams = [empty.fileno() if stdin is None else stdin, *(writing for _, writing in pipes)]
-            streams[1] = streams[1] if stdout is None else stdout
+            for number, given in ((1, stdout), (2, stderr)):
+                streams[number] = streams[number] if given is None else given
             socket.send_fds(_server(), [json.dumps({"arguments": self.args, **where}).encode()], streams)
         for _, writing in pipes:
             os.close(writing)
