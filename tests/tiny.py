@@ -1,5 +1,6 @@
 """Command lines of a study so small that it runs in seconds."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -22,6 +23,11 @@ def start(app, outputs, *overrides, cwd=ROOT, **where):
 def run(app, outputs, *overrides, cwd=ROOT, **where):
     """Run an app in a process of its own; return its exit code and what it printed."""
     return forked.run(_words(app, outputs, overrides), cwd=cwd, **where)
+
+
+def besides_progress(errors):
+    """The lines of a standard error that are neither the beginning of a stage nor, indented, its progress."""
+    return [line for line in errors.splitlines() if not re.match(r"  \S|.*: (making|reused) /", line)]
 
 
 def _words(app, outputs, overrides):
