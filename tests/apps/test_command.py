@@ -164,8 +164,9 @@ def test_status_of_what_makes_no_artifact(rwtl, tmp_path):
 def test_a_machine_without_compilers(rwtl, tmp_path, line, said):
     bare = {name: value for name, value in os.environ.items() if name != "CXX"} | {"PATH": "/nonexistent"}
     done = rwtl("simulate", TINY, *line, cwd=tmp_path, env=bare)
-    assert done.returncode == 1 and re.match(rf"error: recording: ({said})", done.stderr), done.stderr
-    assert done.stderr.count("\n") == 1
+    *_, last = done.stderr.splitlines()
+    assert done.returncode == 1 and re.match(rf"error: recording: ({said})", last), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
