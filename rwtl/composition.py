@@ -18,7 +18,7 @@ from yaml import YAMLError
 
 from rwtl.config import CONF, SHARED, flat, overrides_at_home
 from rwtl.errors import InputError
-from rwtl.keys import as_texts, parsed, require_keys, without_plus
+from rwtl.keys import as_texts, parsed, require_keys, require_known, without_plus
 from rwtl.overrides import override
 from rwtl.retired import require_current
 
@@ -84,12 +84,15 @@ def compose(
     require_current(words)
     require_presets(words)
     base = cache(lambda: base_of(app, words, config_dir))
-    require_keys(words, base, [Path(config_dir)] if config_dir else [])
+    folders = [Path(config_dir)] if config_dir else []
+    require_keys(words, base, folders)
     with composing(config_dir) as found:
         try:
-            return compose_with_hydra(app, [*words, *found])
+            cfg = compose_with_hydra(app, [*words, *found])
         except HydraException as error:
             raise InputError(f"{app}: {without_plus(str(error), base) or said(error)}") from error
+    require_known(cfg, folders)
+    return cfg
 
 
 def base_of(app: str, words: Iterable[str], config_dir: str | Path | None) -> DictConfig:

@@ -4,8 +4,10 @@ numbers."""
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep
 from omegaconf import DictConfig, OmegaConf
@@ -105,6 +107,40 @@ def require_keys(words: Sequence[str], base: Callable[[], DictConfig], folders: 
         raise no_such_key(key, base())
 
 
+def require_known(cfg: DictConfig, folders: Sequence[Path] = ()) -> None:
+    """Raise InputError where a file of presets sets a key that nothing reads: at the top level, in paths or in slurm.
+
+    Keys to which an interpolation refers are the user's own. A configuration that an artifact keeps may be of an
+    earlier version, and is not looked at.
+
+    Args:
+        cfg: the composed configuration.
+        folders: of presets, besides the project's own; a run of Hydra knows them itself.
+    """
+    if HydraConfig.initialized():
+        sources = HydraConfig.get().runtime.config_sources
+        if not any(each.provider == "main" and Path(each.path).resolve() == CONF.resolve() for each in sources):
+            return
+        folders = [*folders, *(Path(each.path) for each in sources if each.schema == "file")]
+    known = _of_apps()
+    keys = [*map(str, cfg), *(f"{name}.{key}" for name in ("paths", "slurm") for key in cfg.get(name) or {})]
+    for key in keys:
+        if key not in known and not _is_referred_to(key, [], cfg, folders):
+            raise no_such_key(key, OmegaConf.masked_copy(cfg, [name for name in cfg if name in known]))
+
+
+@cache
+def _of_apps() -> frozenset[str]:
+    """Keys at the top level of the apps' configurations, and those in base.yaml's paths and slurm."""
+    known = {"hydra"}
+    for file in CONF.glob("*.yaml"):
+        written = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        groups = [next(iter(each)) for each in written.pop("defaults", []) if isinstance(each, dict)]
+        known |= {group.split()[-1].rpartition("@")[2].partition("/")[0] for group in groups}
+        known |= {*written, *(f"{name}.{key}" for name in ("paths", "slurm") for key in written.get(name) or {})}
+    return frozenset(known)
+
+
 def _exists(cfg: DictConfig, key: str) -> bool:
     node = cfg
     for part in key.split("."):
@@ -130,7 +166,7 @@ def no_such_key(key: str, base: DictConfig) -> InputError:
     if (CONF / key).is_dir():
         names = ", ".join(sorted(file.stem for file in (CONF / key).glob("*.yaml")))
         return InputError(f"{key} is a group of presets; write {key}= and one of {names}")
-    known = [name for name, _ in flat(OmegaConf.to_container(base, resolve=False))]
+    known = [name for name, _ in flat(OmegaConf.to_container(base, resolve=False)) if name != key]
     known += sorted({".".join(name.split(".")[:depth]) for name in known for depth in range(1, name.count(".") + 1)})
     by_last: dict[str, list[str]] = {}
     for name in known:

@@ -1,5 +1,7 @@
 """Keys of a command line: unknown ones, those of other programs, texts, references, and options without effect."""
 
+import re
+
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
@@ -159,6 +161,29 @@ def test_settings_of_this_machine_that_land_in_the_wrong_place_are_told(tmp_path
     done = run("status", tmp_path, "train", f"--config-dir={tmp_path}", *SCRATCH)
     assert done.returncode == 1
     assert "local/default.yaml sets nothing: its first line must be # @package _global_" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("start_form: a.pt", "there is no key start_form; did you mean start_from?"),
+        ("ckpt_path: a.pt", "there is no key ckpt_path; what it is elsewhere is here start_from=..."),
+        ("paths: {data_dir: a}", "there is no key paths.data_dir; what it is elsewhere is here paths.datasets=..."),
+        ("slurm: {partion: a}", "there is no key slurm.partion; did you mean slurm.partition?"),
+        ("training: {step: 3}", "training.step: training has no such key"),
+        ("own: 7\nseed: ${own}", ""),
+        ("paths: {own: /data, sintel: '${paths.own}/S'}", ""),
+    ],
+)
+def test_a_preset_of_ones_own_sets_keys_that_there_are(tmp_path, text, said):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{text}\n")
+    for line in ([], ["-m", "seed=1,2"]):
+        done = run("status", tmp_path / "out", "train", f"--config-dir={tmp_path}", *SCRATCH, "experiment=mine", *line)
+        assert done.returncode == bool(said) and said in done.stderr + done.stdout, done.stderr
+    if said and not text.startswith("training"):
+        with pytest.raises(InputError, match=re.escape(said)):
+            rwtl.compose("train", "experiment=mine", config_dir=tmp_path)
 
 
 def test_what_is_not_set_is_told_apart_from_what_does_not_exist():

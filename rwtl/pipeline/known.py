@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import setting
 from rwtl.errors import InputError, NotSet
+from rwtl.keys import require_known
 from rwtl.sections import require_numbers, typed
 
 
@@ -17,6 +18,7 @@ def check_sections(cfg: DictConfig) -> None:
     """
     if cfg.get("local") is not None:
         raise InputError("local/default.yaml sets nothing: its first line must be # @package _global_")
+    require_known(cfg)
     for name, check in _CHECKS.items():
         section = cfg.get(name)
         # A preset such as debug=tiny sets keys of sections that an app does not have, which are then without a kind.
