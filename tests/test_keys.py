@@ -148,6 +148,13 @@ def test_a_key_that_others_refer_to_plays_a_part():
     assert without_effect(["clips.dt", "engine", "training.steps", "seed"], {"training"}, cfg) == ["engine"]
 
 
+def test_a_removal_of_what_cannot_be_is_an_error(tmp_path):
+    done = run("status", tmp_path, "remove=failed", "state=complete")
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "error: state is complete, and remove failed: nothing is both; leave state out\n"
+    assert run("status", tmp_path, "remove=failed", "state=failed").returncode == 0
+
+
 def test_build_is_told_what_it_is_given():
     with pytest.raises(InputError, match=r"build is given a configuration; give it a plan, such as rwtl\.training"):
         rwtl.build(rwtl.compose("train", TINY))

@@ -39,10 +39,14 @@ def main() -> None:
 @program("status")
 def show_outputs(cfg: DictConfig) -> None:
     from rwtl.config import outputs_folder
+    from rwtl.errors import InputError
     from rwtl.sweeps.status import entries_of, print_entries, print_sweeps, remove, states_of
 
     outputs = outputs_folder(cfg)
     if cfg.remove is not None:
-        remove(entries_of(outputs, cfg.stage, cfg.state), states_of(cfg.remove))
+        states = states_of(cfg.remove)
+        if cfg.state is not None and cfg.state not in states:
+            raise InputError(f"state is {cfg.state}, and remove {', '.join(states)}: nothing is both; leave state out")
+        remove(entries_of(outputs, cfg.stage, cfg.state), states)
     print_entries(entries_of(outputs, cfg.stage, cfg.state))
     print_sweeps(outputs)
