@@ -101,7 +101,7 @@ def require_keys(words: Sequence[str], base: Callable[[], DictConfig], folders: 
         if any((folder / key).is_dir() for folder in (CONF, *folders)):
             continue  # a group
         section = key.partition(".")[0]
-        checked = "." in key and section in base() and section not in ("paths", "slurm")
+        checked = "." in key and section in base() and section not in ("paths", "slurm") and key not in ELSEWHERE
         if checked or _exists(base(), key) or _is_referred_to(key, words, base(), folders):
             continue
         raise no_such_key(key, base())

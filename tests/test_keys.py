@@ -29,7 +29,7 @@ SCRATCH = [TINY, "transfer=scratch"]
         ("+pretraining.lr=1", r"pretraining\.lr: pretraining has no such key"),
         ("+recording.cell.g_K_=1", r"recording\.cell\.g_K_"),
         ("+transfer.lod=[]", r"transfer\.lod: transfer has no such key"),
-        ("+trainer.max_epochs=3", r"trainer\.max_epochs: trainer has no such key"),
+        ("+trainer.max_epochs=3", r"there is no key trainer\.max_epochs; .* is here training\.steps="),
         ("+slurm.partion=a", r"there is no key slurm\.partion; did you mean slurm\.partition\?"),
         ("+paths.data=a", r"there is no key paths\.data; did you mean paths\."),
         ("+paths=a", "Could not append to config"),
