@@ -117,7 +117,9 @@ def require_known(cfg: DictConfig, folders: Sequence[Path] = ()) -> None:
         cfg: the composed configuration.
         folders: of presets, besides the project's own; a run of Hydra knows them itself.
     """
+    words: list[str] = []
     if HydraConfig.initialized():
+        words = OmegaConf.to_container(HydraConfig.get().overrides, resolve=False)["hydra"]
         sources = HydraConfig.get().runtime.config_sources
         if not any(each.provider == "main" and Path(each.path).resolve() == CONF.resolve() for each in sources):
             return
@@ -125,7 +127,7 @@ def require_known(cfg: DictConfig, folders: Sequence[Path] = ()) -> None:
     known = _of_apps()
     keys = [*map(str, cfg), *(f"{name}.{key}" for name in ("paths", "slurm") for key in cfg.get(name) or {})]
     for key in keys:
-        if key not in known and not _is_referred_to(key, [], cfg, folders):
+        if key not in known and not _is_referred_to(key, words, cfg, folders):
             raise no_such_key(key, OmegaConf.masked_copy(cfg, [name for name in cfg if name in known]))
 
 

@@ -90,6 +90,20 @@ def test_values_of_ones_own_that_others_refer_to_are_keys():
     assert cfg.seed == 7 and cfg.paths.sintel == "/data/S"
 
 
+def test_what_an_option_of_hydra_refers_to_is_a_key(tmp_path):
+    done = run("status", tmp_path, "train", *SCRATCH, "+mine=7", "hydra.job.name=${mine}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_configuration_that_an_artifact_keeps_may_hold_keys_of_an_earlier_version(tmp_path):
+    kept = OmegaConf.to_yaml(rwtl.compose("train", *SCRATCH)) + "earlier: 3\n"
+    (tmp_path / "config.yaml").write_text(kept)
+    recorded = (f"--config-path={tmp_path}", "--config-name=config")
+    for line in ([], ["-m", "seed=1,2"]):
+        done = run("status", tmp_path / "out", "train", *recorded, *line)
+        assert done.returncode == 0, done.stderr
+
+
 def test_what_users_name_themselves_may_be_added(tmp_path):
     row = "+comparison.conditions.mine={like: freeze_none, clips: {dt: 0.5}}"
     assert "mine" in rwtl.compose("compare", TINY, row).comparison.conditions
