@@ -82,7 +82,7 @@ def test_progress_goes_on_whatever_becomes_of_its_lines(stream, monkeypatch, tmp
         "full": open("/dev/full", "w"),
     }
     files["closed"].close()
-    monkeypatch.setattr(sys, "stdout", files[stream])
+    monkeypatch.setattr(sys, "stderr", files[stream])
     say("µm")
     Progress("µ × write", 2, "steps", interval=0)(2)
     monkeypatch.undo()
@@ -97,9 +97,10 @@ def test_progress_goes_on_whatever_becomes_of_its_lines(stream, monkeypatch, tmp
 @pytest.mark.parametrize(
     "executor", [[], ["-m", "recording.seed=1,2", "executor=processes"]], ids=["inline", "processes"]
 )
-def test_a_full_device_as_output_costs_no_recording(tmp_path, executor):
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_device_as_output_costs_no_recording(tmp_path, executor, stream):
     full = os.open("/dev/full", os.O_WRONLY)
-    job = start("simulate", tmp_path, *executor, *SHAPES, stdout=full)
+    job = start("simulate", tmp_path, *executor, *SHAPES, **{stream: full})
     _, errors = job.communicate(timeout=300)
     os.close(full)
     assert job.returncode == 0 and "Traceback" not in errors and "Exception ignored" not in errors, errors

@@ -255,11 +255,11 @@ def test_hd1k_makes_no_pair_over_a_gap(tmp_path, capsys):
         _frame(tmp_path / "hd1k_input" / "image_2" / f"000000_{frame:04d}.png", 10 + frame)
         _flow(tmp_path / "hd1k_flow_gt" / "flow_occ" / f"000000_{frame:04d}.png", 10 + frame)
     assert HD1K(tmp_path).sequences == ["000000_0000"] * 6 + ["000001_0000"]
-    assert not capsys.readouterr().out
+    assert not capsys.readouterr().err
     for folder in ("hd1k_input/image_2", "hd1k_flow_gt/flow_occ"):
         (tmp_path / folder / "000000_0002.png").unlink()
     hd1k = HD1K(tmp_path)
-    assert "no frames between 000000_0001 and 000000_0003, which are therefore no pair" in capsys.readouterr().out
+    assert "no frames between 000000_0001 and 000000_0003, which are therefore no pair" in capsys.readouterr().err
     assert hd1k.names == [f"000000_{frame:04d}" for frame in (0, 3, 4, 5)] + ["000001_0000"]
     assert hd1k.sequences == ["000000_0000"] + ["000000_0003"] * 3 + ["000001_0000"]
 

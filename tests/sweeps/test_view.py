@@ -9,6 +9,8 @@ import pytest
 from test_multirun import SOURCE
 from tiny import start
 
+from rwtl.sweeps.view import BAR
+
 WIDTH = 150
 
 
@@ -61,8 +63,11 @@ def test_a_terminal_shows_what_runs_and_how_long_it_takes_and_keeps_whole_lines(
     os.close(reading)
     assert job.returncode == 1
     digests = [folder.name for folder in tmp_path.glob("pretraining/*")]
-    running = re.findall(r"│ pretraining +│ (\w+) +│ \d+/200 steps +│ +\d:\d\d │ +\d:\d\d │", said)
-    assert set(running) <= set(digests) and len(set(running)) == 2
+    row = r"│ pretraining +│ (\w+) +│ (\d+)/200 steps +│ +\d:\d\d │ +\d:\d\d │ (━*) +│ (loss [\d.]+)? "
+    running = re.findall(row, said)
+    assert {digest for digest, *_ in running} <= set(digests) and len({digest for digest, *_ in running}) == 2
+    assert all(len(bar) == int(steps) * BAR // 200 for _, steps, bar, _ in running)
+    assert any(loss for *_, loss in running)
     assert "sweep mine: 1 done, " in said and re.search(r" · about \d:\d\d left", said)
 
     left = screen(said)

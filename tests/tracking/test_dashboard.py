@@ -60,9 +60,10 @@ def built(outputs):
 
 def test_without_a_login_it_says_how_to_publish(outputs, capsys):
     assert build(outputs, "sweep=train-1") == outputs / "dashboard" / "train-1.json"
-    said = capsys.readouterr().out
-    assert f"4 runs\nto publish it: wandb login; wandb sync {outputs / 'wandb' / '*run-*'}" in said
-    assert "logger.wandb.mode=online" in said
+    shown = capsys.readouterr()
+    assert shown.out == "4 runs\n"
+    assert f"to publish it: wandb login; wandb sync {outputs / 'wandb' / '*run-*'}" in shown.err
+    assert "logger.wandb.mode=online" in shown.err
 
 
 def test_errors_are_grouped_by_strategy_and_interval(built):
