@@ -15,6 +15,7 @@ import jaxtyping
 import pytest
 
 os.environ["WANDB_ERROR_REPORTING"] = "false"
+os.environ.pop("COLUMNS", None)  # into files programs print as wide as they like
 CHECKED_CALLS = 10  # of each function in each test
 calls = Counter()
 check_shapes = jaxtyping.jaxtyped

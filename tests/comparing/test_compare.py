@@ -46,7 +46,7 @@ def made(outputs):
     done = run("compare", outputs, TINY, *ROWS)
     assert done.returncode == 0, done.stderr
     (folder,) = (outputs / "comparison").glob("*/")
-    return done.stdout, folder
+    return done.stderr + done.stdout, folder
 
 
 def read(*sources, rows=("transfer",), columns="clips.dt"):

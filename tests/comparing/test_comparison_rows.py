@@ -169,8 +169,8 @@ def test_the_full_study_is_planned_as_a_whole(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     for number in range(1, 42):
-        for name in ("img1.ppm", "img2.ppm", "flow.flo"):
-            (data / f"{number:05}_{name}").write_bytes(b"stand-in")
+        for name in ("img1.ppm", "img2.ppm", "flow.flo"):  # the size is read, no pixel
+            (data / f"{number:05}_{name}").write_bytes(b"P6\n512 384\n255\n")
     (tmp_path / "FlyingChairs_train_val.txt").write_text("1\n" * 40 + "2\n")
     where = [f"paths.flying_chairs={tmp_path}", f"paths.outputs={tmp_path / 'outputs'}"]
     smaller = ["evaluation.datasets=[flying_chairs_validation]", "comparison.seeds=[11,12]"]

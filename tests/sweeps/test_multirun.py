@@ -265,7 +265,7 @@ def test_processes_make_what_one_run_asks_for(tmp_path):
     job = start("train", tmp_path, *TARGET, "transfer=freeze_none", *PROCESSES)
     output, errors = job.communicate(timeout=300)
     assert job.returncode == 0, errors
-    assert "train: 3 to make (1 recording, 1 pretraining, 1 training), 0 there already" in output
+    assert "train: 3 to make (1 recording, 1 pretraining, 1 training), 0 there already" in errors
     (trained,) = tmp_path.glob("training/*")
     assert status_of(trained)["pid"] != job.pid and f"model: {trained}/model.pt" in output and "3 done" in output
     assert not (tmp_path / "sweeps").exists()
@@ -327,9 +327,9 @@ def test_the_same_line_at_the_same_time_shares_what_is_made(tmp_path):
     second = start(*line)
     both = [job.communicate(timeout=300) for job in (first, second)]
     assert [job.returncode for job in (first, second)] == [0, 0], [errors for _, errors in both]
-    output = began + "".join(said for said, _ in both)
+    output = began + "".join(said for _, said in both)
     assert output.count(": making ") == 2 and len(list(tmp_path.glob("recording/*"))) == 2
-    assert re.search(rf"process {first.pid} on .* is making .*; waiting for it", both[1][0])
+    assert re.search(rf"process {first.pid} on .* is making .*; waiting for it", both[1][1])
     assert set(states(both[1][0], 2)) == {"done", "reused"} and file_of(tmp_path / "sweeps" / "mine")["ended"]
 
 

@@ -55,10 +55,10 @@ def test_a_comparison_that_is_killed_half_way_ends_with_the_same_tables(cluster,
     assert all(before[kind].items() <= after[kind].items() for kind in before), "what was there is as it was"
     assert all(job for kind in before for job in after[kind].values()), "the cluster made all of it"
     missing = 14 - sum(map(len, before.values()))
-    assert f"{missing} SLURM jobs submitted, 0 were in the queue" in output
+    assert f"{missing} SLURM jobs submitted, 0 were in the queue" in errors
     assert "report: " in output and queue("%i") == []
     assert set(errors_of(outputs).row) == {"scratch", "freeze_none", "freeze_encoder"}
     pd.testing.assert_frame_equal(errors_of(outputs), errors_of(tmp_path / "alone"))
 
     code, output, errors = run("compare", outputs, *LINE, *SLURM)
-    assert code == 0 and "submitted" not in output and "comparison: reused" in output, errors
+    assert code == 0 and "submitted" not in errors and "comparison: reused" in errors, errors

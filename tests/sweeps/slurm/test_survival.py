@@ -108,7 +108,7 @@ def test_preemption_a_lost_node_and_a_cancelled_job(cluster, undisturbed, tmp_pa
     line = [*LINE, *SLURM, "pretraining.seed=1,2,3", *(f"hydra.launcher.{each}" for each in resources)]
     code, output, errors = run("pretrain", outputs, *line)
     assert code == 0 and [row(output, number)[1] for number in range(3)] == ["reused", "reused", "done"], errors
-    assert "1 SLURM jobs submitted" in output and same(outputs, undisturbed, 3)
+    assert "1 SLURM jobs submitted" in errors and same(outputs, undisturbed, 3)
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def test_a_sweep_makes_what_its_jobs_need_in_jobs_of_its_own_and_one_that_fails_
     states = {name: row(output, number)[1] for number, name in enumerate(MADE | FAILED)}
     assert {states.pop("scratch"), states.pop("scratch_far")} == {"done", "reused"}, "the same training at both dt"
     assert states == dict.fromkeys(("near", "near_frozen"), "done") | dict.fromkeys(FAILED, "failed"), output
-    assert "8 SLURM jobs submitted" in output, "a recording, two pre-trainings and five trainings"
+    assert "8 SLURM jobs submitted" in errors, "a recording, two pre-trainings and five trainings"
     assert "senseless" in row(output, 6)[0] and "seed is -1" in row(output, 6)[2]
     assert "trainer.accelerator is 'gpu'" in row(output, 4)[2]
     assert "what it needs was not made: pretraining" in row(output, 5)[2]
@@ -113,7 +113,7 @@ def test_ctrl_c_asks_whether_to_cancel_and_the_same_line_goes_on_watching(cluste
     output = said + output
     (ids,) = {id.split("_")[0] for (id,) in queue("%i")}
     assert job.returncode == 130 and f"cancel the jobs, queued or running ({ids})? [y/N]" in output, errors
-    assert f"the jobs go on; the same line watches them again, and scancel {ids} ends them" in output
+    assert f"the jobs go on; the same line watches them again, and scancel {ids} ends them" in errors
     assert [row(output, number)[1] for number in range(2)] == ["not started"] * 2 and len(queue("%i")) == 2
 
     job = start("simulate", tmp_path / "outputs", *line, stdin=of_job)
@@ -129,5 +129,5 @@ def test_ctrl_c_asks_whether_to_cancel_and_the_same_line_goes_on_watching(cluste
     job.send_signal(signal.SIGINT)
     os.write(terminal, b"y\n")
     output, errors = job.communicate(timeout=300)
-    assert job.returncode == 130 and "the jobs are cancelled" in output, errors
+    assert job.returncode == 130 and "the jobs are cancelled" in errors, errors
     until(lambda: queue("%i") == [], "the end of the jobs")
