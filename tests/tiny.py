@@ -26,8 +26,9 @@ def run(app, outputs, *overrides, cwd=ROOT, **where):
 
 
 def besides_progress(errors):
-    """The lines of a standard error that are neither the beginning of a stage nor, indented, its progress."""
-    return [line for line in errors.splitlines() if not re.match(r"  \S|.*: (making|reused) /", line)]
+    """The lines of a standard error that tell neither of stages and of how many there are nor, indented, of progress."""
+    progress = re.compile(r"  |.*: (making|reused) /|[\w ]+: \d+ (of \d+ ·|to make \()")
+    return [line for line in errors.splitlines() if not progress.match(line)]
 
 
 def _words(app, outputs, overrides):
