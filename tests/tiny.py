@@ -26,7 +26,7 @@ def run(app, outputs, *overrides, cwd=ROOT, **where):
 
 
 def besides_progress(errors):
-    """The lines of a standard error that tell neither of stages and of how many there are nor, indented, of progress."""
+    """The lines of a standard error that tell neither of stages and their number nor, indented, of progress."""
     progress = re.compile(r"  |.*: (making|reused) /|[\w ]+: \d+ (of \d+ ·|to make \()")
     return [line for line in errors.splitlines() if not progress.match(line)]
 
