@@ -9,8 +9,6 @@ from typing import Any
 from hydra import compose as compose_with_hydra
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, QuotedString, Sweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -18,7 +16,7 @@ from yaml import YAMLError
 
 from rwtl.config import CONF, SHARED, flat, overrides_at_home
 from rwtl.errors import InputError
-from rwtl.keys import as_texts, parsed, require_keys, require_known, without_plus
+from rwtl.keys import as_texts, parsed, require_keys, require_known, require_presets, without_plus
 from rwtl.overrides import override
 from rwtl.retired import require_current
 
@@ -104,26 +102,6 @@ def base_of(app: str, words: Iterable[str], config_dir: str | Path | None) -> Di
             with suppress(HydraException):
                 return compose_with_hydra(app, tried)
         return compose_with_hydra(app)
-
-
-def require_presets(words: Iterable[str]) -> None:
-    """Raise InputError where a group is given what is no name, as in `experiment=null`.
-
-    Args:
-        words: overrides of a command line. Those that make no sense at all are left to Hydra.
-    """
-    for word in words:
-        with suppress(HydraException):
-            (parsed,) = OverridesParser.create().parse_overrides([word])
-            if parsed.is_delete() or not (CONF / parsed.key_or_group).is_dir():
-                continue
-            swept = parsed.is_choice_sweep()
-            given = [*parsed.sweep_iterator()] if swept else parsed.value()
-            names = given if isinstance(given, list) else [given]
-            if not all(isinstance(name, str | QuotedString | Sweep | Glob | list) for name in names):
-                key = parsed.key_or_group
-                remedy = f"give the name of a preset, as --help lists them, or leave it out with ~{key}"
-                raise InputError(f"{word}: {key} is a group; {remedy}")
 
 
 @cache

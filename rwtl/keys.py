@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString, Sweep
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import CONF, flat
@@ -81,6 +81,24 @@ def as_texts(word: str) -> str:
         return word
     key, _, raw = word.partition("=")
     return f"{key}='{raw}'"
+
+
+def require_presets(words: Sequence[str]) -> None:
+    """Raise InputError where a group is given what is no name, as in `experiment=null`.
+
+    Args:
+        words: overrides of a command line.
+    """
+    for word in words:
+        override = parsed(word)
+        key = override.key_or_group
+        if override.is_delete() or not (CONF / key).is_dir():
+            continue
+        given = [*override.sweep_iterator()] if override.is_choice_sweep() else override.value()
+        names = given if isinstance(given, list) else [given]
+        if not all(isinstance(name, str | QuotedString | Sweep | Glob | list) for name in names):
+            remedy = f"give the name of a preset, as --help lists them, or leave it out with ~{key}"
+            raise InputError(f"{word}: {key} is a group; {remedy}")
 
 
 def require_keys(words: Sequence[str], base: Callable[[], DictConfig], folders: Sequence[Path] = ()) -> None:

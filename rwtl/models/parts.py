@@ -171,16 +171,6 @@ class ModelConfig:
         return values | VARIANTS.code(self.variant)
 
 
-def levels_that_fit(height: int, width: int) -> int:
-    """Return the most levels of the correlation pyramid, none of which is a single pixel high or wide.
-
-    Args:
-        height, width: of the frames that a model is trained on, px.
-    """
-    side = -(-min(height, width) // 8)
-    return max(1, min(LEVELS, side.bit_length() - 1))
-
-
 def frame_pair(image1: Any, image2: Any, dtype: torch.dtype, looked_at: bool) -> tuple[Tensor, Tensor]:
     """Return two batches of frames, (b, 3, h, w) each, as numbers of a type, to which others are converted.
 

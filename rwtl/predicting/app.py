@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from rwtl import files
 from rwtl.config import outputs_folder, path_of, setting
 from rwtl.errors import InputError
 from rwtl.learning.recipe import TrainerConfig
@@ -37,7 +36,7 @@ def run(cfg: DictConfig) -> None:
     model = load_raft(checkpoint, correlation=trainer.correlation).to(device)
     trainer.lay_out(model)
     given = setting(cfg, "output")
-    folder = Path(given).expanduser() if given is not None else outputs_folder(cfg) / "predictions" / frames.name
+    folder = Path(given) if given is not None else outputs_folder(cfg) / "predictions" / frames.name
     say(f"{frames.count} frames of {frames.name}, by {checkpoint}: {info}")
     about = {"checkpoint": str(info), "weights": digest_of_weights(info.weights), "precision": trainer.precision}
     try:
@@ -59,7 +58,7 @@ def export(cfg: DictConfig) -> None:
     load_plugins(cfg)
     trainer = typed(TrainerConfig, setting(cfg, "trainer"), "trainer")
     iterations = checked(Count | None, setting(cfg, "iterations"), "iterations")
-    file = path_of(cfg, "file").expanduser()
+    file = path_of(cfg, "file")
     model = load_raft(checkpoint_of(cfg), correlation=trainer.correlation)
     export_raft(model, file, iterations)
     least = smallest_side(model)
@@ -68,15 +67,11 @@ def export(cfg: DictConfig) -> None:
 
 
 def checkpoint_of(cfg: DictConfig) -> Path:
-    """Return the file that `checkpoint` names: a file, the folder of a training, or its digest.
-
-    Raises InputError where there is none.
-    """
-    text = setting(cfg, "checkpoint")
-    path = Path(str(text)).expanduser()
-    if not path.exists() and re.fullmatch(DIGEST, str(text)):
-        path = outputs_folder(cfg) / "training" / str(text)
-    return path / files.MODEL if path.is_dir() else path
+    """Return what `checkpoint` names: a file, the folder of a training, or by its digest such a folder."""
+    path = path_of(cfg, "checkpoint")
+    if not path.exists() and re.fullmatch(DIGEST, str(path)):
+        return outputs_folder(cfg) / "training" / path
+    return path
 
 
 def _images(cfg: DictConfig) -> Any:

@@ -189,9 +189,8 @@ def open_frames(images: str | Sequence[str]) -> Frames:
         InputError: There is no such thing, there are fewer than two frames, or a number of a pattern is missing.
     """
     if not isinstance(images, str):
-        return _of_files([Path(image).expanduser() for image in images], "images")
-    path = Path(images).expanduser()
-    text = str(path)
+        return _of_files(list(map(Path, images)), "images")
+    path = Path(images)
     if path.is_dir():
         for group in (path / files.RECORDING, path):
             if (group / "zarr.json").exists():
@@ -200,8 +199,8 @@ def open_frames(images: str | Sequence[str]) -> Frames:
         return _of_files(sorted(found, key=_in_order), path.resolve().name, images)
     if _NUMBERED.search(path.name):
         return _of_files(_numbered(path), path.resolve().parent.name, images)
-    if has_magic(text) and not path.exists():
-        found = [Path(each) for each in glob(text)]
+    if has_magic(images) and not path.exists():
+        found = [Path(each) for each in glob(images)]
         return _of_files(sorted(found, key=_in_order), path.resolve().parent.name, images)
     if path.suffix.lower() in FILMS and path.exists():
         return _at_least_two(Film(path), images)

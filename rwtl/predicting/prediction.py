@@ -321,8 +321,12 @@ def _write_film(frames: Frames, every: int, folder: Path) -> None:
                 if not film.isOpened():
                     raise InputError(f"OpenCV cannot write {folder / _FILM}; leave film out of predict.write")
             film.write(both)
-        if film is not None:
-            film.release()
-            draft.replace(folder / _FILM)
+        film.release()
+        written = int(cv2.VideoCapture(str(draft)).get(cv2.CAP_PROP_FRAME_COUNT))
+        if written != len(frames.names[::every]) - 1:  # OpenCV does not say that a disk is full
+            raise InputError(
+                f"{folder / _FILM} could not be written whole; is the disk full? The same line tries again"
+            )
+        draft.replace(folder / _FILM)
     finally:
         draft.unlink(missing_ok=True)

@@ -16,10 +16,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rwtl.composition import base_of, require_presets, said
+from rwtl.composition import base_of, said
 from rwtl.config import CONF, overrides_at_home, told
 from rwtl.errors import InputError
-from rwtl.keys import as_texts, require_keys, without_plus
+from rwtl.keys import as_texts, require_keys, require_presets, without_plus
 from rwtl.pipeline.known import check_sections
 from rwtl.plugins import load_plugins
 from rwtl.processes import end_fast
@@ -112,7 +112,7 @@ def _given() -> argparse.Namespace:
     for word in late:
         sys.argv.remove(word)
     if late:
-        last = len(sys.argv) - sys.argv[::-1].index(given.overrides[-1])
+        last = len(sys.argv) - sys.argv[::-1].index(given.overrides[-1]) if given.overrides else 1
         sys.argv[last:last] = late
     for word in (*given.overrides, *late):
         sys.argv[sys.argv.index(word)] = as_texts(word)

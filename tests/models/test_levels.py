@@ -7,7 +7,7 @@ from tiny import TINY, run
 from rwtl.errors import InputError
 from rwtl.models.checkpoints import load_raft, recognise, save_model, save_official
 from rwtl.models.next_frame import build_next_frame
-from rwtl.models.parts import ModelConfig, levels_that_fit
+from rwtl.models.parts import ModelConfig
 from rwtl.models.raft import build_raft
 
 
@@ -35,27 +35,6 @@ def test_four_levels_are_what_they_were():
     for wrong in (0, 5, 2.5):
         with pytest.raises(InputError, match=r"model\.levels is "):
             ModelConfig("small", "batch", wrong)
-
-
-@pytest.mark.parametrize(
-    ("size", "levels"),
-    [
-        ((48, 48), 2),
-        ((64, 64), 3),
-        ((96, 128), 3),
-        ((128, 200), 4),
-        ((368, 496), 4),
-        ((16, 900), 1),
-        ((8, 8), 1),
-        ((47, 48), 2),
-    ],
-)
-def test_no_level_that_fits_is_a_single_pixel(size, levels):
-    assert levels_that_fit(*size) == levels
-    features = [-(-side // 8) for side in size]
-    model = build_raft("small", levels=levels)
-    for level in model.correlation.prepare(*torch.zeros(2, 1, 4, *features)):
-        assert min(level.shape[-2:]) > 1 or levels == 1
 
 
 def test_a_training_with_fewer_levels_goes_through_and_is_another_one(tmp_path):

@@ -2,11 +2,13 @@
 
 import json
 import os
+import resource
 import signal
 import time
 import weakref
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -153,8 +155,6 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path, checkpoint):
 
 def test_frames_of_two_sizes_are_named(tmp_path, checkpoint):
     write_images(tmp_path / "film", 4)
-    import cv2
-
     cv2.imwrite(str(tmp_path / "film" / "frame_2.png"), np.zeros((40, 40, 3), np.uint8))
     with pytest.raises(InputError, match=r"frame_1 is 64×48 px and frame_2 is 40×40 px; the frames of a pair"):
         predict(open_frames(str(tmp_path / "film")), estimator(checkpoint, write=["flo"]), tmp_path / "out", {})
@@ -248,3 +248,21 @@ def test_on_a_full_disk_what_is_written_stays_whole(tmp_path, checkpoint, monkey
     assert len(there) >= 3 and all(read_flo(each).shape == (2, *SIZE) for each in there)
     done = predict(open_frames(str(tmp_path / "film")), estimator(checkpoint, write=["flo"]), tmp_path / "out", {})
     assert done["pairs"] == 7 and done["made"] == 7 - len(there)
+
+
+def test_a_film_that_is_not_whole_is_none(tmp_path, checkpoint):
+    """OpenCV writes what there is room for, and says nothing."""
+    write_images(tmp_path / "film", 12)
+    frames = open_frames(str(tmp_path / "film"))
+    predict(frames, estimator(checkpoint, write=["colour"], iterations=1), tmp_path / "out", {})
+    room, before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, room[1]))  # bytes, of a file
+    try:
+        with pytest.raises(InputError, match=r"film\.mp4 could not be written whole; is the disk full\?"):
+            predict(frames, estimator(checkpoint, write=["film"], iterations=1), tmp_path / "out", {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, room)
+        signal.signal(signal.SIGXFSZ, before)
+    assert not list((tmp_path / "out").glob("*film*"))
+    predict(frames, estimator(checkpoint, write=["film"], iterations=1), tmp_path / "out", {})
+    assert open_frames(str(tmp_path / "out" / "film.mp4")).count == 11
