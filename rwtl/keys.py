@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString, Sweep, ValueType
 from omegaconf import DictConfig, OmegaConf
 
 from rwtl.config import CONF, flat
@@ -92,7 +92,8 @@ def require_presets(words: Sequence[str]) -> None:
     for word in words:
         override = parsed(word)
         key = override.key_or_group
-        if override.is_delete() or not (CONF / key).is_dir():
+        is_glob = override.value_type == ValueType.GLOB_CHOICE_SWEEP  # which matches only what there is
+        if override.is_delete() or is_glob or not (CONF / key).is_dir():
             continue
         given = [*override.sweep_iterator()] if override.is_choice_sweep() else override.value()
         names = given if isinstance(given, list) else [given]

@@ -110,7 +110,8 @@ def test_ones_own_settings_are_read_from_a_folder_of_presets(rwtl, tmp_path):
 def test_a_study_from_waves_to_the_report(rwtl):
     assert "page.html" in well(rwtl("simulate", TINY))
     line = [TINY, "transfer=scratch,freeze_encoder", "sweep=first"]
-    assert well(rwtl("train", "-m", *line)).count("validation EPE after 4 steps") == 2
+    trained = rwtl("train", "-m", *line)
+    assert "2 done" in well(trained) and trained.stderr.count("validation EPE after 4 steps") == 2
     (recorded,) = (json.loads(file.read_text()) for file in rwtl.folder.glob("outputs/recording/*/status.json"))
     assert recorded["command"][:2] == ["rwtl", "simulate"] and recorded["git_commit"] is None
     assert "training: 2 to reuse" in well(rwtl("status", "train", "-m", *line))

@@ -9,6 +9,7 @@ import time
 import pytest
 import tiny
 
+from rwtl.errors import InputError
 from rwtl.waves import open_recording
 
 WAVES = ["rows=40", "columns=40", "duration=42", "transient=2", "frame_interval=0.02"]
@@ -27,8 +28,13 @@ def recording_in(outputs):
 
 
 def valid_frames(outputs) -> int:
-    path = recording_in(outputs)
-    return open_recording(path).valid_frames if path else 0
+    while True:
+        path = recording_in(outputs)
+        try:
+            return open_recording(path).valid_frames if path else 0
+        except InputError:
+            if path.exists():
+                raise  # else the job that goes on has just taken the folder over, under another name
 
 
 def programs_below(folder) -> list[str]:
